@@ -1,0 +1,196 @@
+"""A consumer: takes messages off a broker into its inbox, and out of the inbox into handlers."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from attrs import define, field, frozen
+
+from simplecqrs.backoff import Retry
+from simplecqrs.envelope import Envelope
+from simplecqrs.errors import InvalidPayload, UnknownMessage
+from simplecqrs.queue import LANES, Failure, Inbox, Row, Storage
+from simplecqrs.registry import OnDead
+from simplecqrs.transport import Delivery, Feed, Garbage
+
+__all__ = ["Consumer", "Counts", "Fetcher", "Policy"]
+
+log = logging.getLogger("simplecqrs.consumer")
+
+MiB = 1024 * 1024
+
+#: Handles a message and tells whether it had a handler.
+Receive = Callable[[Envelope], bool]
+
+
+@frozen
+class Policy:
+    """What becomes of a message whose handling failed."""
+
+    retry: Retry = field(factory=Retry)
+    on_dead: OnDead = "hold"
+
+
+@define
+class Counts:
+    """What a consumer has done since it started."""
+
+    handled: int = 0
+    failed: int = 0
+    unclaimed: int = 0
+    fetched: int = 0
+    seen: int = 0
+
+
+@frozen(kw_only=True)
+class Fetcher:
+    """
+    Take what a broker has for a consumer into its inbox.
+
+    Any number of fetchers may run; a feed is fetched by one at a time.  A batch is committed before it is
+    acknowledged: a crash in between brings it again, and the door drops it.
+    """
+
+    consumer: str
+    inbox: Inbox
+    feeds: Sequence[Feed]
+    batch: int = 500
+    counts: Counts = field(factory=Counts)
+
+    @property
+    def name(self) -> str:
+        """Name the fetcher in log lines."""
+        return f"fetcher {self.consumer}"
+
+    def step(self) -> int:
+        """Fetch a batch from each feed and return how many messages came.  Raises BrokerDown."""
+        return sum(self._fetch(feed) for feed in self.feeds)
+
+    def _fetch(self, feed: Feed) -> int:
+        with self.inbox.fetching(self.consumer, feed.name) as ours:
+            deliveries = feed.fetch(self.batch) if ours else ()
+            if deliveries:
+                self._store(deliveries)
+        if deliveries:
+            feed.acknowledge(deliveries)
+        return len(deliveries)
+
+    def _store(self, deliveries: Sequence[Delivery]) -> None:
+        stored = self.inbox.store(self.consumer, [d.content for d in deliveries if isinstance(d.content, Envelope)])
+        garbage = [d.content for d in deliveries if isinstance(d.content, Garbage)]
+        if garbage:
+            self.inbox.bury(self.consumer, garbage)
+            log.error("%s: %d messages could not be read; first: %s", self.consumer, len(garbage), garbage[0].error)
+        self.counts.fetched += stored.new
+        self.counts.seen += stored.seen
+
+
+@frozen(kw_only=True)
+class Consumer:
+    """
+    Handle what waits in a consumer's inbox: per message one transaction, under its lane's lock.
+
+    Any number of workers may run: each works a lane that nobody else holds, for up to ``run`` messages.
+
+    Args:
+        name_: the consumer's name.
+        receive: handles a message; what it writes shares the transaction in which the row is deleted.
+        policy: what becomes of a message that failed; asked when it has failed.
+        strict: a message without a handler is a dead letter, not only counted.
+        timeout: seconds after which the database takes the lane from a handler that hangs.
+    """
+
+    consumer: str
+    storage: Storage
+    receive: Receive
+    policy: Callable[[Envelope], Policy] = lambda _: Policy()
+    lanes: int = LANES
+    run: int = 50
+    max_bytes: int = 4 * MiB
+    strict: bool = False
+    timeout: float = 300.0
+    counts: Counts = field(factory=Counts)
+
+    @property
+    def name(self) -> str:
+        """Name the worker in log lines."""
+        return f"consumer {self.consumer}"
+
+    def step(self) -> int:
+        """Work one lane for a run of messages and return how many were settled, handled or not."""
+        order = random.sample(range(self.lanes), self.lanes)
+        rows: Sequence[Row] = ()
+        try:
+            with self.storage.hold(self.consumer, lanes=order, limit=1, local=True, idle=self.timeout) as held:
+                rows = held.read(self.run, self.max_bytes) if held is not None else ()
+                if held is None or not rows:
+                    return 0
+                held.done(rows[:1])
+                self._handle(rows[0])
+        except _Failed as failed:
+            return self._park(failed)
+        return 1 + self._go_on(rows[1:])
+
+    def _go_on(self, rows: Sequence[Row]) -> int:
+        """Handle the rest of a run, one transaction each; any surprise ends it."""
+        settled = 0
+        for row in rows:
+            try:
+                with self.storage.take(row, idle=self.timeout) as ours:
+                    if not ours:
+                        return settled
+                    self._handle(row)
+            except _Failed as failed:
+                return settled + self._park(failed)
+            settled += 1
+        return settled
+
+    def _handle(self, row: Row) -> None:
+        try:
+            claimed = self.receive(row.envelope)
+        except Exception as error:
+            raise _Failed(row, error) from error
+        if claimed:
+            self.counts.handled += 1
+            return
+        self.counts.unclaimed += 1
+        if self.strict:
+            raise _Failed(row, UnknownMessage(f"{self.consumer} has no handler for {row.envelope.name}"))
+        log.info("%s has no handler for %s", self.consumer, row.envelope.name)
+
+    def _park(self, failed: _Failed) -> Literal[1]:
+        """Put a failed message aside in a new transaction: what its handler did is rolled back."""
+        row, error = failed.row, failed.error
+        self.counts.failed += 1
+        failure = self._failure(row, error)
+        with self.storage.hold(
+            self.consumer, lanes=[row.lane], limit=1, local=True, idle=self.timeout
+        ) as held:
+            if held is not None:
+                held.park(row, failure)
+        fate = "dead" if failure.pause is None else f"tried again in {failure.pause:.1f} s"
+        log.warning(
+            "%s failed on %s %s, attempt %d, %s", self.consumer, row.envelope.name, row.envelope.id,
+            failure.attempts, fate, exc_info=error,
+        )  # fmt: skip
+        return 1
+
+    def _failure(self, row: Row, error: Exception) -> Failure:
+        policy = self.policy(row.envelope)
+        attempts = row.attempts + 1
+        hopeless = isinstance(error, InvalidPayload)
+        pause = None if hopeless or policy.retry.exhausted(attempts) else policy.retry.pause(attempts)
+        reason = f"{type(error).__name__}: {error}"[:2000]
+        return Failure(reason, attempts, pause, hold=policy.on_dead == "hold")
+
+
+class _Failed(Exception):  # noqa: N818 - never seen outside
+    """Carries a failure out of the transaction that it rolls back."""
+
+    def __init__(self, row: Row, error: Exception) -> None:
+        super().__init__(str(error))
+        self.row = row
+        self.error = error

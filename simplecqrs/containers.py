@@ -1,0 +1,116 @@
+"""Where handlers get their dependencies: the port, and the mapping that is enough for most."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, Protocol, cast
+
+from attrs import frozen
+
+from simplecqrs.errors import DependencyNotFound
+from simplecqrs.handlers import hints_of
+
+__all__ = ["Container", "Provider"]
+
+Resolve = Callable[[Any], Any]
+
+
+class Container(Protocol):
+    """Makes dependencies; one method."""
+
+    def scope(self) -> AbstractContextManager[Resolve]:
+        """
+        Open a scope: a context manager that gives ``resolve(type) -> instance``.
+
+        Within a scope a type is made once.  Leaving it cleans up, and factories see the exception if there is one.
+        """
+        ...
+
+    def can_resolve(self, kind: Any, /) -> bool:
+        """Tell at start-up whether a type can be made."""
+        ...
+
+
+@frozen
+class _Plan:
+    make: Callable[..., Any]
+    needs: Mapping[str, Any]
+    is_generator: bool
+
+
+class Provider:
+    """
+    Make dependencies by a mapping of types to factories.
+
+    Args:
+        provide: a factory per type.  A factory may take other provided types as parameters, by their type hints,
+            and may be a generator: what follows its ``yield`` runs when the scope ends, and sees the exception.
+
+    Raises:
+        DependencyNotFound: at once, if a factory needs a type that nothing provides.
+    """
+
+    def __init__(self, provide: Mapping[Any, Callable[..., object]]) -> None:
+        self._plans = {kind: _plan(kind, factory) for kind, factory in provide.items()}
+        for kind, plan in self._plans.items():
+            for name, need in plan.needs.items():
+                if need not in self._plans:
+                    raise DependencyNotFound(
+                        f"the factory of {_name(kind)} needs {name}: {_name(need)}, which nothing provides; "
+                        f"add it: provide={{{_name(need)}: ...}}"
+                    )
+
+    def can_resolve(self, kind: Any, /) -> bool:
+        """Tell whether there is a factory for a type."""
+        return kind in self._plans
+
+    @contextmanager
+    def scope(self) -> Generator[Resolve, None, None]:
+        """Open a scope in which each type is made at most once."""
+        made: dict[Any, Any] = {}
+        with ExitStack() as exits:
+
+            def resolve(kind: Any) -> Any:
+                if kind not in made:
+                    made[kind] = self._make(kind, resolve, exits)
+                return made[kind]
+
+            yield resolve
+
+    def _make(self, kind: Any, resolve: Resolve, exits: ExitStack) -> Any:
+        try:
+            plan = self._plans[kind]
+        except KeyError:
+            raise DependencyNotFound(f"nothing provides {_name(kind)}; add it: provide={{{_name(kind)}: ...}}") from None
+        value = plan.make(**{name: resolve(need) for name, need in plan.needs.items()})
+        return exits.enter_context(value) if plan.is_generator else value
+
+
+def _plan(kind: Any, factory: Callable[..., object]) -> _Plan:
+    if not callable(factory):
+        raise DependencyNotFound(
+            f"provide: {_name(kind)} is given {factory!r}, which is not callable; write lambda: ... to give always "
+            "the same object"
+        )
+    hints = hints_of(factory.__init__ if inspect.isclass(factory) else factory)
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except ValueError:  # some builtins have no signature; they are called without arguments
+        parameters = {}.values()
+    required = [
+        p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    for parameter in required:
+        if parameter.name not in hints:
+            raise DependencyNotFound(
+                f"the factory of {_name(kind)}: its parameter {parameter.name} has no type; dependencies are found by type"
+            )
+    is_generator = inspect.isgeneratorfunction(factory)
+    make = contextmanager(cast("Callable[..., Iterator[Any]]", factory)) if is_generator else factory
+    return _Plan(make, {p.name: hints[p.name] for p in required}, is_generator)
+
+
+def _name(kind: Any) -> str:
+    return getattr(kind, "__qualname__", repr(kind))

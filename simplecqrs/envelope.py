@@ -1,0 +1,55 @@
+"""A message on the wire and in tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from attrs import field, frozen
+
+from simplecqrs.metadata import NO_HEADERS, Metadata
+
+__all__ = ["Envelope", "Kind"]
+
+Kind = Literal["command", "event"]
+
+
+@frozen(kw_only=True)
+class Envelope:
+    """
+    A message, encoded, with all that is known about it.
+
+    The attributes map onto those of CloudEvents 1.0: ``name`` is its ``type``, ``key`` its ``partitionkey``,
+    ``content_type`` its ``datacontenttype``.
+
+    Args:
+        id: the message's id; deduplication goes by ``(source, id)``.
+        kind: ``command`` or ``event``.
+        name: of the message class, as its traits say.
+        version: of the message's fields.
+        topic: picks stream, exchange and route.
+        key: the order key; empty: no order is asked for.
+        source: who produced it (setting ``SOURCE``); never the stream that it came through.
+        payload: the encoded message.
+    """
+
+    id: UUID
+    kind: Kind
+    name: str
+    version: int = 1
+    topic: str
+    key: str = ""
+    source: str = ""
+    time: datetime
+    correlation_id: str = ""
+    causation_id: str | None = None
+    headers: Mapping[str, str] = field(default=NO_HEADERS)
+    content_type: str = "application/json"
+    payload: bytes = field(repr=False)
+
+    @property
+    def metadata(self) -> Metadata:
+        """Return what ``current()`` shows to the handlers of this message."""
+        return Metadata(self.id, self.time, self.correlation_id, self.causation_id, self.headers)

@@ -1,0 +1,128 @@
+"""
+All errors that simplecqrs raises, in one tree.
+
+::
+
+    CQRSError
+    ├── HandlerNotFound      (LookupError)      a message that nobody handles
+    ├── UnknownMessage       (LookupError)      a name on the wire that no class bears
+    ├── DuplicateHandler     (ValueError)       a second handler for a request
+    ├── InvalidHandler       (TypeError)        a handler of the wrong shape
+    ├── InvalidMessage       (TypeError)        a message class or object of the wrong shape
+    ├── InvalidPayload       (ValueError)       data that does not make a message
+    │   └── PayloadTooLarge
+    ├── NotConfigured        (RuntimeError)     wiring that cannot work
+    │   └── MissingExtra     (ImportError)      a library that is not installed
+    ├── NotPublished         (RuntimeError)     an event that could not be published
+    ├── OutsideDispatch      (RuntimeError)     asked for a message where none is handled
+    ├── TooManyEvents        (RuntimeError)     events that cause events without end
+    ├── DependencyNotFound   (LookupError)      a type that nothing provides
+    └── BrokerDown           (ConnectionError)  a broker that cannot be reached
+
+Errors that a handler raises are never wrapped: they reach the caller of ``send`` as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = [
+    "BrokerDown",
+    "CQRSError",
+    "DependencyNotFound",
+    "DuplicateHandler",
+    "HandlerNotFound",
+    "InvalidHandler",
+    "InvalidMessage",
+    "InvalidPayload",
+    "MissingExtra",
+    "NotConfigured",
+    "NotPublished",
+    "OutsideDispatch",
+    "PayloadTooLarge",
+    "TooManyEvents",
+    "UnknownMessage",
+]
+
+
+class CQRSError(Exception):
+    """Base of every error that simplecqrs and django_cqrs raise."""
+
+
+class HandlerNotFound(CQRSError, LookupError):
+    """Raised when a request is sent that no handler was registered for."""
+
+
+class UnknownMessage(CQRSError, LookupError):
+    """Raised when an envelope bears a name, or a version, that this project does not know."""
+
+
+class DuplicateHandler(CQRSError, ValueError):
+    """Raised when a request gets a second handler, or an event the same handler twice."""
+
+
+class InvalidHandler(CQRSError, TypeError):
+    """Raised at registration when a handler has a shape that cannot work."""
+
+
+class InvalidMessage(CQRSError, TypeError):
+    """Raised when something that is not a proper message is defined, registered, sent or published."""
+
+
+class InvalidPayload(CQRSError, ValueError):
+    """
+    Raised when data does not make the message that it should make.
+
+    Attributes:
+        errors: ``(path, reason)`` for every field that is wrong, all of them at once.
+            A path reads like ``lines[0].quantity``; it is empty for the message as a whole.
+    """
+
+    def __init__(self, message: str, errors: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.errors = tuple(errors)
+
+
+class PayloadTooLarge(InvalidPayload):
+    """Raised when a message, encoded, is larger than the limit (1 MiB unless told otherwise)."""
+
+
+class NotConfigured(CQRSError, RuntimeError):
+    """
+    Raised when the wiring of a mediator, or a setting, cannot work.
+
+    Attributes:
+        problems: everything that was found wrong, each with its cure.
+    """
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        super().__init__("\n- ".join([message, *problems]))
+        self.problems = tuple(problems)
+
+
+class MissingExtra(NotConfigured, ImportError):
+    """Raised when an adapter is used whose library is not installed; names the extra to install."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs a library that is not installed: pip install 'simplecqrs[{extra}]'")
+        self.extra = extra
+
+
+class NotPublished(CQRSError, RuntimeError):
+    """Raised when an event is published where it cannot be, or when a broker does not accept it."""
+
+
+class OutsideDispatch(CQRSError, RuntimeError):
+    """Raised when ``current()`` is asked in a thread that handles no message."""
+
+
+class TooManyEvents(CQRSError, RuntimeError):
+    """Raised when events go on causing events for more than ``max_generations`` generations."""
+
+
+class DependencyNotFound(CQRSError, LookupError):
+    """Raised when a handler or a factory needs a type that nothing provides."""
+
+
+class BrokerDown(CQRSError, ConnectionError):
+    """Raised by a broker's adapter when the broker as a whole cannot be reached or does not answer."""

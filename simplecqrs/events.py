@@ -1,0 +1,175 @@
+"""Events: who handles them, in what order, and what they cause."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+
+from simplecqrs.dispatch import Dispatch, fresh_stack, stack, top
+from simplecqrs.errors import InvalidMessage, NotPublished, TooManyEvents
+from simplecqrs.messages import Event, IntegrationEvent, Message
+from simplecqrs.metadata import active_context
+from simplecqrs.pipeline import Call
+from simplecqrs.registry import Registration
+from simplecqrs.transactions import Units
+from simplecqrs.unit import Published
+
+__all__ = ["EventPlan", "Events"]
+
+log = logging.getLogger("simplecqrs")
+
+#: Calls one handler with an event and returns what that has published.
+EventCall = Callable[[Published], Iterable[Published]]
+
+
+class EventPlan:
+    """What is to be done with events of one type."""
+
+    __slots__ = ("later", "now", "outward", "wiring")
+
+    def __init__(self, wiring: Events, now: list[EventCall], later: list[EventCall], *, outward: bool) -> None:
+        self.wiring = wiring
+        self.now = now
+        self.later = later
+        self.outward = outward
+
+
+class Events:
+    """
+    Handles events, those of a dispatch and those that are messages of their own.
+
+    Args:
+        calls: each registration of an event handler, with its composed call.
+        scope: opens the scope of a dispatch's dependencies.
+        ships: whether there is a publisher.
+        max_generations: how long events may go on causing events.
+    """
+
+    def __init__(
+        self,
+        calls: Sequence[tuple[Registration, Call]],
+        units: Units,
+        scope: Callable[[Dispatch], AbstractContextManager[None]],
+        *,
+        ships: bool,
+        max_generations: int,
+    ) -> None:
+        self._calls = [(registration, _event_call(call)) for registration, call in calls]
+        self._units = units
+        self._scope = scope
+        self._ships = ships
+        self._max_generations = max_generations
+        self._plans: dict[type[Event], EventPlan] = {}
+
+    def plan_for(self, event: Event, /) -> EventPlan:
+        """
+        Return what is to be done with an event.
+
+        Raises:
+            InvalidMessage: if it is no event.
+            NotPublished: if it is to go out, and there is no publisher.
+        """
+        plan = self._plans.get(type(event))
+        if plan is None:
+            plan = self._plans[type(event)] = self._plan(event)
+        return plan
+
+    def _plan(self, event: Event) -> EventPlan:
+        kind = type(event)
+        if not isinstance(event, Event):
+            raise InvalidMessage(f"{kind.__qualname__} is no event and cannot be published; requests are sent: bus.send")
+        own = [(r, call) for r, call in self._calls if issubclass(kind, r.messages)]
+        here = [(r, call) for r, call in own if r.options.consumer is None]
+        outward = isinstance(event, IntegrationEvent) or len(here) < len(own)
+        if outward and not self._ships:
+            raise NotPublished(
+                f"{kind.__qualname__} is to leave this process, but the mediator has no publisher; give it one, "
+                "Mediator(publisher=...), or derive the event from DomainEvent and handle it here"
+            )
+        if not own and not outward:
+            log.debug("%s has no handler", kind.__qualname__)
+        now = [call for r, call in here if not r.options.after_commit]
+        later = [call for r, call in here if r.options.after_commit]
+        return EventPlan(self, now, later, outward=outward)
+
+    def consumer_calls(self, kind: type[Message], consumer: str) -> list[tuple[Registration, EventCall]]:
+        """Return the handlers by which a consumer handles an event, in their order."""
+        return [(r, call) for r, call in self._calls if r.options.consumer == consumer and issubclass(kind, r.messages)]
+
+    def handle_all(self, root: Dispatch) -> None:
+        """Handle what was published in a dispatch, and what that causes, first in, first out."""
+        queue = root.take()
+        for published in queue:  # which grows meanwhile
+            if published.generation > self._max_generations:
+                raise TooManyEvents(_chain(published, self._max_generations))
+            published.root = root
+            for call in published.plan.now:
+                queue.extend(call(published))
+            if published.plan.later:
+                root.unit.after_commit(partial(self._handle_later, published))
+
+    def publish(self, event: Event) -> None:
+        """Publish an event that no handler publishes: handle it, and ship it, as a message of its own."""
+        cause = top(stack.frames) if stack.frames else None
+        published = Published()
+        published.event, published.plan = event, self.plan_for(event)
+        published.cause, published.within = cause, active_context()
+        with self._own_dispatch(published) as dispatch:
+            dispatch.unit.collect(published)
+            dispatch.published = [published]
+            self.handle_all(dispatch)
+
+    def deliver(self, published: Published, calls: Sequence[EventCall]) -> None:
+        """Handle an event by these handlers, as a message of its own, together in one unit of work."""
+        published.root = None
+        with self._own_dispatch(published) as dispatch:
+            published.root = dispatch
+            dispatch.published = [caused for call in calls for caused in call(published)]
+            self.handle_all(dispatch)
+
+    @contextmanager
+    def _own_dispatch(self, published: Published) -> Generator[Dispatch, None, None]:
+        frames = stack.frames
+        dispatch = Dispatch.of_event(published, top(frames) if frames else None)
+        frames.append(dispatch)
+        try:
+            with self._scope(dispatch), self._units.open(dispatch):
+                yield dispatch
+        finally:
+            frames.pop()
+
+    def _handle_later(self, published: Published) -> None:
+        """Run the after-commit handlers of an event, each as a message of its own, failures apart."""
+        for call in published.plan.later:
+            try:
+                with fresh_stack():
+                    self.deliver(published, [call])
+            except Exception:
+                log.exception("an after-commit handler of %s failed", type(published.event).__qualname__)
+
+
+def _event_call(call: Call) -> EventCall:
+    def handle(published: Published) -> Iterable[Published]:
+        frames = stack.frames
+        frames.append(published)
+        try:
+            call(published.event)
+        finally:
+            frame = frames.pop()
+        return frame.take() if type(frame) is Dispatch else ()
+
+    return handle
+
+
+def _chain(published: Published, limit: int) -> str:
+    names: list[str] = []
+    step: Published | None = published
+    while step is not None and len(names) < 5:
+        names.append(type(step.event).__qualname__)
+        step = step.cause.origin if step.cause is not None else None
+    return (
+        f"more than {limit} generations of events, the last ones: ... -> {' -> '.join(reversed(names))}; handlers "
+        "that publish what they handle go round for ever (max_generations= raises the limit)"
+    )

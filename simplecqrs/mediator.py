@@ -1,0 +1,254 @@
+"""The mediator: ``send`` asks one handler, ``publish`` tells all who want to know."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from simplecqrs.containers import Container, Provider
+from simplecqrs.dispatch import stack, top
+from simplecqrs.errors import HandlerNotFound, InvalidMessage, NotConfigured, NotPublished
+from simplecqrs.handlers import describe
+from simplecqrs.messages import Event, Message, Request
+from simplecqrs.pipeline import Call, Middleware
+from simplecqrs.registry import Options, Registration, Registry, default_registry
+from simplecqrs.unit import Published
+from simplecqrs.wiring import Wiring
+
+if TYPE_CHECKING:
+    from simplecqrs.codec import Codec
+    from simplecqrs.envelope import Envelope
+    from simplecqrs.transactions import Transaction
+    from simplecqrs.transport import Publisher
+    from simplecqrs.vocabulary import Vocabulary
+
+__all__ = ["Mediator"]
+
+R = TypeVar("R")
+
+
+class Mediator:
+    """
+    Sends requests to their handlers and events to all who want to know.
+
+    Args:
+        registry: which handler handles what.  Default: the registry behind the module-level ``handles``.
+        middlewares: surround each call of a handler, the first one outermost.
+        transaction: from a message to a context manager, opened round each command inside the middlewares.
+        provide: a factory for each type that handlers take by keyword.
+        container: makes those types instead; see ``simplecqrs.containers``.
+        publisher: takes the integration events, in one call, when the outermost unit of work ends.
+        codec: makes bytes of messages.  Default: JSON.
+        source: who we are, in envelopes.
+        max_generations: how long events may go on causing events.
+        on_startup: called in this order, once, before the first message.
+
+    The mediator compiles everything before its first message; what is registered later is an error.  Threads may
+    share it.
+    """
+
+    def __init__(
+        self,
+        registry: Registry = default_registry,
+        *,
+        middlewares: Sequence[Middleware] = (),
+        transaction: Transaction | None = None,
+        provide: Mapping[Any, Callable[..., object]] | None = None,
+        container: Container | None = None,
+        publisher: Publisher | None = None,
+        codec: Codec | None = None,
+        source: str = "",
+        max_generations: int = 50,
+        on_startup: Iterable[Callable[[], object]] = (),
+    ) -> None:
+        if provide is not None and container is not None:
+            raise NotConfigured("Mediator takes provide= or container=, not both")
+        self.registry = registry
+        self._middlewares = tuple(middlewares)
+        self._transaction = transaction
+        self._container = Provider(provide) if provide is not None else container
+        self._publisher = publisher
+        self._codec = codec
+        self._source = source
+        self._max_generations = max_generations
+        self._on_startup = tuple(on_startup)
+        self._lock = threading.RLock()
+        self._wiring: Wiring | None = None
+        self._vocabulary: Vocabulary | None = None
+        self._requests: dict[type[Any], Call] = {}
+
+    def send(self, request: Request[R], /) -> R:
+        """
+        Hand a command or a query to its handler and return the answer.
+
+        Raises:
+            HandlerNotFound: if it has no handler.
+            NotConfigured: if the wiring is wrong, before the first message.
+            Exception: whatever the handler, or the handler of an event that it published, raises.
+        """
+        try:
+            run = self._requests[type(request)]
+        except KeyError:
+            run = self._find(request)
+        return run(request)  # type: ignore[no-any-return]
+
+    def publish(self, event: Event, /) -> None:
+        """
+        Tell all who want to know that something has happened.
+
+        Inside a handler it joins the dispatch that is going on, as the handler's own ``publish`` does.
+
+        Raises:
+            InvalidMessage: if it is no event.
+            NotPublished: if it is to leave the process and there is no publisher, or none that accepts it.
+        """
+        events = self._compiled().events
+        frames = stack.frames
+        if frames:
+            dispatch = top(frames)
+            if dispatch.wiring is events:
+                dispatch.publish(event)
+                return
+        events.publish(event)
+
+    def receive(self, envelope: Envelope, /, *, consumer: str) -> bool:
+        """
+        Handle a message that came from elsewhere, as this consumer; all its handlers in one unit of work.
+
+        Returns:
+            False if the consumer has no handler for it.
+
+        Raises:
+            UnknownMessage: if it came in a version, or a format, that this release does not know.
+            InvalidPayload: if it cannot be decoded.
+            Exception: whatever a handler raises.
+        """
+        wiring = self._compiled()
+        options = self.consumer_options(envelope, consumer)
+        if options is None:
+            return False
+        message = self.vocabulary.decode(envelope)
+        if not isinstance(message, Event):
+            wiring.receive(message, envelope.metadata)
+            return True
+        plan = wiring.events.plan_for(message)
+        published = Published.received(message, plan, envelope.metadata)
+        calls = [call for _, call in wiring.events.consumer_calls(type(message), consumer)]
+        wiring.events.deliver(published, calls)
+        return True
+
+    def consumer_options(self, envelope: Envelope, consumer: str) -> Options | None:
+        """Return what was said where a consumer's handlers of this message were registered; None: it has none."""
+        wiring = self._compiled()
+        try:
+            kind = self.vocabulary.find(envelope.name)
+        except LookupError:
+            return None
+        if not issubclass(kind, Event):
+            return Options() if kind in self._requests else None
+        registrations = [r for r, _ in wiring.events.consumer_calls(kind, consumer)]
+        return registrations[0].options if registrations else None
+
+    def check(self) -> None:
+        """
+        Raise one error that lists everything that is wrong with the wiring.
+
+        Raises:
+            NotConfigured: with all ``problems``.
+        """
+        problems = self.problems()
+        if problems:
+            raise NotConfigured("the wiring of this mediator cannot work:", problems)
+
+    def problems(self) -> list[str]:
+        """Return everything that is wrong with the wiring, each with its cure."""
+        found = self.vocabulary.problems()
+        for registration in self.registry:
+            found += self._problems_of(registration)
+        return found
+
+    def _problems_of(self, registration: Registration) -> list[str]:
+        needs = registration.shape.needs if registration.shape is not None else {}
+        who = describe(registration.handler)
+        found = []
+        for name, kind in needs.items():
+            if isinstance(kind, str):
+                found.append(f"{who}: the type {kind!r} of {name} cannot be found in its module; import it there")
+            elif self._container is None or not self._container.can_resolve(kind):
+                label = getattr(kind, "__qualname__", repr(kind))
+                found.append(f"{who} needs {name}: {label}, which nothing provides; add it: provide={{{label}: ...}}")
+        if registration.options.consumer is not None and self._publisher is None and self._transaction is None:
+            found.append(f"{who} has consumer={registration.options.consumer!r}, but nothing is published to consumers")
+        return found
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Translate between messages, names and envelopes."""
+        if self._vocabulary is None:
+            self._vocabulary = self._make_vocabulary()
+        return self._vocabulary
+
+    def _make_vocabulary(self) -> Vocabulary:
+        from simplecqrs.codec import JSONCodec
+        from simplecqrs.vocabulary import Vocabulary
+
+        classes = [m for r in self.registry for m in r.messages]
+        return Vocabulary(classes, codec=self._codec or JSONCodec(), source=self._source)
+
+    def _find(self, request: Message) -> Call:
+        self._compiled()
+        kind = type(request)
+        if kind in self._requests:
+            return self._requests[kind]
+        if isinstance(request, Event):
+            raise InvalidMessage(f"{kind.__qualname__} is an event; events are published: bus.publish")
+        if not isinstance(request, Request):
+            raise InvalidMessage(f"{kind.__qualname__} is no request; derive it from Command or Query")
+        raise HandlerNotFound(
+            f"{kind.__qualname__} has no handler; write one, @handles({kind.__qualname__}), and import its module "
+            "before the first message"
+        )
+
+    def _compiled(self) -> Wiring:
+        if self._wiring is None:
+            with self._lock:
+                if self._wiring is None:
+                    self._wiring = self._compile()
+        return self._wiring
+
+    def _compile(self) -> Wiring:
+        self.check()
+        self.registry.seal(self)
+        for start in self._on_startup:
+            start()
+        wiring = Wiring(
+            list(self.registry),
+            middlewares=self._middlewares,
+            transaction=self._transaction,
+            container=self._container,
+            ship=self._ship_function(),
+            max_generations=self._max_generations,
+        )
+        self._requests = wiring.requests
+        return wiring
+
+    def _ship_function(self) -> Callable[[list[Published]], None] | None:
+        return None if self._publisher is None else self._ship
+
+    def _ship(self, published: list[Published]) -> None:
+        """Hand integration events to the publisher, in one call."""
+        assert self._publisher is not None
+        envelopes = self.vocabulary.envelopes(published)
+        receipts = self._publisher.publish(envelopes, deadline=DEADLINE)
+        lost = [
+            f"{envelope.name} {envelope.id}: {receipt.reason or receipt.status}"
+            for envelope, receipt in zip(envelopes, receipts, strict=True)
+            if receipt.status != "accepted"
+        ]
+        if lost:
+            raise NotPublished(f"the publisher did not accept {len(lost)} of {len(envelopes)}: {'; '.join(lost[:5])}")
+
+
+#: Seconds that a publisher may take when there is no outbox; as the relay's.
+DEADLINE = 2.0

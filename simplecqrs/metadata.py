@@ -1,0 +1,98 @@
+"""What is known about a message besides its content: ids, time, headers."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import datetime, timezone
+from types import MappingProxyType
+from uuid import UUID
+
+from attrs import evolve, field, frozen
+
+from simplecqrs.errors import InvalidMessage
+
+__all__ = ["Context", "Metadata", "active_context", "new_metadata", "setting", "uuid7"]
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+@frozen
+class Metadata:
+    """
+    What is known about a message besides its content.
+
+    Args:
+        id: names the message (UUIDv7); the same in the process, in tables and on the wire.
+        time: when it was made, aware, UTC.
+        correlation_id: shared by all that has one first cause.
+        causation_id: the id of the message in whose handler this one was made, if any.
+        headers: what ``context(...)`` set, strings both.
+    """
+
+    id: UUID
+    time: datetime
+    correlation_id: str
+    causation_id: str | None = None
+    headers: Mapping[str, str] = field(default=NO_HEADERS)
+
+
+@frozen
+class Context:
+    """What ``context(...)`` has set for the messages that follow."""
+
+    correlation_id: str | None = None
+    headers: Mapping[str, str] = NO_HEADERS
+
+
+_active: ContextVar[Context | None] = ContextVar("simplecqrs_context", default=None)
+
+#: Return what ``context(...)`` has set here, or None.
+active_context = _active.get
+
+
+@contextmanager
+def setting(correlation_id: str | None, headers: Mapping[str, str]) -> Generator[None, None, None]:
+    """Set what the messages made inside carry, on top of what is set already."""
+    for name, value in headers.items():
+        if not isinstance(value, str):
+            raise InvalidMessage(f"headers are strings: context({name}={value!r}); write str(...) around it")
+    before = _active.get() or Context()
+    inside = evolve(
+        before,
+        correlation_id=correlation_id if correlation_id is not None else before.correlation_id,
+        headers=MappingProxyType({**before.headers, **headers}),
+    )
+    token = _active.set(inside)
+    try:
+        yield
+    finally:
+        _active.reset(token)
+
+
+def new_metadata(cause: Metadata | None, within: Context | None) -> Metadata:
+    """Make the metadata of a message, from what caused it and from the context in which it was made."""
+    own_id = uuid7()
+    within = within or Context()
+    correlation_id = within.correlation_id or (cause.correlation_id if cause else str(own_id))
+    inherited = cause.headers if cause else NO_HEADERS
+    return Metadata(
+        own_id,
+        datetime.now(timezone.utc),
+        correlation_id,
+        str(cause.id) if cause else None,
+        MappingProxyType({**inherited, **within.headers}) if within.headers else inherited,
+    )
+
+
+def uuid7() -> UUID:
+    """Return a UUID of version 7 (RFC 9562, 5.7): 48 bits of milliseconds, then random bits."""
+    milliseconds = time.time_ns() // 1_000_000
+    noise = int.from_bytes(os.urandom(10), "big")
+    value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | noise
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return UUID(int=value)

@@ -1,0 +1,55 @@
+"""Middlewares: what surrounds each call of a handler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import wraps
+from typing import Any
+
+from simplecqrs.messages import Message
+
+__all__ = ["Call", "Middleware", "around", "compose"]
+
+#: Takes a message and answers.
+Call = Callable[[Any], Any]
+#: Takes a message and the call that it surrounds.
+Middleware = Callable[[Any, Call], Any]
+
+
+def compose(middlewares: Sequence[Middleware], call: Call) -> Call:
+    """Put middlewares round a call, the first one outermost."""
+    for middleware in reversed(middlewares):
+        call = _surround(middleware, call)
+    return call
+
+
+def _surround(middleware: Middleware, call_next: Call) -> Call:
+    def surrounded(message: Message) -> Any:
+        return middleware(message, call_next)
+
+    return surrounded
+
+
+def around(
+    manager: Callable[[Any], AbstractContextManager[object]],
+    *,
+    only: type[Message] | tuple[type[Message], ...] = Message,
+) -> Middleware:
+    """
+    Make a middleware of a function that takes a message and returns a context manager.
+
+    The context lasts as long as the handler works, its unit of work and its events included.
+
+    Args:
+        only: the messages to surround; others pass untouched.
+    """
+
+    @wraps(manager)
+    def middleware(message: Message, call_next: Call) -> Any:
+        if not isinstance(message, only):
+            return call_next(message)
+        with manager(message):
+            return call_next(message)
+
+    return middleware

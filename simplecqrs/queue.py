@@ -1,0 +1,225 @@
+"""
+The queue that both outbox and inbox are: rows in lanes, in order, deleted when done, parked when they fail.
+
+A lane is a hash of topic and order key.  Whoever holds a lane's lock works its rows in the order of their ids.  A
+row that fails is parked, and its key is blocked: what follows under that key waits behind it, in its order, while
+other keys go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Literal, Protocol
+from zlib import crc32
+
+from attrs import field, frozen
+
+from simplecqrs.envelope import Envelope
+from simplecqrs.transport import Garbage
+
+__all__ = [
+    "DATABASE",
+    "DEFERRED",
+    "LANES",
+    "Backlog",
+    "Box",
+    "Failure",
+    "Held",
+    "Inbox",
+    "Inspection",
+    "Letter",
+    "Row",
+    "Storage",
+    "Stored",
+    "lane_of",
+]
+
+Box = Literal["outbox", "inbox"]
+
+#: Lanes of the outbox; a constant, since a change of the hash needs an empty table.
+LANES = 16
+#: The queue of events that the relay moves into the project's own inboxes.
+DATABASE = "database"
+#: The consumer of deferred commands.
+DEFERRED = "deferred"
+
+
+def lane_of(envelope: Envelope, lanes: int = LANES) -> int:
+    """Return the lane of a message: by topic and key; what has no key spreads over all lanes."""
+    if not envelope.key:
+        return envelope.id.int % lanes
+    return crc32(f"{envelope.topic}\0{envelope.key}".encode()) % lanes
+
+
+@frozen
+class Row:
+    """
+    One message in a queue.
+
+    Args:
+        id: grows with each row; the order inside a lane.
+        queue: a broker's name in the outbox, a consumer's name in the inbox.
+        parked: whether it failed before, or waits behind one that did.
+        attempts: how often it failed.
+    """
+
+    id: int
+    queue: str
+    lane: int
+    envelope: Envelope
+    parked: bool = False
+    attempts: int = 0
+
+
+@frozen
+class Failure:
+    """
+    Why a row could not be delivered or handled, and what is to become of it.
+
+    Args:
+        reason: for people; the first line is the cause that dead letters are grouped by.
+        attempts: how often it has failed, this time included.
+        pause: seconds until the next attempt, by the database's clock; None: it is dead.
+        hold: what follows a dead one under its key waits; else it goes on.
+    """
+
+    reason: str
+    attempts: int
+    pause: float | None
+    hold: bool = True
+
+
+class Held(Protocol):
+    """Lanes of a queue whose lock we hold."""
+
+    def read(self, limit: int, max_bytes: int, /) -> Sequence[Row]:
+        """
+        Return rows that may be worked now, each key's in their order: parked ones that are due, then new ones.
+
+        New rows of a blocked key are not among them: they are moved behind it.  At least one row is returned if
+        there is one, whatever its size.
+        """
+        ...
+
+    def done(self, rows: Sequence[Row], /) -> int:
+        """Delete just these rows and return how many were still there; a key that has none left is unblocked."""
+        ...
+
+    def park(self, row: Row, failure: Failure, /) -> None:
+        """Put a row aside, what follows under its key behind it; or make a dead letter of it.  Gone: do nothing."""
+        ...
+
+
+class Storage(Protocol):
+    """Where the rows of one box are kept."""
+
+    def append(self, rows: Sequence[tuple[str, int, Envelope]], /) -> None:
+        """Add ``(queue, lane, envelope)`` in this order, within the transaction that is open."""
+        ...
+
+    def hold(
+        self, queue: str, /, *, lanes: Sequence[int], limit: int, local: bool, idle: float
+    ) -> AbstractContextManager[Held | None]:
+        """
+        Lock up to ``limit`` of these lanes that have work and whose lock is free; None if there is none.
+
+        What is done inside is committed together at the end, and rolled back if an exception leaves it.
+
+        Args:
+            lanes: in the order of preference.
+            local: what is done inside stays in this database, so that its lock may be held meanwhile.
+            idle: seconds after which the database takes the lock from a holder that does nothing.
+        """
+        ...
+
+    def take(self, row: Row, /, *, idle: float) -> AbstractContextManager[bool]:
+        """Delete one row under its lane's lock, in a transaction that lasts as long; False if it is not there."""
+        ...
+
+
+@frozen
+class Stored:
+    """What became of a batch at the door of an inbox: how many were new, and how many had been seen before."""
+
+    new: int
+    seen: int
+
+
+class Inbox(Protocol):
+    """The door of a consumer's inbox; what passes is stored once."""
+
+    def fetching(self, consumer: str, feed: str, /) -> AbstractContextManager[bool]:
+        """Open a transaction and take the fetcher's lock of a feed; False if another fetcher has it."""
+        ...
+
+    def store(self, consumer: str, envelopes: Sequence[Envelope], /) -> Stored:
+        """
+        Put what was not seen before into the inbox, in this order, within the transaction that is open.
+
+        The same source and id with other content becomes a dead letter that says so.
+        """
+        ...
+
+    def bury(self, consumer: str, garbage: Sequence[Garbage], /) -> None:
+        """Make dead letters of what could not be read, with its bytes."""
+        ...
+
+
+@frozen
+class Backlog:
+    """How much waits in one queue."""
+
+    box: Box
+    queue: str
+    pending: int
+    parked: int
+    blocked: int
+    dead: int
+    oldest: float | None = None
+
+
+@frozen(kw_only=True)
+class Letter:
+    """A message that was given up, or that is parked, as an operator sees it."""
+
+    id: int
+    box: Box
+    queue: str
+    dead: bool
+    name: str
+    topic: str
+    key: str
+    message_id: str
+    reason: str
+    attempts: int
+    since: datetime
+    next_at: datetime | None = None
+    headers: str = ""
+    payload: bytes = field(default=b"", repr=False)
+
+    @property
+    def cause(self) -> str:
+        """Return the first line of the reason, which letters are grouped by."""
+        return self.reason.partition("\n")[0][:200]
+
+
+class Inspection(Protocol):
+    """What an operator asks of the queues and may do to what was given up."""
+
+    def backlogs(self) -> Sequence[Backlog]:
+        """Return how much waits in each queue of both boxes."""
+        ...
+
+    def letters(self) -> Sequence[Letter]:
+        """Return what is dead, the oldest first."""
+        ...
+
+    def retry(self, letter: int, /) -> bool:
+        """Give a dead letter its attempts anew, ahead of what waits behind it.  False if there is none."""
+        ...
+
+    def skip(self, letter: int, /) -> bool:
+        """Drop a dead letter for good and let what waits behind it go on.  False if there is none."""
+        ...

@@ -1,0 +1,148 @@
+"""Units of work around handlers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from simplecqrs.dispatch import Dispatch, stack, top
+from simplecqrs.errors import NotPublished
+from simplecqrs.messages import Message, Query
+from simplecqrs.pipeline import Call
+from simplecqrs.unit import OwnUnit, Published
+
+__all__ = ["Ship", "Transaction", "Units"]
+
+#: From a message to a context manager, which may yield a Unit.
+Transaction = Callable[[Any], AbstractContextManager[Any]]
+#: Handles what was published in a dispatch.
+Finish = Callable[[Dispatch], None]
+Ship = Callable[[list[Published]], None]
+
+
+class Units:
+    """
+    Opens units of work: the transaction's where there is one, else our own.
+
+    Args:
+        ship: takes the events that go out, in one call, when the outermost unit ends.
+    """
+
+    def __init__(self, transaction: Transaction | None, ship: Ship | None) -> None:
+        self.transaction = transaction
+        self._ship = ship
+
+    def around(self, call: Call, finish: Finish, *, transactional: bool) -> Call:
+        """Put a unit of work round a handler and the events that it publishes."""
+        if transactional and self.transaction is not None:
+            return self._in_transaction(call, finish)
+        return self._in_own_unit(call, finish)
+
+    def _in_own_unit(self, call: Call, finish: Finish) -> Call:
+        def run(message: Message) -> Any:
+            frames = stack.frames
+            try:
+                answer = call(message)
+                dispatch = frames[-1]
+                if type(dispatch) is Dispatch:
+                    finish(dispatch)
+                    self.close(dispatch)
+            except BaseException:
+                if type(frames[-1]) is Dispatch:
+                    frames[-1].discard()
+                raise
+            return answer
+
+        return run
+
+    def _in_transaction(self, call: Call, finish: Finish) -> Call:
+        def run(message: Message) -> Any:
+            dispatch = top(stack.frames)
+            with self.open(dispatch):
+                answer = call(message)
+                finish(dispatch)
+            return answer
+
+        return run
+
+    @contextmanager
+    def open(self, dispatch: Dispatch) -> Generator[None, None, None]:
+        """Open the unit of work of a dispatch; what it has collected is shipped inside, before the commit."""
+        if self.transaction is None:
+            yield
+            self.close(dispatch)
+            return
+        try:
+            with self.transaction(dispatch.message) as unit:
+                if unit is not None:
+                    dispatch.unit = unit
+                yield
+                follow = self._settle(dispatch)
+        except BaseException:
+            dispatch.discard()
+            raise
+        for call in follow:
+            call()
+
+    def close(self, dispatch: Dispatch) -> None:
+        """End our own unit of a dispatch: what it has collected goes to the unit around it, or out."""
+        if dispatch.has_unit:
+            for call in self._settle(dispatch):
+                call()
+
+    def _settle(self, dispatch: Dispatch) -> list[Callable[[], None]]:
+        """Hand what our own unit has collected to the unit around it, or ship it; return what is to follow."""
+        unit = dispatch.unit
+        if not isinstance(unit, OwnUnit) or not (unit.outward or unit.after):
+            return []
+        dispatch.unit = None
+        parent = dispatch.parent
+        if parent is not None and parent.wiring is dispatch.wiring:
+            _hand_up(unit, parent)
+            return []
+        if unit.outward and self._ship is not None:
+            self._ship(unit.outward)
+        return unit.after
+
+    @contextmanager
+    def trial(self, message: Message) -> Generator[None, None, None]:
+        """Open a nested unit of work; if it is left by an exception, its writes and its events are gone."""
+        dispatch = top(stack.frames)
+        published, unit = dispatch.published, dispatch.unit
+        dispatch.published = None
+        if isinstance(unit, OwnUnit):
+            dispatch.unit = OwnUnit()
+        try:
+            with self._nested(message):
+                yield
+        except BaseException:
+            dispatch.published, dispatch.unit = published, unit
+            raise
+        if isinstance(unit, OwnUnit) and isinstance(dispatch.unit, OwnUnit):
+            unit.absorb(dispatch.unit)
+        dispatch.published, dispatch.unit = [*(published or ()), *(dispatch.published or ())], unit
+
+    @contextmanager
+    def _nested(self, message: Message) -> Generator[None, None, None]:
+        if self.transaction is None or isinstance(message, Query):
+            yield
+        else:
+            with self.transaction(message):
+                yield
+
+
+def _hand_up(unit: OwnUnit, parent: Dispatch) -> None:
+    """Give what a nested unit has collected to the unit of its parent."""
+    if isinstance(parent.message, Query):
+        raise NotPublished(
+            f"{type(parent.message).__qualname__} is a query, and what it sent published "
+            f"{', '.join(type(p.event).__qualname__ for p in unit.outward)}; make it a command"
+        )
+    if isinstance(parent.unit, OwnUnit):
+        parent.unit.absorb(unit)
+        return
+    for published in unit.outward:
+        parent.unit.collect(published)
+    for call in unit.after:
+        parent.unit.after_commit(call)

@@ -1,0 +1,114 @@
+"""The ports to brokers: what a broker's adapter must do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
+
+from attrs import field, frozen
+
+from simplecqrs.envelope import Envelope
+from simplecqrs.metadata import NO_HEADERS
+
+__all__ = ["ACCEPTED", "UNKNOWN", "Broker", "Delivery", "Feed", "Garbage", "Promise", "Publisher", "Receipt", "refused"]
+
+#: What a broker's acknowledgement is worth: it survives a restart, it is in memory only, or nobody keeps it.
+Promise = Literal["stored", "memory", "none"]
+
+
+@frozen
+class Receipt:
+    """
+    What became of one envelope that was handed to a broker.
+
+    Args:
+        status: ``accepted``: the broker has it.  ``unknown``: it may have it; hand it over again.
+            ``refused``: it will not take it; ``reason`` says why.
+    """
+
+    status: Literal["accepted", "unknown", "refused"]
+    reason: str = ""
+
+
+ACCEPTED = Receipt("accepted")
+UNKNOWN = Receipt("unknown")
+
+
+def refused(reason: str) -> Receipt:
+    """Return the receipt of an envelope that the broker will not take, for this reason."""
+    return Receipt("refused", reason)
+
+
+class Publisher(Protocol):
+    """
+    Takes envelopes to where others can read them.
+
+    Called by the mediator (without an outbox) and by the relay.  Threads do not share one.
+    """
+
+    def publish(self, envelopes: Sequence[Envelope], /, *, deadline: float) -> Sequence[Receipt]:
+        """
+        Hand over envelopes in their order and return a receipt for each, in the same order.
+
+        A (topic, key) stops at its first envelope that is not accepted: the later ones of that key are
+        ``unknown`` and were not sent.  Repeating a call is safe; receivers drop what they have seen.
+
+        Args:
+            deadline: seconds after which it returns, whatever is still open being ``unknown``.
+
+        Raises:
+            BrokerDown: if the broker as a whole cannot be reached.  Nothing is known of any envelope then.
+        """
+        ...
+
+
+@frozen
+class Garbage:
+    """Something that came from a broker and could not be read as an envelope."""
+
+    error: str
+    payload: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(default=NO_HEADERS)
+
+
+@frozen
+class Delivery:
+    """One entry of a feed: the broker's own id of it, and what it holds."""
+
+    id: str
+    content: Envelope | Garbage
+
+
+class Feed(Protocol):
+    """
+    One stream, queue or partition that a consumer reads, in the order in which it was written.
+
+    One fetcher at a time uses a feed: what it fetched and did not acknowledge comes again, first and in order,
+    to whoever fetches next.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name the feed; the fetcher's lock goes by it."""
+        ...
+
+    def fetch(self, limit: int, /) -> Sequence[Delivery]:
+        """Return what is there, up to a limit, without waiting.  Raises BrokerDown."""
+        ...
+
+    def acknowledge(self, deliveries: Sequence[Delivery], /) -> None:
+        """Tell the broker that these are stored on our side.  May be repeated.  Raises BrokerDown."""
+        ...
+
+
+class Broker(Publisher, Protocol):
+    """A named server connection: publishes, and opens feeds for consumers."""
+
+    @property
+    def promise(self) -> Promise:
+        """Say what an acknowledgement of this broker is worth, as read from the server."""
+        ...
+
+    def feeds(self, consumer: str, topics: Sequence[str], /) -> Sequence[Feed]:
+        """Open the feeds of a consumer; what was published before its first time is included if it is still there."""
+        ...

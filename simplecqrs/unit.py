@@ -1,0 +1,103 @@
+"""A unit of work and the events that share its fate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from simplecqrs.messages import Event
+from simplecqrs.metadata import Context, Metadata, new_metadata
+
+if TYPE_CHECKING:
+    from simplecqrs.dispatch import Dispatch
+
+__all__ = ["OwnUnit", "Published", "Unit"]
+
+
+class Published:
+    """
+    An event that was published and is still to be handled, stored, or both.
+
+    Attributes:
+        plan: what the mediator does with events of this type.
+        cause: the dispatch in which it was published.
+        root: the dispatch in whose unit of work it is handled.
+        within: what ``context(...)`` had set where it was published.
+    """
+
+    # No __init__ and no slots: an event is made by four assignments, which take half the time.
+    event: Event
+    plan: Any
+    cause: Dispatch | None = None
+    root: Dispatch | None = None
+    within: Context | None = None
+    _metadata: Metadata | None = None
+
+    @classmethod
+    def received(cls, event: Event, plan: Any, metadata: Metadata) -> Published:
+        """Return an event that was published elsewhere."""
+        published = cls()
+        published.event = event
+        published.plan = plan
+        published._metadata = metadata
+        return published
+
+    @property
+    def generation(self) -> int:
+        """Return 1 for what a request caused, 2 for what that caused, and so on."""
+        return self.cause.generation + 1 if self.cause is not None else 1
+
+    @property
+    def metadata(self) -> Metadata:
+        """Return the event's metadata, made when first asked for."""
+        if self._metadata is None:
+            self._metadata = new_metadata(self.cause.metadata if self.cause else None, self.within)
+        return self._metadata
+
+
+class Unit(Protocol):
+    """
+    A unit of work: what happens in it happens whole or not at all, its events included.
+
+    What ``transaction=`` yields may be one; if not, the mediator keeps the events itself.
+    """
+
+    def collect(self, published: Published, /) -> None:
+        """Take an event that was published now; it shares the fate of what is written now."""
+        ...
+
+    def kept(self, published: list[Published], /) -> list[Published]:
+        """Return those that have not been rolled back since, in their order."""
+        ...
+
+    def after_commit(self, call: Callable[[], None], /) -> None:
+        """Call this once the unit is committed, or never."""
+        ...
+
+
+class OwnUnit:
+    """The unit of work of a mediator whose transactions do not bring one."""
+
+    __slots__ = ("after", "outward")
+
+    def __init__(self) -> None:
+        self.outward: list[Published] = []
+        self.after: list[Callable[[], None]] = []
+
+    def collect(self, published: Published, /) -> None:
+        """Take an event, to be shipped when the outermost unit ends."""
+        if published.plan.outward:
+            self.outward.append(published)
+
+    def kept(self, published: list[Published], /) -> list[Published]:
+        """Return them all: what fails here takes its whole list along."""
+        return published
+
+    def after_commit(self, call: Callable[[], None], /) -> None:
+        """Call this when the outermost unit has ended."""
+        self.after.append(call)
+
+    def absorb(self, nested: OwnUnit) -> None:
+        """Take over what a nested unit that succeeded has collected."""
+        self.outward += nested.outward
+        self.after += nested.after

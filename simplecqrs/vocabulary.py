@@ -1,0 +1,175 @@
+"""What the project's messages are called on the wire and in tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from simplecqrs.codec import Codec
+from simplecqrs.envelope import Envelope
+from simplecqrs.errors import InvalidMessage, UnknownMessage
+from simplecqrs.messages import LONGEST, Event, Message, traits
+from simplecqrs.metadata import Metadata
+from simplecqrs.unit import Published
+
+__all__ = ["Naming", "Vocabulary", "class_name"]
+
+#: Gives a message class the name that it does not give itself.
+Naming = Callable[[type[Message]], str]
+
+
+def class_name(cls: type[Message]) -> str:
+    """Name a message by its class alone."""
+    return cls.__name__
+
+
+class Vocabulary:
+    """
+    Translate between message classes and their names, and between messages and envelopes.
+
+    Args:
+        classes: the message classes that handlers were registered for; their subclasses are known as well.
+        codec: makes the payload.
+        naming: names classes that do not name themselves.
+        source: who we are, in the envelopes.
+    """
+
+    def __init__(
+        self, classes: Iterable[type[Message]], *, codec: Codec, naming: Naming = class_name, source: str = ""
+    ) -> None:
+        self._roots = tuple(dict.fromkeys(classes))
+        self._codec = codec
+        self._naming = naming
+        self._source = source
+        self._classes: dict[str, type[Message]] = {}
+
+    def name(self, cls: type[Message]) -> str:
+        """Return the name of a message class."""
+        return traits(cls).name or self._naming(cls)
+
+    def topic(self, cls: type[Message]) -> str:
+        """Return the topic of a message class: its own, an inherited one, or its name."""
+        return traits(cls).topic or self.name(cls)
+
+    def find(self, name: str) -> type[Message]:
+        """
+        Return the message class of a name.
+
+        Raises:
+            UnknownMessage: if none is known by it.
+        """
+        if name not in self._classes:
+            self._classes = {self.name(cls): cls for cls in _with_subclasses(self._roots)}
+        try:
+            return self._classes[name]
+        except KeyError:
+            raise UnknownMessage(f"no message is called {name!r} here") from None
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with names and keys."""
+        found = []
+        by_name: dict[str, type[Message]] = {}
+        for cls in _with_subclasses(self._roots):
+            other = by_name.setdefault(self.name(cls), cls)
+            if other is not cls:
+                found.append(
+                    f"{_path(other)} and {_path(cls)} are both called {self.name(cls)!r}; give one of them a name: "
+                    f'class {cls.__qualname__}(..., name="...")'
+                )
+            if len(self.name(cls)) > LONGEST:
+                found.append(f"{_path(cls)}: its name is longer than {LONGEST} characters")
+            key = traits(cls).key
+            if key and not _has_field(cls, key):
+                found.append(f"{_path(cls)} is ordered by key={key!r}, but has no such field")
+        return found
+
+    def envelope(self, message: Message, metadata: Metadata, *, key: str | None = None) -> Envelope:
+        """
+        Encode a message.
+
+        Args:
+            key: the order key; None: what the class says.
+
+        Raises:
+            InvalidPayload: if it cannot be encoded.
+        """
+        cls = type(message)
+        return Envelope(
+            id=metadata.id,
+            kind="event" if isinstance(message, Event) else "command",
+            name=self.name(cls),
+            version=traits(cls).version,
+            topic=self.topic(cls),
+            key=order_key(message) if key is None else key,
+            source=self._source,
+            time=metadata.time,
+            correlation_id=metadata.correlation_id,
+            causation_id=metadata.causation_id,
+            headers=metadata.headers,
+            content_type=self._codec.content_type,
+            payload=self._codec.encode(message),
+        )
+
+    def envelopes(self, published: Iterable[Published]) -> list[Envelope]:
+        """Encode published events, in their order."""
+        return [self.envelope(p.event, p.metadata) for p in published]
+
+    def decode(self, envelope: Envelope) -> Message:
+        """
+        Make the message of an envelope.
+
+        Raises:
+            UnknownMessage: if nobody here knows its name or its version.
+            InvalidPayload: if the payload does not fit the class.
+        """
+        cls = self.find(envelope.name)
+        known = traits(cls).version
+        if envelope.version > known:
+            raise UnknownMessage(
+                f"{envelope.name} came in version {envelope.version}; this release knows it up to {known}: deploy "
+                "consumers before producers"
+            )
+        if envelope.content_type != self._codec.content_type:
+            raise UnknownMessage(
+                f"{envelope.name} came as {envelope.content_type}; this project reads {self._codec.content_type}"
+            )
+        return self._codec.decode(cls, envelope.payload)
+
+
+def order_key(message: Message) -> str:
+    """Return the value of the field that a message is ordered by, as text; empty if it has none."""
+    name = traits(type(message)).key
+    if not name:
+        return ""
+    value: Any = getattr(message, name)
+    key = "" if value is None else str(value)
+    if len(key) > LONGEST:
+        raise InvalidMessage(f"{type(message).__qualname__}: the key {name}={key[:40]!r}... is longer than {LONGEST}")
+    return key
+
+
+def _with_subclasses(classes: Iterable[type[Message]]) -> list[type[Message]]:
+    """
+    Return classes and all their subclasses, each once.
+
+    attrs makes slotted classes twice; the first one is only a husk, which its successor, of the same module and
+    qualified name, replaces.
+    """
+    found: dict[tuple[str, str], type[Message]] = {}
+    waiting = list(classes)
+    registered = set(waiting)
+    while waiting:
+        cls = waiting.pop(0)
+        place = (cls.__module__, cls.__qualname__)
+        if found.get(place) not in registered or cls in registered:
+            found[place] = cls
+        waiting += [c for c in cls.__subclasses__() if c not in found.values() and c not in waiting]
+    return list(found.values())
+
+
+def _has_field(cls: type[Message], name: str) -> bool:
+    return hasattr(cls, name) or any(name in vars(c).get("__annotations__", {}) for c in cls.__mro__)
+
+
+def _path(cls: type[Message]) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
