@@ -238,4 +238,3 @@ def _may_be_unset(kind: Any) -> bool:
 def _without_unset(kind: Any) -> Any:
     rest = tuple(t for t in typing.get_args(kind) if t is not Unset)
     return typing.Union[rest]  # noqa: UP007 - made at run time
-

@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from simplecqrs.backoff import Retry
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import InvalidPayload, UnknownMessage
-from simplecqrs.queue import LANES, Failure, Inbox, Row, Storage
+from simplecqrs.queue import LANES, Failure, Inbox, Row, Storage, Stored
 from simplecqrs.registry import OnDead
 from simplecqrs.transport import Delivery, Feed, Garbage
 
@@ -72,20 +72,21 @@ class Fetcher:
     def _fetch(self, feed: Feed) -> int:
         with self.inbox.fetching(self.consumer, feed.name) as ours:
             deliveries = feed.fetch(self.batch) if ours else ()
-            if deliveries:
-                self._store(deliveries)
-        if deliveries:
-            feed.acknowledge(deliveries)
+            if not deliveries:
+                return 0
+            stored = self._store(deliveries)
+        self.counts.fetched += stored.new
+        self.counts.seen += stored.seen
+        feed.acknowledge(deliveries)
         return len(deliveries)
 
-    def _store(self, deliveries: Sequence[Delivery]) -> None:
+    def _store(self, deliveries: Sequence[Delivery]) -> Stored:
         stored = self.inbox.store(self.consumer, [d.content for d in deliveries if isinstance(d.content, Envelope)])
         garbage = [d.content for d in deliveries if isinstance(d.content, Garbage)]
         if garbage:
             self.inbox.bury(self.consumer, garbage)
             log.error("%s: %d messages could not be read; first: %s", self.consumer, len(garbage), garbage[0].error)
-        self.counts.fetched += stored.new
-        self.counts.seen += stored.seen
+        return stored
 
 
 @frozen(kw_only=True)
@@ -96,11 +97,12 @@ class Consumer:
     Any number of workers may run: each works a lane that nobody else holds, for up to ``run`` messages.
 
     Args:
-        name_: the consumer's name.
+        consumer: its name; its queue in the inbox bears it.
         receive: handles a message; what it writes shares the transaction in which the row is deleted.
         policy: what becomes of a message that failed; asked when it has failed.
         strict: a message without a handler is a dead letter, not only counted.
         timeout: seconds after which the database takes the lane from a handler that hangs.
+        stopping: asked between two messages of a run; if true, the run ends.
     """
 
     consumer: str
@@ -112,6 +114,7 @@ class Consumer:
     max_bytes: int = 4 * MiB
     strict: bool = False
     timeout: float = 300.0
+    stopping: Callable[[], bool] = lambda: False
     counts: Counts = field(factory=Counts)
 
     @property
@@ -122,57 +125,68 @@ class Consumer:
     def step(self) -> int:
         """Work one lane for a run of messages and return how many were settled, handled or not."""
         order = random.sample(range(self.lanes), self.lanes)
-        rows: Sequence[Row] = ()
+        tried: Row | None = None
         try:
             with self.storage.hold(self.consumer, lanes=order, limit=1, local=True, idle=self.timeout) as held:
                 rows = held.read(self.run, self.max_bytes) if held is not None else ()
                 if held is None or not rows:
                     return 0
                 held.done(rows[:1])
-                self._handle(rows[0])
-        except _Failed as failed:
-            return self._park(failed)
+                tried = rows[0]
+                claimed = self._handle(tried)
+        except Exception as error:
+            # What fails at the commit is the handler's as well: a deferred constraint, a lane lost to the timeout.
+            if tried is None:
+                raise
+            return self._park(tried, error)
+        self._count(tried, claimed=claimed)
         return 1 + self._go_on(rows[1:])
 
     def _go_on(self, rows: Sequence[Row]) -> int:
         """Handle the rest of a run, one transaction each; any surprise ends it."""
         settled = 0
         for row in rows:
+            tried: Row | None = None
+            if self.stopping():
+                break
             try:
                 with self.storage.take(row, idle=self.timeout) as ours:
                     if not ours:
-                        return settled
-                    self._handle(row)
-            except _Failed as failed:
-                return settled + self._park(failed)
+                        break
+                    tried = row
+                    claimed = self._handle(row)
+            except Exception as error:
+                if tried is None:
+                    raise
+                return settled + self._park(row, error)
+            self._count(row, claimed=claimed)
             settled += 1
         return settled
 
-    def _handle(self, row: Row) -> None:
-        try:
-            claimed = self.receive(row.envelope)
-        except Exception as error:
-            raise _Failed(row, error) from error
+    def _handle(self, row: Row) -> bool:
+        claimed = self.receive(row.envelope)
+        if self.strict and not claimed:
+            raise _Unclaimed(f"{self.consumer} has no handler for {row.envelope.name}")
+        return claimed
+
+    def _count(self, row: Row, *, claimed: bool) -> None:
         if claimed:
             self.counts.handled += 1
-            return
-        self.counts.unclaimed += 1
-        if self.strict:
-            raise _Failed(row, UnknownMessage(f"{self.consumer} has no handler for {row.envelope.name}"))
-        log.info("%s has no handler for %s", self.consumer, row.envelope.name)
+        else:
+            self.counts.unclaimed += 1
+            log.info("%s has no handler for %s", self.consumer, row.envelope.name)
 
-    def _park(self, failed: _Failed) -> Literal[1]:
+    def _park(self, row: Row, error: Exception) -> Literal[1]:
         """Put a failed message aside in a new transaction: what its handler did is rolled back."""
-        row, error = failed.row, failed.error
-        self.counts.failed += 1
         failure = self._failure(row, error)
-        with self.storage.hold(
-            self.consumer, lanes=[row.lane], limit=1, local=True, idle=self.timeout
-        ) as held:
+        with self.storage.hold(self.consumer, lanes=[row.lane], limit=1, local=True, idle=self.timeout) as held:
             if held is not None:
                 held.park(row, failure)
-        fate = "dead" if failure.pause is None else f"tried again in {failure.pause:.1f} s"
-        log.warning(
+        self.counts.failed += 1
+        # Another worker that was quicker to take the lane tries the message itself; its failure counts then.
+        fate = "left to another worker" if held is None else _fate(failure)
+        log.log(
+            logging.WARNING if failure.pause is not None else logging.ERROR,
             "%s failed on %s %s, attempt %d, %s", self.consumer, row.envelope.name, row.envelope.id,
             failure.attempts, fate, exc_info=error,
         )  # fmt: skip
@@ -181,16 +195,18 @@ class Consumer:
     def _failure(self, row: Row, error: Exception) -> Failure:
         policy = self.policy(row.envelope)
         attempts = row.attempts + 1
-        hopeless = isinstance(error, InvalidPayload)
+        hopeless = isinstance(error, (InvalidPayload, _Unclaimed))
         pause = None if hopeless or policy.retry.exhausted(attempts) else policy.retry.pause(attempts)
-        reason = f"{type(error).__name__}: {error}"[:2000]
-        return Failure(reason, attempts, pause, hold=policy.on_dead == "hold")
+        hold = policy.on_dead == "hold"
+        reason = f"{UnknownMessage.__name__ if isinstance(error, _Unclaimed) else type(error).__name__}: {error}"[:2000]
+        if pause is None and row.envelope.key and not hold:
+            reason += f"\nwhat follows under the key {row.envelope.key} went on without it"
+        return Failure(reason, attempts, pause, hold=hold)
 
 
-class _Failed(Exception):  # noqa: N818 - never seen outside
-    """Carries a failure out of the transaction that it rolls back."""
+class _Unclaimed(UnknownMessage):
+    """Raised for a message without a handler, which no retry will give one."""
 
-    def __init__(self, row: Row, error: Exception) -> None:
-        super().__init__(str(error))
-        self.row = row
-        self.error = error
+
+def _fate(failure: Failure) -> str:
+    return "dead" if failure.pause is None else f"tried again in {failure.pause:.1f} s"

@@ -83,7 +83,9 @@ class Provider:
         try:
             plan = self._plans[kind]
         except KeyError:
-            raise DependencyNotFound(f"nothing provides {_name(kind)}; add it: provide={{{_name(kind)}: ...}}") from None
+            raise DependencyNotFound(
+                f"nothing provides {_name(kind)}; add it: provide={{{_name(kind)}: ...}}"
+            ) from None
         value = plan.make(**{name: resolve(need) for name, need in plan.needs.items()})
         return exits.enter_context(value) if plan.is_generator else value
 
@@ -99,9 +101,7 @@ def _plan(kind: Any, factory: Callable[..., object]) -> _Plan:
         parameters = inspect.signature(factory).parameters.values()
     except ValueError:  # some builtins have no signature; they are called without arguments
         parameters = {}.values()
-    required = [
-        p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-    ]
+    required = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     for parameter in required:
         if parameter.name not in hints:
             raise DependencyNotFound(

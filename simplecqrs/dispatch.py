@@ -38,6 +38,8 @@ class Dispatch:
         origin: of an event, how it was published.
         published: the events that its handler has published and that are still to be handled.
         resolve: makes dependencies, where a scope is open.
+        query: the query in which all this happens, if any.
+        working: whether its handler is at work, inside of its unit of work.  Middlewares are outside.
     """
 
     # No __init__ and no slots: most dispatches need three of these, and three assignments take half the time.
@@ -48,6 +50,8 @@ class Dispatch:
     published: list[Published] | None = None
     resolve: Callable[[Any], Any] | None = None
     generation: int = 0
+    query: Message | None = None
+    working: bool = True
     frame: Frame = None
     _metadata: Metadata | None = None
     _unit: Unit | None = None
@@ -65,6 +69,8 @@ class Dispatch:
         if root is not None:
             dispatch._unit = root.unit
             dispatch.resolve = root.resolve
+        elif parent is not None and parent.wiring is dispatch.wiring:
+            dispatch.resolve = parent.resolve
         return dispatch
 
     @classmethod
@@ -73,9 +79,13 @@ class Dispatch:
         dispatch = cls()
         dispatch.message = message
         dispatch.wiring = wiring
+        if isinstance(message, Query):
+            dispatch.query = message
         if parent is not None:
             dispatch.parent = parent
             dispatch.generation = parent.generation
+            if parent.query is not None:
+                dispatch.query = parent.query
             if parent.wiring is wiring:
                 dispatch.resolve = parent.resolve
         return dispatch
@@ -119,20 +129,24 @@ class Dispatch:
         Publish an event: it is handled, and shipped, after the handler has returned.
 
         Raises:
-            NotPublished: in a query, and if it is to go out and there is no publisher.
+            NotPublished: in a query, once the handler has returned, and if it is to go out and there is no publisher.
             InvalidMessage: if it is no event.
         """
-        if isinstance(self.message, Query):
+        if self.query is not None:
             raise NotPublished(
-                f"{type(event).__qualname__} was published in {type(self.message).__qualname__}, a query; queries "
-                "publish nothing: make it a command"
+                f"{type(event).__qualname__} was published in {type(self.query).__qualname__}, a query; queries "
+                "publish nothing, nor do the commands that they send: make it a command"
             )
+        if not self.working:
+            raise published_too_late(event)
         plan = self.wiring.plan_for(event)
         published = Published()
         published.event = event
         published.plan = plan
         published.cause = self
         published.within = active_context()
+        if published.within is not None:
+            _ = self.metadata  # made now: later this context may have ended
         if self._unit is not None or plan.outward:
             self.unit.collect(published)
         if self.published is None:
@@ -149,12 +163,14 @@ class Dispatch:
 
     def discard(self) -> None:
         """Forget what was published in a unit that failed."""
+        self.working = False
         self.published = None
         if self.origin is None:
             self._unit = None
 
 
-Frame = Any  # tuple[Message, Wiring] | Published | Dispatch; an alias, since a union costs a check per use
+#: A tuple of message and wiring, and of None as well while middlewares are at work; an event; or a Dispatch.
+Frame = Any  # since a union would cost a check per use
 
 
 class _Stack(threading.local):
@@ -169,13 +185,14 @@ def top(frames: list[Frame], index: int = -1) -> Dispatch:
     """Return the dispatch of a frame, and make it one if it is not yet."""
     frame = frames[index]
     if type(frame) is Dispatch:
-        return frame
+        return frame  # pyright: ignore[reportUnknownVariableType]
     place = index if index >= 0 else len(frames) + index
     parent = top(frames, place - 1) if place else None
     if type(frame) is Published:
         dispatch = Dispatch.of_event(frame, parent)
     else:
         dispatch = Dispatch.of_request(frame[0], frame[1], parent)
+        dispatch.working = len(frame) == 2
     dispatch.frame = frame
     frames[index] = dispatch
     return dispatch
@@ -186,8 +203,10 @@ def emit(frames: list[Frame], frame: Frame, event: Event, /) -> None:
     Publish an event in the dispatch of a frame; with the first two bound, this is a handler's ``publish``.
 
     Raises:
-        NotPublished: once that dispatch is over.
+        NotPublished: once that dispatch is over, and in another thread.
     """
+    if frames is not stack.frames:
+        raise published_too_late(event)
     if frames and frames[-1] is frame:
         top(frames).publish(event)
         return
@@ -196,9 +215,14 @@ def emit(frames: list[Frame], frame: Frame, event: Event, /) -> None:
         if found is frame or (type(found) is Dispatch and found.frame is frame):
             top(frames, index).publish(event)
             return
-    raise NotPublished(
-        f"{type(event).__qualname__} was published after its handler had returned; publish before that, and keep "
-        "no publish for later"
+    raise published_too_late(event)
+
+
+def published_too_late(event: Event) -> NotPublished:
+    """Return what is to be raised where no handler is at work that could publish."""
+    return NotPublished(
+        f"{type(event).__qualname__} was published after its handler had returned, or outside of its thread; publish "
+        "before that, and keep no publish for later"
     )
 
 
@@ -238,9 +262,9 @@ def context(*, correlation_id: str | None = None, **headers: str) -> Generator[N
     ...     active_context().headers["user"]
     '7'
     """
-    if stack.frames:
-        _ = top(stack.frames).metadata  # what is being handled keeps the context in which it was sent
-    with setting(correlation_id, headers):
+    # What is being handled keeps the context in which it was sent.
+    cause = top(stack.frames).metadata if stack.frames else None
+    with setting(correlation_id, headers, cause):
         yield
 
 

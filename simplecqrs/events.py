@@ -9,8 +9,8 @@ from functools import partial
 
 from simplecqrs.dispatch import Dispatch, fresh_stack, stack, top
 from simplecqrs.errors import InvalidMessage, NotPublished, TooManyEvents
-from simplecqrs.messages import Event, IntegrationEvent, Message
-from simplecqrs.metadata import active_context
+from simplecqrs.messages import DomainEvent, Event, IntegrationEvent, Message
+from simplecqrs.metadata import Metadata, active_context
 from simplecqrs.pipeline import Call
 from simplecqrs.registry import Registration
 from simplecqrs.transactions import Units
@@ -79,8 +79,15 @@ class Events:
     def _plan(self, event: Event) -> EventPlan:
         kind = type(event)
         if not isinstance(event, Event):
-            raise InvalidMessage(f"{kind.__qualname__} is no event and cannot be published; requests are sent: bus.send")
-        own = [(r, call) for r, call in self._calls if issubclass(kind, r.messages)]
+            raise InvalidMessage(
+                f"{kind.__qualname__} is no event and cannot be published; requests are sent: bus.send"
+            )
+        if not isinstance(event, (DomainEvent, IntegrationEvent)):
+            raise InvalidMessage(
+                f"{kind.__qualname__} does not say who may know of it; derive it from DomainEvent (this project alone) "
+                "or NotificationEvent"
+            )
+        own = self._subscribed(kind)
         here = [(r, call) for r, call in own if r.options.consumer is None]
         outward = isinstance(event, IntegrationEvent) or len(here) < len(own)
         if outward and not self._ships:
@@ -96,10 +103,21 @@ class Events:
 
     def consumer_calls(self, kind: type[Message], consumer: str) -> list[tuple[Registration, EventCall]]:
         """Return the handlers by which a consumer handles an event, in their order."""
-        return [(r, call) for r, call in self._calls if r.options.consumer == consumer and issubclass(kind, r.messages)]
+        return [(r, call) for r, call in self._subscribed(kind) if r.options.consumer == consumer]
+
+    def _subscribed(self, kind: type[Message]) -> list[tuple[Registration, EventCall]]:
+        """Return who wants events of a type; a handler that asked for it and for its base as well has it once."""
+        found = {}
+        for registration, call in self._calls:
+            if issubclass(kind, registration.messages):
+                options = registration.options
+                who = (id(registration.handler), options.consumer, options.after_commit)
+                found.setdefault(who, (registration, call))
+        return list(found.values())
 
     def handle_all(self, root: Dispatch) -> None:
         """Handle what was published in a dispatch, and what that causes, first in, first out."""
+        root.working = False
         queue = root.take()
         for published in queue:  # which grows meanwhile
             if published.generation > self._max_generations:
@@ -120,6 +138,11 @@ class Events:
             dispatch.unit.collect(published)
             dispatch.published = [published]
             self.handle_all(dispatch)
+
+    def receive(self, event: Event, metadata: Metadata, calls: Sequence[EventCall]) -> None:
+        """Handle an event that came from elsewhere, so that it is not to be shipped again."""
+        plan = EventPlan(self, [], [], outward=False)
+        self.deliver(Published.received(event, plan, metadata), calls)
 
     def deliver(self, published: Published, calls: Sequence[EventCall]) -> None:
         """Handle an event by these handlers, as a message of its own, together in one unit of work."""
@@ -168,7 +191,10 @@ def _chain(published: Published, limit: int) -> str:
     step: Published | None = published
     while step is not None and len(names) < 5:
         names.append(type(step.event).__qualname__)
-        step = step.cause.origin if step.cause is not None else None
+        cause = step.cause
+        while cause is not None and cause.origin is None:  # a request that a handler of an event sent
+            cause = cause.parent
+        step = cause.origin if cause is not None else None
     return (
         f"more than {limit} generations of events, the last ones: ... -> {' -> '.join(reversed(names))}; handlers "
         "that publish what they handle go round for ever (max_generations= raises the limit)"

@@ -151,9 +151,7 @@ def hints_of(target: Callable[..., Any]) -> dict[str, Any]:
         return dict(getattr(target, "__annotations__", {}))
 
 
-def _needs(
-    handler: Handler, parameters: list[inspect.Parameter], hints: Mapping[str, Any]
-) -> dict[str, Any]:
+def _needs(handler: Handler, parameters: list[inspect.Parameter], hints: Mapping[str, Any]) -> dict[str, Any]:
     needs = {}
     for parameter in parameters:
         if parameter.default is not parameter.empty:

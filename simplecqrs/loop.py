@@ -75,7 +75,7 @@ class Loop:
         worked = 0
         while not self.stop.is_set() and (ends is None or time.monotonic() < ends):
             now = time.monotonic()
-            busy = [turn for turn in self._turns if turn.at <= now and self._step(turn)]
+            busy = [turn for turn in self._turns if self._is_due(turn, now, drain=drain) and self._step(turn)]
             worked += len(busy)
             if drain and not busy:
                 break
@@ -88,8 +88,12 @@ class Loop:
         """Say which jobs are pausing after a failure, and why."""
         return [f"{turn.job.name}: {turn.error}" for turn in self._turns if turn.failures]
 
+    def _is_due(self, turn: _Turn, now: float, *, drain: bool) -> bool:
+        """While draining, an idle job is asked in each round: another one may just have made work for it."""
+        return not self.stop.is_set() and (turn.at <= now or (drain and not turn.failures))
+
     def _wait(self, ends: float | None) -> None:
-        until = min(turn.at for turn in self._turns)
+        until = min((turn.at for turn in self._turns), default=time.monotonic() + IDLE_CAP)
         if ends is not None:
             until = min(until, ends)
         self.stop.wait(max(0.0, until - time.monotonic()))

@@ -10,7 +10,7 @@ from simplecqrs.containers import Container, Provider
 from simplecqrs.dispatch import stack, top
 from simplecqrs.errors import HandlerNotFound, InvalidMessage, NotConfigured, NotPublished
 from simplecqrs.handlers import describe
-from simplecqrs.messages import Event, Message, Request
+from simplecqrs.messages import DomainEvent, Event, IntegrationEvent, Message, Request
 from simplecqrs.pipeline import Call, Middleware
 from simplecqrs.registry import Options, Registration, Registry, default_registry
 from simplecqrs.unit import Published
@@ -75,6 +75,7 @@ class Mediator:
         self._on_startup = tuple(on_startup)
         self._lock = threading.RLock()
         self._wiring: Wiring | None = None
+        self._starting: Wiring | None = None
         self._vocabulary: Vocabulary | None = None
         self._requests: dict[type[Any], Call] = {}
 
@@ -87,9 +88,12 @@ class Mediator:
             NotConfigured: if the wiring is wrong, before the first message.
             Exception: whatever the handler, or the handler of an event that it published, raises.
         """
+        run = None
         try:
             run = self._requests[type(request)]
         except KeyError:
+            pass  # so that what is raised below does not mention it
+        if run is None:
             run = self._find(request)
         return run(request)  # type: ignore[no-any-return]
 
@@ -107,7 +111,7 @@ class Mediator:
         frames = stack.frames
         if frames:
             dispatch = top(frames)
-            if dispatch.wiring is events:
+            if dispatch.wiring is events and dispatch.working:
                 dispatch.publish(event)
                 return
         events.publish(event)
@@ -132,10 +136,8 @@ class Mediator:
         if not isinstance(message, Event):
             wiring.receive(message, envelope.metadata)
             return True
-        plan = wiring.events.plan_for(message)
-        published = Published.received(message, plan, envelope.metadata)
         calls = [call for _, call in wiring.events.consumer_calls(type(message), consumer)]
-        wiring.events.deliver(published, calls)
+        wiring.events.receive(message, envelope.metadata, calls)
         return True
 
     def consumer_options(self, envelope: Envelope, consumer: str) -> Options | None:
@@ -146,7 +148,7 @@ class Mediator:
         except LookupError:
             return None
         if not issubclass(kind, Event):
-            return Options() if kind in self._requests else None
+            return next((r.options for r in self.registrations() if kind in r.messages), None)
         registrations = [r for r, _ in wiring.events.consumer_calls(kind, consumer)]
         return registrations[0].options if registrations else None
 
@@ -164,9 +166,13 @@ class Mediator:
     def problems(self) -> list[str]:
         """Return everything that is wrong with the wiring, each with its cure."""
         found = self.vocabulary.problems()
-        for registration in self.registry:
+        for registration in self.registrations():
             found += self._problems_of(registration)
         return found
+
+    def registrations(self) -> list[Registration]:
+        """Return who handles what, in the order in which it was registered."""
+        return list(self.registry)
 
     def _problems_of(self, registration: Registration) -> list[str]:
         needs = registration.shape.needs if registration.shape is not None else {}
@@ -178,13 +184,22 @@ class Mediator:
             elif self._container is None or not self._container.can_resolve(kind):
                 label = getattr(kind, "__qualname__", repr(kind))
                 found.append(f"{who} needs {name}: {label}, which nothing provides; add it: provide={{{label}: ...}}")
-        if registration.options.consumer is not None and self._publisher is None and self._transaction is None:
-            found.append(f"{who} has consumer={registration.options.consumer!r}, but nothing is published to consumers")
+        consumer = registration.options.consumer
+        if consumer is not None and issubclass(registration.messages[0], DomainEvent) and not self._ships():
+            found.append(
+                f"{who} waits for {registration.messages[0].__qualname__} with consumer={consumer!r}, but nothing is "
+                "published to consumers; give the mediator a publisher"
+            )
         return found
+
+    def _ships(self) -> bool:
+        return self._publisher is not None or self._transaction is not None
 
     @property
     def vocabulary(self) -> Vocabulary:
         """Translate between messages, names and envelopes."""
+        if self._wiring is None:  # more may be registered
+            return self._make_vocabulary()
         if self._vocabulary is None:
             self._vocabulary = self._make_vocabulary()
         return self._vocabulary
@@ -193,14 +208,20 @@ class Mediator:
         from simplecqrs.codec import JSONCodec
         from simplecqrs.vocabulary import Vocabulary
 
-        classes = [m for r in self.registry for m in r.messages]
-        return Vocabulary(classes, codec=self._codec or JSONCodec(), source=self._source)
+        classes = [m for r in self.registrations() for m in r.messages]
+        consumed = [m for r in self.registrations() if r.options.consumer is not None for m in r.messages]
+        return Vocabulary(
+            classes,
+            codec=self._codec or JSONCodec(),
+            source=self._source,
+            stored=(IntegrationEvent, *consumed),
+        )
 
     def _find(self, request: Message) -> Call:
-        self._compiled()
+        requests = self._compiled().requests
         kind = type(request)
-        if kind in self._requests:
-            return self._requests[kind]
+        if kind in requests:
+            return requests[kind]
         if isinstance(request, Event):
             raise InvalidMessage(f"{kind.__qualname__} is an event; events are published: bus.publish")
         if not isinstance(request, Request):
@@ -213,25 +234,33 @@ class Mediator:
     def _compiled(self) -> Wiring:
         if self._wiring is None:
             with self._lock:
+                if self._starting is not None:  # what is called at start-up may use the mediator already
+                    return self._starting
                 if self._wiring is None:
-                    self._wiring = self._compile()
+                    self._wiring = self._start()
+                    self._requests = self._wiring.requests
         return self._wiring
+
+    def _start(self) -> Wiring:
+        self._starting = self._compile()
+        try:
+            for start in self._on_startup:
+                start()
+            return self._starting
+        finally:
+            self._starting = None
 
     def _compile(self) -> Wiring:
         self.check()
         self.registry.seal(self)
-        for start in self._on_startup:
-            start()
-        wiring = Wiring(
-            list(self.registry),
+        return Wiring(
+            self.registrations(),
             middlewares=self._middlewares,
             transaction=self._transaction,
             container=self._container,
             ship=self._ship_function(),
             max_generations=self._max_generations,
         )
-        self._requests = wiring.requests
-        return wiring
 
     def _ship_function(self) -> Callable[[list[Published]], None] | None:
         return None if self._publisher is None else self._ship

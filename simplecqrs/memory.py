@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Sequence
 from threading import RLock
-
-from attrs import Factory, define
 
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import BrokerDown
 from simplecqrs.transport import ACCEPTED, UNKNOWN, Delivery, Garbage, Promise, Receipt, refused
 
-__all__ = ["MemoryBroker"]
+__all__ = ["MemoryBroker", "MemoryFeed"]
 
 
 class MemoryBroker:
@@ -41,7 +38,7 @@ class MemoryBroker:
         self._lock = RLock()
         self._published: list[Envelope] = []
         self._topics: dict[str, list[Envelope | Garbage]] = {}
-        self._positions: dict[tuple[str, str], _Position] = {}
+        self._positions: dict[tuple[str, str], Position] = {}
 
     @property
     def published(self) -> list[Envelope]:
@@ -51,37 +48,34 @@ class MemoryBroker:
 
     def publish(self, envelopes: Sequence[Envelope], /, *, deadline: float) -> Sequence[Receipt]:
         """Append envelopes to the lists of their topics."""
-        self._answer()
+        self.ping()
         stopped: set[tuple[str, str]] = set()
         with self._lock:
             return [self._take(envelope, stopped) for envelope in envelopes]
 
     def feeds(self, consumer: str, topics: Sequence[str], /) -> Sequence[MemoryFeed]:
         """Open a feed for each topic, from where this consumer is in it."""
-        self._answer()
+        self.ping()
         with self._lock:
-            for topic in topics:
-                self._topics.setdefault(topic, [])
-                self._positions.setdefault((consumer, topic), _Position())
-        return [MemoryFeed(self, consumer, topic) for topic in topics]
+            return [
+                MemoryFeed(
+                    topic,
+                    self._topics.setdefault(topic, []),
+                    self._positions.setdefault((consumer, topic), Position()),
+                    self.ping,
+                )
+                for topic in topics
+            ]
+
+    def ping(self) -> None:
+        """Raise ``BrokerDown`` if it was told to be down."""
+        if self.down:
+            raise BrokerDown("the memory broker was told to be down")
 
     def litter(self, topic: str, garbage: Garbage, /) -> None:
         """Put something into a topic that is no envelope, as a stranger might."""
         with self._lock:
             self._topics.setdefault(topic, []).append(garbage)
-
-    def _unread(self, consumer: str, topic: str, limit: int) -> Sequence[Delivery]:
-        self._answer()
-        with self._lock:
-            entries, position = self._topics[topic], self._positions[consumer, topic]
-            unread = (index for index in range(position.done, len(entries)) if index not in position.ahead)
-            return [Delivery(str(index), entries[index]) for index in islice(unread, limit)]
-
-    def _acknowledge(self, consumer: str, topic: str, deliveries: Sequence[Delivery]) -> None:
-        self._answer()
-        with self._lock:
-            for delivery in deliveries:
-                self._positions[consumer, topic].acknowledge(int(delivery.id))
 
     def _take(self, envelope: Envelope, stopped: set[tuple[str, str]]) -> Receipt:
         lane = (envelope.topic, envelope.key)
@@ -96,39 +90,47 @@ class MemoryBroker:
             stopped.add(lane)
         return refused(reason)
 
-    def _answer(self) -> None:
-        if self.down:
-            raise BrokerDown("the memory broker was told to be down")
+
+class Position:
+    """How far a consumer is in a topic: all below ``done`` is acknowledged, and above it what is in ``ahead``."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.ahead: set[int] = set()
+        self._lock = RLock()
+
+    def acknowledge(self, indexes: Iterable[int]) -> None:
+        """Note what need not come again."""
+        with self._lock:
+            self.ahead.update(index for index in indexes if index >= self.done)
+            while self.done in self.ahead:
+                self.ahead.remove(self.done)
+                self.done += 1
+
+    def open(self, end: int) -> list[int]:
+        """Return what is not acknowledged of all below an end."""
+        with self._lock:
+            return [index for index in range(self.done, end) if index not in self.ahead]
 
 
 class MemoryFeed:
     """One topic of a ``MemoryBroker``, as one consumer reads it."""
 
-    def __init__(self, broker: MemoryBroker, consumer: str, name: str) -> None:
-        self._broker = broker
-        self._consumer = consumer
+    def __init__(
+        self, name: str, entries: Sequence[Envelope | Garbage], position: Position, ping: Callable[[], None]
+    ) -> None:
         self.name = name
+        self._entries = entries
+        self._position = position
+        self._ping = ping
 
     def fetch(self, limit: int, /) -> Sequence[Delivery]:
         """Return what this consumer has not acknowledged, in its order."""
-        return self._broker._unread(self._consumer, self.name, limit)
+        self._ping()
+        indexes = self._position.open(len(self._entries))[:limit]
+        return [Delivery(str(index), self._entries[index]) for index in indexes]
 
     def acknowledge(self, deliveries: Sequence[Delivery], /) -> None:
         """Note that these need not come again."""
-        self._broker._acknowledge(self._consumer, self.name, deliveries)
-
-
-@define
-class _Position:
-    """How far a consumer is in a topic: all below ``done`` is acknowledged, and ``ahead`` is what is so above it."""
-
-    done: int = 0
-    ahead: set[int] = Factory(set)
-
-    def acknowledge(self, index: int) -> None:
-        if index >= self.done:
-            self.ahead.add(index)
-        while self.done in self.ahead:
-            self.ahead.remove(self.done)
-            self.done += 1
-
+        self._ping()
+        self._position.acknowledge(int(delivery.id) for delivery in deliveries)

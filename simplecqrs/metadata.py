@@ -46,6 +46,7 @@ class Context:
 
     correlation_id: str | None = None
     headers: Mapping[str, str] = NO_HEADERS
+    cause: Metadata | None = None  # of the message in whose handler it was set
 
 
 _active: ContextVar[Context | None] = ContextVar("simplecqrs_context", default=None)
@@ -55,16 +56,24 @@ active_context = _active.get
 
 
 @contextmanager
-def setting(correlation_id: str | None, headers: Mapping[str, str]) -> Generator[None, None, None]:
-    """Set what the messages made inside carry, on top of what is set already."""
-    for name, value in headers.items():
-        if not isinstance(value, str):
+def setting(
+    correlation_id: str | None, headers: Mapping[str, str], cause: Metadata | None = None
+) -> Generator[None, None, None]:
+    """
+    Set what the messages made inside carry, on top of what is set already.
+
+    Args:
+        cause: the message in whose handler this happens, if any.
+    """
+    for name, value in {"correlation_id": correlation_id, **headers}.items():
+        if not isinstance(value, str) and (name, value) != ("correlation_id", None):
             raise InvalidMessage(f"headers are strings: context({name}={value!r}); write str(...) around it")
     before = _active.get() or Context()
     inside = evolve(
         before,
         correlation_id=correlation_id if correlation_id is not None else before.correlation_id,
         headers=MappingProxyType({**before.headers, **headers}),
+        cause=cause,
     )
     token = _active.set(inside)
     try:
@@ -74,9 +83,14 @@ def setting(correlation_id: str | None, headers: Mapping[str, str]) -> Generator
 
 
 def new_metadata(cause: Metadata | None, within: Context | None) -> Metadata:
-    """Make the metadata of a message, from what caused it and from the context in which it was made."""
+    """
+    Make the metadata of a message, from what caused it and from the context in which it was made.
+
+    A context that was set before the cause began says nothing new: what the cause carries goes before it.
+    """
     own_id = uuid7()
-    within = within or Context()
+    if within is None or (cause is not None and within.cause is not cause):
+        within = Context()
     correlation_id = within.correlation_id or (cause.correlation_id if cause else str(own_id))
     inherited = cause.headers if cause else NO_HEADERS
     return Metadata(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import wraps
+from types import TracebackType
 from typing import Any
 
 from simplecqrs.messages import Message
 
-__all__ = ["Call", "Middleware", "around", "compose"]
+__all__ = ["Call", "Middleware", "Unswallowed", "around", "compose"]
 
 #: Takes a message and answers.
 Call = Callable[[Any], Any]
@@ -53,3 +54,20 @@ def around(
             return call_next(message)
 
     return middleware
+
+
+class Unswallowed:
+    """Enter a context manager that sees a failure, cleans up, and cannot swallow it: its caller is to know."""
+
+    __slots__ = ("_manager",)
+
+    def __init__(self, manager: AbstractContextManager[Any]) -> None:
+        self._manager = manager
+
+    def __enter__(self) -> Any:
+        return self._manager.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._manager.__exit__(kind, error, traceback)

@@ -43,9 +43,7 @@ class Options:
 
     after_commit: bool = field(default=False, validator=validators.instance_of(bool))
     consumer: str | None = None
-    retry: Retry | None = field(
-        default=None, validator=validators.optional(validators.instance_of(Retry))
-    )
+    retry: Retry | None = field(default=None, validator=validators.optional(validators.instance_of(Retry)))
     on_dead: OnDead | None = field(default=None, validator=validators.in_([None, "hold", "continue"]))
 
 

@@ -22,11 +22,14 @@ MiB = 1024 * 1024
 
 @frozen
 class Shipped:
-    """What one step of a relay did."""
+    """What one step of a relay did; false if there was nothing to do."""
 
     read: int = 0
     accepted: int = 0
     refused: int = 0
+
+    def __bool__(self) -> bool:
+        return self.read > 0
 
 
 @frozen(kw_only=True)

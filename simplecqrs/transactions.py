@@ -7,9 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from simplecqrs.dispatch import Dispatch, stack, top
-from simplecqrs.errors import NotPublished
 from simplecqrs.messages import Message, Query
-from simplecqrs.pipeline import Call
+from simplecqrs.pipeline import Call, Unswallowed
 from simplecqrs.unit import OwnUnit, Published
 
 __all__ = ["Ship", "Transaction", "Units"]
@@ -42,15 +41,20 @@ class Units:
     def _in_own_unit(self, call: Call, finish: Finish) -> Call:
         def run(message: Message) -> Any:
             frames = stack.frames
+            outside = _enter(frames)
             try:
                 answer = call(message)
                 dispatch = frames[-1]
                 if type(dispatch) is Dispatch:
                     finish(dispatch)
                     self.close(dispatch)
+                else:
+                    frames[-1] = outside
             except BaseException:
                 if type(frames[-1]) is Dispatch:
                     frames[-1].discard()
+                else:
+                    frames[-1] = outside
                 raise
             return answer
 
@@ -70,11 +74,13 @@ class Units:
     def open(self, dispatch: Dispatch) -> Generator[None, None, None]:
         """Open the unit of work of a dispatch; what it has collected is shipped inside, before the commit."""
         if self.transaction is None:
+            dispatch.working = True
             yield
             self.close(dispatch)
             return
         try:
-            with self.transaction(dispatch.message) as unit:
+            with Unswallowed(self.transaction(dispatch.message)) as unit:
+                dispatch.working = True
                 if unit is not None:
                     dispatch.unit = unit
                 yield
@@ -97,9 +103,9 @@ class Units:
         if not isinstance(unit, OwnUnit) or not (unit.outward or unit.after):
             return []
         dispatch.unit = None
-        parent = dispatch.parent
-        if parent is not None and parent.wiring is dispatch.wiring:
-            _hand_up(unit, parent)
+        outer = _outer(dispatch)
+        if outer is not None:
+            _hand_up(unit, outer)
             return []
         if unit.outward and self._ship is not None:
             self._ship(unit.outward)
@@ -114,7 +120,9 @@ class Units:
         if isinstance(unit, OwnUnit):
             dispatch.unit = OwnUnit()
         try:
-            with self._nested(message):
+            with self._nested(message) as brought:
+                if brought is not None:
+                    dispatch.unit = brought
                 yield
         except BaseException:
             dispatch.published, dispatch.unit = published, unit
@@ -124,21 +132,34 @@ class Units:
         dispatch.published, dispatch.unit = [*(published or ()), *(dispatch.published or ())], unit
 
     @contextmanager
-    def _nested(self, message: Message) -> Generator[None, None, None]:
+    def _nested(self, message: Message) -> Generator[Any, None, None]:
         if self.transaction is None or isinstance(message, Query):
-            yield
+            yield None
         else:
-            with self.transaction(message):
-                yield
+            with Unswallowed(self.transaction(message)) as unit:
+                yield unit
+
+
+def _enter(frames: list[Any]) -> Any:
+    """Note that from here on the handler is at work; return the frame to put back when it has returned."""
+    frame = frames[-1]
+    if type(frame) is Dispatch:
+        frame.working = True
+    else:
+        frames[-1] = frame[:2]
+    return frame
+
+
+def _outer(dispatch: Dispatch) -> Dispatch | None:
+    """Return the nearest dispatch of the same mediator whose unit of work is open around this one."""
+    outer = dispatch.parent
+    while outer is not None and not (outer.working and outer.wiring is dispatch.wiring):
+        outer = outer.parent
+    return outer
 
 
 def _hand_up(unit: OwnUnit, parent: Dispatch) -> None:
-    """Give what a nested unit has collected to the unit of its parent."""
-    if isinstance(parent.message, Query):
-        raise NotPublished(
-            f"{type(parent.message).__qualname__} is a query, and what it sent published "
-            f"{', '.join(type(p.event).__qualname__ for p in unit.outward)}; make it a command"
-        )
+    """Give what a nested unit has collected to the unit around it."""
     if isinstance(parent.unit, OwnUnit):
         parent.unit.absorb(unit)
         return

@@ -32,15 +32,23 @@ class Vocabulary:
         codec: makes the payload.
         naming: names classes that do not name themselves.
         source: who we are, in the envelopes.
+        stored: the classes, their subclasses included, that are stored or sent; no two of them may share a name.
     """
 
     def __init__(
-        self, classes: Iterable[type[Message]], *, codec: Codec, naming: Naming = class_name, source: str = ""
+        self,
+        classes: Iterable[type[Message]],
+        *,
+        codec: Codec,
+        naming: Naming = class_name,
+        source: str = "",
+        stored: Iterable[type[Message]] = (Message,),
     ) -> None:
         self._roots = tuple(dict.fromkeys(classes))
         self._codec = codec
         self._naming = naming
         self._source = source
+        self._stored = tuple(stored)
         self._classes: dict[str, type[Message]] = {}
 
     def name(self, cls: type[Message]) -> str:
@@ -67,10 +75,10 @@ class Vocabulary:
 
     def problems(self) -> list[str]:
         """Return what is wrong with names and keys."""
-        found = []
+        found: list[str] = []
         by_name: dict[str, type[Message]] = {}
         for cls in _with_subclasses(self._roots):
-            other = by_name.setdefault(self.name(cls), cls)
+            other = by_name.setdefault(self.name(cls), cls) if issubclass(cls, self._stored) else cls
             if other is not cls:
                 found.append(
                     f"{_path(other)} and {_path(cls)} are both called {self.name(cls)!r}; give one of them a name: "

@@ -14,7 +14,7 @@ from simplecqrs.events import Events
 from simplecqrs.handlers import Handler
 from simplecqrs.messages import Command, Event, Message
 from simplecqrs.metadata import Metadata
-from simplecqrs.pipeline import Call, Middleware, compose
+from simplecqrs.pipeline import Call, Middleware, Unswallowed, compose
 from simplecqrs.registry import Registration
 from simplecqrs.transactions import Ship, Transaction, Units
 
@@ -71,7 +71,9 @@ class Wiring:
     def receive(self, command: Message, metadata: Metadata) -> Any:
         """Handle a command that came from elsewhere, with the metadata that came with it."""
         frames = stack.frames
-        frames.append(Dispatch.received(command, self.events, metadata))
+        dispatch = Dispatch.received(command, self.events, metadata)
+        dispatch.working = False
+        frames.append(dispatch)
         try:
             return self._pipelines[type(command)](command)
         finally:
@@ -83,7 +85,7 @@ class Wiring:
 
         def run(message: Message) -> Any:
             frames = stack.frames
-            frames.append((message, wiring))
+            frames.append((message, wiring, None))
             try:
                 return call(message)
             finally:
@@ -132,9 +134,12 @@ class Wiring:
         if self._container is None or dispatch.resolve is not None:
             yield
             return
-        with self._container.scope() as resolve:
+        with Unswallowed(self._container.scope()) as resolve:
             dispatch.resolve = resolve
-            yield
+            try:
+                yield
+            finally:
+                dispatch.resolve = None  # a middleware may call again
 
 
 def _straight_publishing(handler: Handler, wiring: Events, finish: Callable[[Dispatch], None]) -> Call:

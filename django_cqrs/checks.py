@@ -1,0 +1,174 @@
+"""System checks: what is wrong is said at start-up, with its cure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings as django_settings
+from django.core import checks
+from django.utils.module_loading import import_string
+
+from django_cqrs.conf import Settings, read_settings
+from simplecqrs.errors import CQRSError
+from simplecqrs.messages import Command, IntegrationEvent, Message, Query
+from simplecqrs.queue import DATABASE, DEFERRED
+
+__all__ = ["register_all"]
+
+TAG = "cqrs"
+
+
+def register_all() -> None:
+    """Register the checks."""
+    for check in (check_settings, check_wiring, check_consumers, check_handlers, check_databases):
+        checks.register(check, TAG)
+
+
+def check_settings(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]:
+    """Check the setting DJANGO_CQRS and the classes that it names."""
+    found, problems = _settings()
+    messages: list[checks.CheckMessage] = [checks.Error(problem, id="cqrs.E001") for problem in problems]
+    for name, broker in found.brokers.items():
+        messages += _importable(broker.backend, f"BROKERS[{name!r}]")
+    for path in (*found.middlewares, *([found.container] if found.container else []), found.mediator):
+        messages += _importable(path, "DJANGO_CQRS")
+    if not problems and not messages:
+        messages += _constructible(found)
+    return messages
+
+
+def _importable(path: str, where: str) -> Iterator[checks.CheckMessage]:
+    try:
+        import_string(path)
+    except ImportError as error:
+        yield checks.Error(f"{where}: {path!r} cannot be imported: {error}", id="cqrs.E002")
+
+
+def _constructible(found: Settings) -> Iterator[checks.CheckMessage]:
+    from django_cqrs.brokers import broker
+
+    for name in found.brokers:
+        try:
+            broker(name)
+        except CQRSError as error:
+            yield checks.Error(f"BROKERS[{name!r}]: {error}", id="cqrs.E003")
+
+
+def check_wiring(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]:
+    """Check what the mediator says of its handlers: names, keys, dependencies."""
+    mediator = _mediator()
+    return [] if mediator is None else [checks.Error(problem, id="cqrs.E004") for problem in mediator.problems()]
+
+
+def check_consumers(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]:
+    """Check that each consumer has handlers, and that its topics reach its broker."""
+    mediator = _mediator()
+    if mediator is None:
+        return []
+    from django_cqrs.consumers import topics_of
+
+    found, _problems = _settings()
+    handled = {r.options.consumer for r in mediator.registrations()}
+    messages: list[checks.CheckMessage] = [
+        checks.Error(
+            f"the consumer {name!r} has no handlers; write one with @handles(..., consumer={name!r}), or take it out "
+            "of CONSUMERS",
+            id="cqrs.E005",
+        )
+        for name in found.consumers
+        if name not in handled and name != DEFERRED
+    ]
+    names = dict.fromkeys([*found.consumers, *(name for name in handled if name is not None)])
+    for name in names:
+        for topic in topics_of(name, mediator):
+            messages += _reaches(found, mediator, name, topic)
+    return messages
+
+
+def _reaches(found: Settings, mediator: Any, name: str, topic: str) -> Iterator[checks.CheckMessage]:
+    """Complain of a consumer that waits at one broker for what goes to another; strangers may send it, so it warns."""
+    source = found.consumer(name).broker
+    ours = [
+        m
+        for r in mediator.registrations()
+        for m in r.messages
+        if r.options.consumer == name and mediator.vocabulary.topic(m) == topic
+    ]
+    outside = any(issubclass(m, IntegrationEvent) for m in ours)
+    routed = found.brokers_for(topic) if outside or not ours else (DATABASE,)
+    if source not in routed:
+        yield checks.Warning(
+            f"the consumer {name!r} reads {topic!r} from {source!r}, but this project sends it to {', '.join(routed)}",
+            hint=f"Set CONSUMERS[{name!r}]['broker'], or route the topic to {source!r} as well.",
+            id="cqrs.W006",
+        )
+
+
+def check_handlers(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]:
+    """Find commands and queries of the project's apps that nobody handles."""
+    mediator = _mediator()
+    if mediator is None:
+        return []
+    handled = {m for r in mediator.registrations() for m in r.messages}
+    labels = {(m.__module__, m.__qualname__) for m in handled}
+    return [
+        checks.Warning(
+            f"{cls.__module__}.{cls.__qualname__} has no handler",
+            hint=f"Write one with @handles({cls.__name__}) in handlers.py of its app.",
+            id="cqrs.W007",
+        )
+        for cls in _requests()
+        if (cls.__module__, cls.__qualname__) not in labels
+    ]
+
+
+def _requests() -> Iterator[type[Message]]:
+    """Yield the commands and queries of installed apps that have no subclasses."""
+    waiting: list[type[Message]] = [Command, Query]
+    met: set[tuple[str, str]] = set()
+    while waiting:
+        cls = waiting.pop()
+        subclasses = cls.__subclasses__()
+        waiting += subclasses
+        place = (cls.__module__, cls.__qualname__)
+        if not subclasses and place not in met and apps.get_containing_app_config(cls.__module__):
+            met.add(place)
+            yield cls
+
+
+def check_databases(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]:
+    """Check that the databases can do what outbox and inbox ask of them."""
+    found, _problems = _settings()
+    messages: list[checks.CheckMessage] = []
+    for alias in dict.fromkeys(["default", *found.databases.values()]):
+        configured = django_settings.DATABASES.get(alias, {})
+        engine = str(configured.get("ENGINE", ""))
+        if engine.endswith("sqlite3") and configured.get("OPTIONS", {}).get("transaction_mode") != "IMMEDIATE":
+            messages.append(
+                checks.Warning(
+                    f"DATABASES[{alias!r}]: SQLite begins transactions as DEFERRED; one that reads first and then "
+                    "writes fails with 'database is locked' as soon as another process writes",
+                    hint=f"DATABASES[{alias!r}]['OPTIONS'] = {{'transaction_mode': 'IMMEDIATE', 'timeout': 20}}",
+                    id="cqrs.W008",
+                )
+            )
+    return messages
+
+
+def _settings() -> tuple[Settings, list[str]]:
+    return read_settings(getattr(django_settings, "DJANGO_CQRS", {}))
+
+
+def _mediator() -> Any:
+    """Return the project's mediator, or None if the settings do not allow one."""
+    found, problems = _settings()
+    if problems:
+        return None
+    try:
+        mediator = import_string(found.mediator)
+        mediator.configure()
+    except ImportError:
+        return None
+    return mediator

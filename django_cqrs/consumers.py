@@ -1,0 +1,156 @@
+"""The project's consumers: their subscriptions, and the jobs that empty their inboxes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from attrs import evolve
+from django.apps import apps
+from django.db import transaction
+
+from django_cqrs.brokers import INBOXES, broker
+from django_cqrs.conf import settings
+from django_cqrs.inbox import door, lanes_of
+from django_cqrs.mediator import DjangoMediator, project_mediator
+from django_cqrs.models import Inbox, ParkedInbox, Subscription
+from django_cqrs.queue import inbox
+from django_cqrs.relay import aliases
+from simplecqrs.consumer import Consumer, Fetcher, Policy
+from simplecqrs.envelope import Envelope
+from simplecqrs.errors import NotConfigured
+from simplecqrs.loop import Job
+from simplecqrs.messages import IntegrationEvent, Request
+from simplecqrs.queue import DATABASE, DEFERRED
+from simplecqrs.registry import Registration
+
+__all__ = ["consumer_names", "consumers", "of_its_app", "subscribe", "subscribe_after_migrate", "topics_of"]
+
+log = logging.getLogger("django_cqrs")
+
+
+def of_its_app(registration: Registration) -> Registration:
+    """Give an integration event's handler that says nothing else to the consumer whose ``apps`` it is in."""
+    options = registration.options
+    says_more = options.consumer is not None or options.after_commit
+    if says_more or not all(issubclass(m, IntegrationEvent) for m in registration.messages):
+        return registration
+    config = apps.get_containing_app_config(registration.handler.__module__)
+    for name, consumer in settings().consumers.items():
+        if config is not None and (config.label in consumer.apps or config.name in consumer.apps):
+            return evolve(registration, options=evolve(options, consumer=name))
+    return registration
+
+
+def consumer_names(mediator: DjangoMediator) -> list[str]:
+    """Return every consumer: those of the settings, those that handlers name, and the one of deferred commands."""
+    named = [r.options.consumer for r in mediator.registrations() if r.options.consumer is not None]
+    commands = any(issubclass(m, Request) for r in mediator.registrations() for m in r.messages)
+    return list(dict.fromkeys([*settings().consumers, *named, *([DEFERRED] if commands else [])]))
+
+
+def topics_of(name: str, mediator: DjangoMediator) -> list[str]:
+    """Return what a consumer subscribes to: as its settings say, else the topics of the events that it handles."""
+    configured = settings().consumer(name).topics
+    if configured is not None:
+        return list(configured)
+    handled = [m for r in mediator.registrations() if r.options.consumer == name for m in r.messages]
+    return list(dict.fromkeys(mediator.vocabulary.topic(m) for m in handled))
+
+
+def subscribe(names: Sequence[str], mediator: DjangoMediator) -> None:
+    """Write down what consumers want; the database broker goes by it."""
+    for name in names:
+        if name == DEFERRED:
+            continue
+        with transaction.atomic(using=INBOXES):
+            _subscribe(name, settings().consumer(name).broker, topics_of(name, mediator))
+
+
+def _subscribe(name: str, broker_name: str, topics: Sequence[str]) -> None:
+    rows = Subscription.objects.using(INBOXES).filter(consumer=name)
+    lanes = _lanes(name)
+    wanted = {(broker_name, topic, lanes) for topic in topics}
+    known = set(rows.values_list("broker", "topic", "lanes"))
+    if wanted == known:
+        return
+    rows.exclude(broker=broker_name, topic__in=topics).delete()
+    for topic in topics:
+        Subscription.objects.using(INBOXES).update_or_create(
+            {"lanes": lanes}, consumer=name, broker=broker_name, topic=topic
+        )
+
+
+def _lanes(name: str) -> int:
+    """Return how many lanes an inbox is to have: a change waits until it is empty, or rows would lie in no lane."""
+    wanted = settings().consumer(name).lanes
+    exists = Subscription.objects.using(INBOXES).filter(consumer=name).exists()
+    remembered = lanes_of(name, INBOXES)
+    if not exists or wanted == remembered:
+        return wanted
+    if any(kind.objects.using(INBOXES).filter(queue=name).exists() for kind in (Inbox, ParkedInbox)):
+        log.warning("%s keeps its %d lanes until its inbox is empty; %d are asked for", name, remembered, wanted)
+        return remembered
+    return wanted
+
+
+def subscribe_after_migrate(*, using: str, **_: Any) -> None:
+    """Write down all subscriptions, and forget those of consumers that are no more."""
+    if using != INBOXES:
+        return
+    mediator = project_mediator()
+    names = consumer_names(mediator)
+    subscribe(names, mediator)
+    Subscription.objects.using(INBOXES).exclude(consumer__in=names).delete()
+
+
+def consumers(*names: str, mediator: DjangoMediator | None = None) -> list[Job]:
+    """
+    Return what empties the inboxes of these consumers; of all, if none are named: fetchers first, then workers.
+
+    Raises:
+        NotConfigured: if there is no such consumer.
+    """
+    bus = mediator or project_mediator()
+    known = consumer_names(bus)
+    for name in names:
+        if name not in known:
+            raise NotConfigured(f"there is no consumer {name!r}; known are {', '.join(known) or 'none'}")
+    chosen = list(names) or known
+    subscribe(chosen, bus)
+    fetchers = [_fetcher(name, bus) for name in chosen if settings().consumer(name).broker != DATABASE]
+    workers = [_worker(name, alias, bus) for name in chosen for alias in (aliases() if name == DEFERRED else [INBOXES])]
+    return [*fetchers, *workers]
+
+
+def _fetcher(name: str, mediator: DjangoMediator) -> Fetcher:
+    source = broker(settings().consumer(name).broker)
+    return Fetcher(consumer=name, inbox=door(INBOXES), feeds=source.feeds(name, topics_of(name, mediator)))
+
+
+def _worker(name: str, alias: str, mediator: DjangoMediator) -> Consumer:
+    found = settings().consumer(name)
+    return Consumer(
+        consumer=name,
+        storage=inbox(alias),
+        receive=partial(mediator.receive, consumer=name),
+        policy=_policy(name, mediator),
+        lanes=lanes_of(name, alias),
+        strict=found.strict,
+        timeout=found.timeout,
+    )
+
+
+def _policy(name: str, mediator: DjangoMediator) -> Callable[[Envelope], Policy]:
+    """Ask the handler, then the consumer, how often to try and whether followers wait."""
+
+    def policy(envelope: Envelope) -> Policy:
+        found = settings().consumer(name)
+        options = mediator.consumer_options(envelope, name)
+        return Policy(
+            retry=(options and options.retry) or found.retry, on_dead=(options and options.on_dead) or found.on_dead
+        )
+
+    return policy

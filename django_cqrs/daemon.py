@@ -1,0 +1,180 @@
+"""What the long-running commands have in common: signals, processes, and what they say."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from attrs import define, field
+from django.core.management.base import OutputWrapper
+
+from django_cqrs.loops import recover, run
+from simplecqrs.loop import Job, Loop
+
+__all__ = ["multiply", "serve", "stopping"]
+
+log = logging.getLogger("django_cqrs")
+
+#: Seconds between two lines of a live terminal, and of a log.
+LIVE, LOGGED = 0.5, 10.0
+
+
+@contextmanager
+def stopping() -> Generator[threading.Event, None, None]:
+    """Give an event that SIGTERM and SIGINT set; a second signal ends the process at once, with 1."""
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: object) -> None:
+        if stop.is_set():
+            os._exit(1)
+        stop.set()
+
+    if threading.current_thread() is not threading.main_thread():  # as in tests: signals are the main thread's
+        yield stop
+        return
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def serve(jobs: Sequence[Job], out: OutputWrapper, *, once: bool = False, drain: bool = False) -> None:
+    """
+    Run jobs until a signal, and say what they do: a live line on a terminal, log lines elsewhere.
+
+    Args:
+        once: one step of each job.
+        drain: until there is nothing left to do.
+    """
+    meter = Meter(out)
+    metered = [Metered(job, meter) for job in jobs]
+    if once:
+        for job in metered:
+            job.step()
+        meter.close()
+        return
+    with stopping() as stop:
+        meter.loop = Loop([*metered, Orphaned(stop)], stop, recover=recover)
+        run(meter.loop, drain=drain)
+    meter.close()
+
+
+@define
+class Meter:
+    """Counts what jobs do and says so now and then."""
+
+    out: OutputWrapper
+    loop: Loop | None = None
+    counts: dict[str, int] = field(factory=dict)
+    _said: float = field(factory=time.monotonic)
+    _said_counts: dict[str, int] = field(factory=dict)
+
+    def add(self, name: str, number: int) -> None:
+        """Count, and say so if it is time."""
+        self.counts[name] = self.counts.get(name, 0) + number
+        every = LIVE if self.out.isatty() else LOGGED
+        if time.monotonic() - self._said >= every:
+            self.say()
+
+    def say(self) -> None:
+        """Write one line: what was done in all, how fast lately, and what pauses."""
+        now = time.monotonic()
+        seconds = max(now - self._said, 0.001)
+        parts = [
+            f"{name} {count:,} ({(count - self._said_counts.get(name, 0)) / seconds:,.0f}/s)"
+            for name, count in self.counts.items()
+        ]
+        down = self.loop.down if self.loop is not None else []
+        line = " | ".join([*parts, *(f"PAUSED {reason}" for reason in down)])
+        if self.out.isatty():
+            self.out.write(f"\r\x1b[2K{line[:200]}", ending="")
+            self.out.flush()
+        elif self.counts != self._said_counts or down:
+            self.out.write(line)
+        self._said, self._said_counts = now, dict(self.counts)
+
+    def close(self) -> None:
+        """Write the last line."""
+        self._said_counts = {**self._said_counts, "": -1}
+        self.say()
+        if self.out.isatty():
+            self.out.write("")
+
+
+@define
+class Metered:
+    """A job whose steps are counted."""
+
+    job: Any
+    meter: Meter
+
+    @property
+    def name(self) -> str:
+        """Name the job."""
+        return str(self.job.name)
+
+    def step(self) -> int:
+        """Do a step and count it."""
+        result = self.job.step()
+        done = int(getattr(result, "read", result) or 0)
+        self.meter.add(self.name, done)
+        return done
+
+
+@define
+class Orphaned:
+    """Ends a worker process whose parent is gone."""
+
+    stop: threading.Event
+    name: str = "parent"
+    _parent: int = field(factory=os.getppid)
+
+    def step(self) -> int:
+        """Look whether the process has another parent than at its start."""
+        if multiprocessing.parent_process() is not None and os.getppid() != self._parent:
+            self.stop.set()
+        return 0
+
+
+def multiply(number: int, target: Callable[..., None], *arguments: Any) -> None:
+    """
+    Run a function in so many processes until a signal, and start anew those that die.
+
+    Args:
+        target: importable; called with the arguments in a process that has set up Django.
+    """
+    spawn = multiprocessing.get_context("spawn")
+
+    def start() -> Any:
+        process = spawn.Process(target=_in_process, args=(target, *arguments))
+        process.start()
+        return process
+
+    with stopping() as stop:
+        processes = [start() for _ in range(number)]
+        while not stop.wait(0.2):
+            for index, process in enumerate(processes):
+                if not process.is_alive():
+                    log.error("worker process %s ended with %s; starting another", process.pid, process.exitcode)
+                    processes[index] = start()
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join()
+
+
+def _in_process(target: Callable[..., None], *arguments: Any) -> None:
+    import django
+
+    django.setup()
+    target(*arguments, out=OutputWrapper(sys.stdout))

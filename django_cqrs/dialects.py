@@ -1,0 +1,256 @@
+"""What the databases say differently: time, locks, and how values come back."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import Any, Protocol
+from uuid import UUID
+
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_cqrs.errors import InsideTransaction
+from simplecqrs.errors import NotConfigured
+
+__all__ = ["LANE", "Dialect", "PostgreSQL", "SQLite", "dialect", "placeholders"]
+
+#: Set on a connection while a lane is held in its transaction: a message handled there needs no savepoint.
+LANE = "_cqrs_lane"
+
+
+class Dialect(Protocol):
+    """What the queue asks of a database."""
+
+    now: str
+    #: An expression with one parameter: the time that is so many seconds from now.
+    later: str
+
+    def lane_lock(self, name: str, /, *, idle: float, relaxed: bool) -> tuple[str, list[Any]]:
+        """
+        Return a condition on the column ``lane`` that takes its lock, or is false; and its parameters.
+
+        Args:
+            idle: seconds after which the database takes the lock from a holder that does nothing.
+            relaxed: the commit need not wait for the disk: if it is lost, what it marked is done again.
+        """
+        ...
+
+    def holding(self, name: str, /, *, local: bool) -> Any:
+        """Open what a lane is held in: a context manager, false if the lock is taken as a whole and is not free."""
+        ...
+
+    def fetching(self, name: str, /) -> Any:
+        """Open what a feed is fetched in: a context manager, false if another fetcher has it."""
+        ...
+
+    def uuid(self, value: Any, /) -> UUID:
+        """Return a UUID as it comes from a plain cursor."""
+        ...
+
+    def moment(self, value: Any, /) -> datetime:
+        """Return an aware time as it comes from a plain cursor."""
+        ...
+
+
+class PostgreSQL:
+    """
+    PostgreSQL: a lane's lock is a transaction-scoped advisory lock.
+
+    It assigns no transaction id, holds back no vacuum, works through pgbouncer's transaction pooling, and is free a
+    few milliseconds after its holder was killed.  The server takes it from one that hangs.
+    """
+
+    now = "now()"
+    later = "clock_timestamp() + %s * interval '1 second'"
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+
+    def lane_lock(self, name: str, /, *, idle: float, relaxed: bool) -> tuple[str, list[Any]]:
+        """Lock by the schema's name as well: tenants in schemas do not wait for each other."""
+        lock = "pg_try_advisory_xact_lock(hashtextextended(current_schema() || ':' || %s || ':' || lane, 0))"
+        if getattr(connections[self._alias], LANE, None) is not True:  # in a test's transaction nothing is to be set
+            return lock, [name]
+        settings = ["set_config('idle_in_transaction_session_timeout', %s, true) IS NOT NULL"]
+        if relaxed:
+            settings.append("set_config('synchronous_commit', 'off', true) IS NOT NULL")
+        return f"({lock} AND {' AND '.join(settings)})", [name, f"{int(idle * 1000)}ms"]
+
+    @contextmanager
+    def holding(self, name: str, /, *, local: bool) -> Generator[bool, None, None]:
+        """Open a transaction; it costs no statement beyond BEGIN."""
+        with lane_transaction(self._alias):
+            yield True
+
+    @contextmanager
+    def fetching(self, name: str, /) -> Generator[bool, None, None]:
+        """Open a transaction under the feed's lock."""
+        with transaction.atomic(using=self._alias), connections[self._alias].cursor() as cursor:
+            cursor.execute(
+                "SELECT set_config('idle_in_transaction_session_timeout', '15s', true), "
+                "pg_try_advisory_xact_lock(hashtextextended(current_schema() || ':' || %s, 1))",
+                [name],
+            )
+            yield bool(cursor.fetchone()[1])
+
+    def uuid(self, value: Any, /) -> UUID:
+        """Return it as it is."""
+        return value  # type: ignore[no-any-return]
+
+    def moment(self, value: Any, /) -> datetime:
+        """Return it in UTC."""
+        return value  # type: ignore[no-any-return]
+
+
+class SQLite:
+    """
+    SQLite: one writer at a time, so its write lock is every lane's lock.
+
+    A relay that talks to another server meanwhile does not keep it: it holds a lock on a file of its own, which the
+    kernel frees when the process dies.
+    """
+
+    now = "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"
+    later = "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', %s || ' seconds')"
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+
+    def lane_lock(self, name: str, /, *, idle: float, relaxed: bool) -> tuple[str, list[Any]]:
+        """Need no more than what ``holding`` has taken."""
+        return "1 = 1", []
+
+    @contextmanager
+    def holding(self, name: str, /, *, local: bool) -> Generator[bool, None, None]:
+        """Take the write lock for what stays in this database, else the lock of a file."""
+        if local:
+            with lane_transaction(self._alias):
+                write_first(connections[self._alias])
+                yield True
+            return
+        with file_lock(connections[self._alias], name) as ours:
+            yield ours
+
+    @contextmanager
+    def fetching(self, name: str, /) -> Generator[bool, None, None]:
+        """Take the lock of a file: the writers of the project are not to wait for a broker."""
+        with file_lock(connections[self._alias], name) as ours:
+            yield ours
+
+    def uuid(self, value: Any, /) -> UUID:
+        """Read 32 hexadecimal digits."""
+        return value if isinstance(value, UUID) else UUID(value)
+
+    def moment(self, value: Any, /) -> datetime:
+        """Read text, which is in UTC."""
+        read = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+        return read if read.tzinfo is not None else read.replace(tzinfo=timezone.utc)
+
+
+@contextmanager
+def lane_transaction(alias: str) -> Generator[None, None, None]:
+    """Open the transaction in which a lane is held."""
+    connection = connections[alias]
+    nested = connection.in_atomic_block
+    if nested and not connection.atomic_blocks[-1]._from_testcase:
+        raise InsideTransaction(
+            f"relay and consumers commit what they do, but a transaction is open on {alias!r}; call them outside of "
+            "`atomic`, and take ATOMIC_REQUESTS off the view with @transaction.non_atomic_requests"
+        )
+    with transaction.atomic(using=alias):
+        setattr(connection, LANE, not nested)
+        try:
+            yield
+        finally:
+            delattr(connection, LANE)
+
+
+def write_first(connection: BaseDatabaseWrapper) -> None:
+    """
+    Take SQLite's write lock at once.
+
+    A transaction that reads first and writes later fails with "database is locked" without waiting, unless it was
+    begun as IMMEDIATE.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE id IS NULL")
+
+
+_files: dict[str, int] = {}
+_files_lock = threading.Lock()
+
+
+@contextmanager
+def file_lock(connection: BaseDatabaseWrapper, name: str) -> Generator[bool, None, None]:
+    """Hold an exclusive lock beside the database's file; false if somebody has it."""
+    path = _lock_path(connection, name)
+    with _files_lock:
+        if path in _files:  # another thread of this process
+            mine = None
+        else:
+            mine = _files[path] = _lock_file(path)
+    if mine is None:
+        yield False
+        return
+    try:
+        yield mine >= 0
+    finally:
+        with _files_lock:
+            del _files[path]
+            if mine >= 0:
+                os.close(mine)
+
+
+def _lock_path(connection: BaseDatabaseWrapper, name: str) -> str:
+    database = str(connection.settings_dict["NAME"])
+    safe = "".join(c if c.isalnum() else "-" for c in name)
+    return f"{database}.{safe}.lock"
+
+
+def _lock_file(path: str) -> int:
+    """Return a descriptor that holds the lock, or -1."""
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system
+        raise NotConfigured(
+            "SQLite together with another broker needs file locks of a POSIX system; use the database broker, or "
+            "PostgreSQL"
+        ) from None
+    if "memory" in path:  # an in-memory database belongs to this process: the dictionary is the lock
+        path = os.devnull
+        return os.open(path, os.O_RDWR)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return -1
+    return descriptor
+
+
+_dialects = {"postgresql": PostgreSQL, "sqlite": SQLite}
+
+
+def dialect(alias: str) -> Dialect:
+    """
+    Return how to speak to the database of an alias.
+
+    Raises:
+        NotConfigured: if it is one that the queue does not know.
+    """
+    vendor = connections[alias].vendor
+    try:
+        return _dialects[vendor](alias)
+    except KeyError:
+        raise NotConfigured(
+            f"the database {alias!r} is {vendor}; outbox and inbox work on {', '.join(_dialects)}"
+        ) from None
+
+
+def placeholders(values: Sequence[Any]) -> str:
+    """Return ``%s, %s`` for so many values."""
+    return ", ".join(["%s"] * len(values))

@@ -1,0 +1,44 @@
+"""
+The errors that only Django can cause.
+
+::
+
+    CQRSError
+    ├── QueryWrote                   a query that changed something
+    ├── WroteElsewhere               a command that wrote through another database than its own
+    ├── TransactionBroken            a command whose transaction was lost while nobody said so
+    ├── InsideTransaction            something that needs a commit, inside of somebody's transaction
+    └── PublishedOutsideTransaction  an event that shares its fate with nothing
+"""
+
+from __future__ import annotations
+
+from simplecqrs.errors import CQRSError, NotPublished
+
+__all__ = [
+    "InsideTransaction",
+    "PublishedOutsideTransaction",
+    "QueryWrote",
+    "TransactionBroken",
+    "WroteElsewhere",
+]
+
+
+class QueryWrote(CQRSError, RuntimeError):
+    """Raised when the handler of a query writes to a database; setting QUERY_GUARD."""
+
+
+class WroteElsewhere(CQRSError, RuntimeError):
+    """Raised when a command writes through another alias than its own; setting ALIAS_GUARD."""
+
+
+class TransactionBroken(CQRSError, RuntimeError):
+    """Raised by ``send`` instead of an answer when the database has given up the transaction and nobody raised."""
+
+
+class InsideTransaction(CQRSError, RuntimeError):
+    """Raised when something that must commit is called inside of an open transaction."""
+
+
+class PublishedOutsideTransaction(NotPublished):
+    """Raised when an event is published where no transaction is open, so that it could be lost or a ghost."""

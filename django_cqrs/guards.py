@@ -1,0 +1,144 @@
+"""Guards over statements: queries do not write, commands do not write through another alias."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import cache
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.db import connections, transaction
+from django.db.utils import InternalError, NotSupportedError, OperationalError
+
+from django_cqrs.conf import settings
+from django_cqrs.errors import QueryWrote, WroteElsewhere
+from simplecqrs.messages import Message, Query
+from simplecqrs.pipeline import Call
+
+__all__ = ["alias_guard", "query_guard", "writes_to"]
+
+log = logging.getLogger("django_cqrs")
+
+READS = re.compile(
+    r"[\s(]*(SELECT|EXPLAIN|SHOW|BEGIN|SAVEPOINT|RELEASE|ROLLBACK|COMMIT|VALUES|PRAGMA|SET|DECLARE|FETCH|CLOSE)\b", re.I
+)
+WRITE = re.compile(
+    r"\b(?:INSERT\s+(?:OR\s+\w+\s+)?INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO|REPLACE\s+INTO)\s+[\"`\[]?(\w+)", re.I
+)
+_acting = threading.local()
+
+
+def writes_to(sql: str) -> str | None:
+    """
+    Return the table that a statement writes to, or what it is if no table is named; None if it reads.
+
+    It reads the statement's text, so it is a net and not a wall: a function that writes is not seen.
+    """
+    if READS.match(sql):
+        return None
+    found = WRITE.search(sql)
+    if found:
+        return found[1]
+    word = sql.split(None, 1)[0].upper() if sql.strip() else ""
+    return None if word in ("", "WITH") else word
+
+
+def query_guard(message: Message, call_next: Call) -> Any:
+    """Refuse, as the setting QUERY_GUARD says, that the handler of a query writes.  A middleware."""
+    mode = settings().query_guard
+    if not isinstance(message, Query) or mode == "off":
+        return call_next(message)
+    with _read_only_transaction(message) if mode == "database" else nullcontext(), ExitStack() as guards:
+        for alias in connections:
+            guards.enter_context(connections[alias].execute_wrapper(_refusing_writes(message, mode)))
+        return call_next(message)
+
+
+def _refusing_writes(message: Message, mode: str) -> Callable[..., Any]:
+    def guard(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        table = writes_to(sql)
+        if table is not None and table not in _exempt_tables():
+            complaint = (
+                f"{type(message).__qualname__} is a query, and its handler wrote to {table}; make it a command, or "
+                "see the setting QUERY_GUARD"
+            )
+            if mode == "log":
+                log.warning(complaint)
+            else:
+                raise QueryWrote(complaint)
+        return execute(sql, params, many, context)
+
+    return guard
+
+
+@contextmanager
+def _read_only_transaction(message: Message) -> Generator[None, None, None]:
+    """Let PostgreSQL itself refuse writes, where no transaction is open yet."""
+    connection = connections[settings().alias_for(type(message).__name__)]
+    if connection.vendor != "postgresql" or connection.in_atomic_block:
+        yield
+        return
+    try:
+        with transaction.atomic(using=connection.alias):
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION READ ONLY")
+            yield
+    except (InternalError, OperationalError, NotSupportedError) as error:
+        if "read-only transaction" not in str(error):
+            raise
+        raise QueryWrote(f"{type(message).__qualname__} is a query, and its handler wrote: {error}") from error
+
+
+@cache
+def _exempt_tables() -> frozenset[str]:
+    """Return the tables that reading may write to: sessions and database caches."""
+    caches = {
+        str(cache["LOCATION"])
+        for cache in django_settings.CACHES.values()
+        if str(cache.get("BACKEND", "")).endswith("DatabaseCache")
+    }
+    return frozenset({"django_session", *caches})
+
+
+@contextmanager
+def alias_guard(message: Message, alias: str) -> Generator[None, None, None]:
+    """Refuse, as the setting ALIAS_GUARD says, that a command writes through another alias than its own."""
+    mode = settings().alias_guard
+    others = [other for other in connections if other != alias]
+    if mode == "off" or not others:
+        yield
+        return
+    before = getattr(_acting, "alias", None)
+    _acting.alias = alias
+    try:
+        with ExitStack() as guards:
+            for other in others:
+                guards.enter_context(
+                    connections[other].execute_wrapper(_refusing_elsewhere(message, alias, other, mode))
+                )
+            yield
+    finally:
+        _acting.alias = before
+
+
+def _refusing_elsewhere(message: Message, alias: str, other: str, mode: str) -> Callable[..., Any]:
+    def guard(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        # A nested command on the other alias is that alias's own: it commits by itself.
+        table = writes_to(sql) if _acting.alias == alias else None
+        if table is not None and table not in _exempt_tables():
+            complaint = (
+                f"{type(message).__qualname__} runs in a transaction on {alias!r}, and its handler wrote to {table} "
+                f"through {other!r}, which is not part of it; name the alias in DATABASES of DJANGO_CQRS, send a "
+                "command of its own, or see the setting ALIAS_GUARD"
+            )
+            if mode == "log":
+                log.warning(complaint)
+            else:
+                raise WroteElsewhere(complaint)
+        return execute(sql, params, many, context)
+
+    return guard

@@ -1,0 +1,225 @@
+"""Lanes of a queue whose lock we hold: reading, deleting, parking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections
+
+from django_cqrs import rows
+from django_cqrs.dialects import Dialect, placeholders
+from django_cqrs.models import Dead
+from simplecqrs.queue import Failure, Row
+
+if TYPE_CHECKING:
+    from django_cqrs.queue import DjangoStorage
+
+__all__ = ["HeldLanes"]
+
+#: Blocked keys whose retry is due and that are looked at in one read.
+DUE = 100
+#: Reads in a row that only move rows behind their blocked keys, before the lanes are given back.
+MOVES = 20
+
+
+class HeldLanes:
+    """See ``simplecqrs.queue.Held``."""
+
+    def __init__(
+        self, storage: DjangoStorage, speech: Dialect, queue: str, lanes: Sequence[int], *, has_due: bool
+    ) -> None:
+        self._storage = storage
+        self._speech = speech
+        self._queue = queue
+        self._lanes = lanes
+        self._has_due = has_due
+
+    def read(self, limit: int, max_bytes: int, /) -> Sequence[Row]:
+        """Return parked rows that are due, then new ones; new ones of blocked keys are moved behind their keys."""
+        due = self._read_due(limit, max_bytes) if self._has_due else []
+        fresh: list[Row] = []
+        for _ in range(MOVES):
+            if len(due) >= limit:
+                break
+            fresh, behind = self._read_fresh(limit - len(due), max_bytes)
+            self._move(behind)
+            if fresh or not behind:
+                break
+        return due + fresh
+
+    def done(self, done: Sequence[Row], /) -> int:
+        """Delete rows by their ids."""
+        parked = [row for row in done if row.parked]
+        with self._together():
+            deleted = self._storage.delete(self._storage.hot, [row.id for row in done if not row.parked])
+            if parked:
+                deleted += self._storage.delete(self._storage.parked, [row.id for row in parked])
+                self.unblock(parked)
+        return deleted
+
+    def park(self, row: Row, failure: Failure, /) -> None:
+        """Put a row aside and block its key, or make a dead letter of it."""
+        with self._together():
+            if failure.pause is None:
+                self._bury(row, failure)
+            elif row.parked or self._move([row.id]):
+                self._block(row, failure)
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def _read_due(self, limit: int, max_bytes: int) -> list[Row]:
+        """Return the parked rows of keys whose retry is due, each key's in their order."""
+        s = self._storage
+        sql = (
+            f"WITH due AS (SELECT topic, key, slot, head, attempts FROM {s.blocked} WHERE box = %s AND queue = %s"
+            f" AND lane IN ({placeholders(self._lanes)}) AND next_at <= {self._speech.now} ORDER BY next_at"
+            f" LIMIT {DUE}) "
+            f"SELECT p.id, CASE WHEN p.id = due.head THEN due.attempts ELSE 0 END, {_of('p')} FROM due JOIN {s.parked} p"
+            " ON p.queue = %s AND p.topic = due.topic AND p.key = due.key AND due.slot IN (0, p.id)"
+            " ORDER BY p.id LIMIT %s"
+        )
+        with connections[s.alias].cursor() as cursor:
+            cursor.execute(sql, [s.box, self._queue, *self._lanes, self._queue, limit])
+            found = [rows.read_row(self._speech, record, parked=True) for record in cursor.fetchall()]
+            if not found:
+                self._unblock_empty(cursor)
+        return _within(found, max_bytes)
+
+    def _unblock_empty(self, cursor: Any) -> None:
+        """Unblock due keys behind which nothing waits, as after a dead letter was skipped."""
+        s = self._storage
+        cursor.execute(
+            f"DELETE FROM {s.blocked} WHERE box = %s AND queue = %s AND lane IN ({placeholders(self._lanes)})"
+            f" AND next_at <= {self._speech.now} AND NOT EXISTS (SELECT 1 FROM {s.parked} p WHERE p.queue = %s"
+            f" AND p.topic = {s.blocked}.topic AND p.key = {s.blocked}.key AND {s.blocked}.slot IN (0, p.id))",
+            [s.box, self._queue, *self._lanes, self._queue],
+        )
+
+    def _read_fresh(self, limit: int, max_bytes: int) -> tuple[list[Row], list[int]]:
+        """
+        Return new rows that may go, and the ids of those whose key is blocked.
+
+        Each lane's share is limited in rows and in bytes by the query itself.
+        """
+        s = self._storage
+        share, weight = -(-limit // len(self._lanes)), -(-max_bytes // len(self._lanes))
+        lane = (
+            f"SELECT * FROM (SELECT id, {rows.COLUMNS}, SUM(LENGTH(payload)) OVER (ORDER BY id) - LENGTH(payload) AS before"
+            f" FROM (SELECT id, {rows.COLUMNS} FROM {s.hot} WHERE queue = %s AND lane = %s ORDER BY id LIMIT {share}) n"
+            f") w WHERE before < {weight}"
+        )
+        blocked = (
+            f"EXISTS (SELECT 1 FROM {s.blocked} b WHERE b.box = %s AND b.queue = %s AND b.topic = o.topic"
+            " AND b.key = o.key AND b.slot = 0)"
+        )
+        sql = (
+            f"SELECT o.id, CASE WHEN o.key <> '' AND {blocked} THEN 1 ELSE 0 END, {_of('o')}"
+            f" FROM ({' UNION ALL '.join([f'SELECT * FROM ({lane}) l'] * len(self._lanes))}) o"
+        )
+        places = [value for lane_number in self._lanes for value in (self._queue, lane_number)]
+        with connections[s.alias].cursor() as cursor:
+            cursor.execute(sql, [s.box, self._queue, *places])
+            records = cursor.fetchall()
+        behind = [record[0] for record in records if record[1]]
+        fresh = [rows.read_row(self._speech, (r[0], 0, *r[2:]), parked=False) for r in records if not r[1]]
+        return fresh, behind
+
+    # -- parking ---------------------------------------------------------------------------------------------------
+
+    def _move(self, ids: Sequence[int]) -> int:
+        """Move new rows to the parked table."""
+        s = self._storage
+        if not ids:
+            return 0
+        with connections[s.alias].cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {s.parked} (id, created_at, {rows.COLUMNS})"
+                f" SELECT id, created_at, {rows.COLUMNS} FROM {s.hot} WHERE id IN ({placeholders(ids)})",
+                ids,
+            )
+        return s.delete(s.hot, ids)
+
+    def _block(self, row: Row, failure: Failure) -> None:
+        """Set when a key is tried again; without a pause it waits for an operator."""
+        s = self._storage
+        next_at = "NULL" if failure.pause is None else self._speech.later
+        pause = [] if failure.pause is None else [str(failure.pause) if self._is_sqlite() else failure.pause]
+        place = [s.box, self._queue, row.envelope.topic, row.envelope.key, _slot(row)]
+        with connections[s.alias].cursor() as cursor:
+            cursor.execute(
+                f"UPDATE {s.blocked} SET head = %s, attempts = %s, error = %s, next_at = {next_at}"
+                " WHERE box = %s AND queue = %s AND topic = %s AND key = %s AND slot = %s",
+                [row.id, failure.attempts, failure.reason, *pause, *place],
+            )
+            if cursor.rowcount:
+                return
+            cursor.execute(
+                f"INSERT INTO {s.blocked} (head, attempts, error, next_at, lane, box, queue, topic, key, slot)"
+                f" VALUES (%s, %s, %s, {next_at}, %s, %s, %s, %s, %s, %s)",
+                [row.id, failure.attempts, failure.reason, *pause, row.lane, *place],
+            )
+
+    def _bury(self, row: Row, failure: Failure) -> None:
+        """Make a dead letter of a row; its key waits for an operator, or goes on."""
+        s = self._storage
+        table = s.parked if row.parked else s.hot
+        holds = failure.hold and row.envelope.key != ""
+        with connections[s.alias].cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {Dead._meta.db_table} (box, row, attempts, reason, holds, created_at, {rows.COLUMNS})"
+                f" SELECT %s, id, %s, %s, %s, created_at, {rows.COLUMNS} FROM {table} WHERE id = %s",
+                [s.box, failure.attempts, failure.reason, holds, row.id],
+            )
+        if not s.delete(table, [row.id]):
+            return
+        if holds:
+            self._block(row, failure)
+        elif row.parked:
+            self.unblock([row])
+
+    def unblock(self, settled: Sequence[Row], /) -> None:
+        """Let keys go on whose parked rows these were: with what waits there still, else with new rows."""
+        s = self._storage
+        for topic, key, slot in {(r.envelope.topic, r.envelope.key, _slot(r)) for r in settled}:
+            waits = (
+                f"(SELECT MIN(p.id) FROM {s.parked} p WHERE p.queue = %s AND p.topic = %s AND p.key = %s"
+                " AND %s IN (0, p.id))"
+            )
+            waiting = [self._queue, topic, key, slot]
+            place = [s.box, self._queue, topic, key, slot]
+            where = "WHERE box = %s AND queue = %s AND topic = %s AND key = %s AND slot = %s"
+            with connections[s.alias].cursor() as cursor:
+                cursor.execute(f"DELETE FROM {s.blocked} {where} AND {waits} IS NULL", [*place, *waiting])
+                if cursor.rowcount == 0:
+                    cursor.execute(
+                        f"UPDATE {s.blocked} SET head = {waits}, attempts = 0, next_at = {self._speech.now} {where}",
+                        [*waiting, *place],
+                    )
+
+    def _together(self) -> AbstractContextManager[Any]:
+        """Open a transaction for several statements, where the lanes are not held in one."""
+        in_transaction = connections[self._storage.alias].in_atomic_block
+        return nullcontext() if in_transaction else self._storage.atomic()
+
+    def _is_sqlite(self) -> bool:
+        return connections[self._storage.alias].vendor == "sqlite"
+
+
+def _slot(row: Row) -> int:
+    return 0 if row.envelope.key else row.id
+
+
+def _of(alias: str) -> str:
+    return ", ".join(f"{alias}.{column}" for column in rows.COLUMNS.split(", "))
+
+
+def _within(found: list[Row], max_bytes: int) -> list[Row]:
+    """Return the first rows whose payloads fit, one at least."""
+    total = 0
+    for index, row in enumerate(found):
+        total += len(row.envelope.payload)
+        if index and total > max_bytes:
+            return found[:index]
+    return found

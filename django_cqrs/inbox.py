@@ -1,0 +1,147 @@
+"""The door of the inboxes: what has passed once does not pass again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+from uuid import UUID
+from zlib import crc32
+
+from django.db import connections, transaction
+
+from django_cqrs.dialects import dialect, placeholders
+from django_cqrs.models import Dead, Seen, Subscription
+from django_cqrs.queue import inbox as queue_of
+from simplecqrs.envelope import Envelope
+from simplecqrs.queue import DEFERRED, LANES, Stored, lane_of
+from simplecqrs.transport import Garbage
+
+__all__ = ["DjangoInbox", "door", "lanes_of"]
+
+CHUNK = 500
+
+
+class DjangoInbox:
+    """
+    The inboxes of all consumers on one alias.
+
+    Args:
+        alias: of the database; the consumers' handlers write there too.
+    """
+
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+
+    @contextmanager
+    def fetching(self, consumer: str, feed: str, /) -> Generator[bool, None, None]:
+        """Take the lock by which one fetcher at a time reads a feed for a consumer."""
+        with dialect(self.alias).fetching(f"fetch:{consumer}:{feed}") as ours:
+            yield ours
+
+    def store(self, consumer: str, envelopes: Sequence[Envelope], /) -> Stored:
+        """Store what was not seen before, in this order."""
+        lanes = lanes_of(consumer, self.alias)
+        new = 0
+        with transaction.atomic(using=self.alias, savepoint=False):
+            for start in range(0, len(envelopes), CHUNK):
+                fresh = self._pass(consumer, envelopes[start : start + CHUNK])
+                queue_of(self.alias).append([(consumer, lane_of(e, lanes), e) for e in fresh])
+                new += len(fresh)
+        return Stored(new, len(envelopes) - new)
+
+    def bury(self, consumer: str, garbage: Sequence[Garbage], /) -> None:
+        """Keep what could not be read, for people to look at."""
+        with transaction.atomic(using=self.alias, savepoint=False):
+            Dead.objects.using(self.alias).bulk_create(
+                [_letter(consumer, g.error, g.payload, headers=dict(g.headers)) for g in garbage]
+            )
+
+    def _pass(self, consumer: str, envelopes: Sequence[Envelope]) -> list[Envelope]:
+        """Return the envelopes that pass the door now, each once; look closer at the others."""
+        passing: dict[tuple[str, UUID], Envelope] = {}
+        doubtful = []
+        for envelope in envelopes:
+            if passing.setdefault((envelope.source, envelope.id), envelope) is not envelope:
+                doubtful.append(envelope)
+        entered = self._enter(consumer, list(passing.values()))
+        doubtful += [envelope for place, envelope in passing.items() if place not in entered]
+        if doubtful:
+            self._compare(consumer, doubtful)
+        return [envelope for place, envelope in passing.items() if place in entered]
+
+    def _enter(self, consumer: str, envelopes: Sequence[Envelope]) -> set[tuple[str, UUID]]:
+        speech, connection = dialect(self.alias), connections[self.alias]
+        native = connection.features.has_native_uuid_field
+        parameters = [
+            value for e in envelopes for value in (consumer, e.source, e.id if native else e.id.hex, crc32(e.payload))
+        ]
+        sql = (
+            f"INSERT INTO {Seen._meta.db_table} (consumer, source, message_id, crc)"
+            f" VALUES {', '.join(['(%s, %s, %s, %s)'] * len(envelopes))}"
+            " ON CONFLICT DO NOTHING RETURNING source, message_id"
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return {(source, speech.uuid(message_id)) for source, message_id in cursor.fetchall()}
+
+    def _compare(self, consumer: str, doubtful: Sequence[Envelope]) -> None:
+        """Make dead letters of those whose source and id were seen with other content."""
+        known = self._known(consumer, doubtful)
+        forged = [e for e in doubtful if known.get((e.source, e.id)) != crc32(e.payload)]
+        reason = "the same source and id came before with other content"
+        Dead.objects.using(self.alias).bulk_create(
+            [_letter(consumer, reason, e.payload, headers=dict(e.headers), envelope=e) for e in forged]
+        )
+
+    def _known(self, consumer: str, envelopes: Sequence[Envelope]) -> dict[tuple[str, UUID], int]:
+        speech, connection = dialect(self.alias), connections[self.alias]
+        native = connection.features.has_native_uuid_field
+        ids: list[Any] = [e.id if native else e.id.hex for e in envelopes]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT source, message_id, crc FROM {Seen._meta.db_table}"
+                f" WHERE consumer = %s AND message_id IN ({placeholders(ids)})",
+                [consumer, *ids],
+            )
+            return {(source, speech.uuid(message_id)): crc for source, message_id, crc in cursor.fetchall()}
+
+
+def _letter(
+    consumer: str, reason: str, payload: bytes, *, headers: dict[str, str], envelope: Envelope | None = None
+) -> Dead:
+    return Dead(
+        box="inbox",
+        queue=consumer,
+        lane=0,
+        topic=envelope.topic if envelope else "",
+        key=envelope.key if envelope else "",
+        message_id=envelope.id if envelope else None,
+        kind=envelope.kind if envelope else "",
+        name=envelope.name if envelope else "",
+        version=envelope.version if envelope else 0,
+        source=envelope.source if envelope else "",
+        time=envelope.time if envelope else None,
+        headers=json.dumps(headers),
+        content_type=envelope.content_type if envelope else "",
+        payload=payload,
+        attempts=0,
+        reason=reason,
+        holds=False,
+    )
+
+
+@cache
+def door(alias: str) -> DjangoInbox:
+    """Return the door of the inboxes of an alias."""
+    return DjangoInbox(alias)
+
+
+def lanes_of(consumer: str, alias: str) -> int:
+    """Return how many lanes a consumer's inbox has, as remembered in the database."""
+    if consumer == DEFERRED:
+        return LANES
+    found = Subscription.objects.using(alias).filter(consumer=consumer).values_list("lanes", flat=True).first()
+    return found if found is not None else LANES

@@ -1,0 +1,38 @@
+"""The loop with Django's connections: what a daemon, a test and a Celery task have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db import Error, connections, reset_queries
+
+from simplecqrs.loop import Job, Loop
+
+__all__ = ["run"]
+
+
+def run(jobs: Sequence[Job] | Loop, *, seconds: float | None = None, drain: bool = False) -> int:
+    """
+    Run jobs, and return how many steps did something.
+
+    Args:
+        jobs: what is to be done, or a loop of them that somebody wants to look at meanwhile.
+        seconds: stop after so long.
+        drain: stop as soon as there is nothing to do.
+    """
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:  # as it is in a test
+            connection.close_if_unusable_or_obsolete()
+    loop = jobs if isinstance(jobs, Loop) else Loop(jobs, recover=recover)
+    return loop.run(seconds=seconds, drain=drain)
+
+
+def recover(error: Exception) -> bool:
+    """Drop broken connections after a database error; the loop pauses and tries again."""
+    if not isinstance(error, Error):
+        return False
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
+    reset_queries()
+    return True

@@ -1,0 +1,44 @@
+"""``manage.py cqrs_consume``: take messages off the brokers and hand them to handlers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser, OutputWrapper
+
+from django_cqrs.conf import settings
+from django_cqrs.consumers import consumer_names, consumers
+from django_cqrs.daemon import multiply, serve
+from django_cqrs.management.errors import explaining
+from django_cqrs.mediator import project_mediator
+
+
+class Command(BaseCommand):
+    """Run consumers; any number of these may run."""
+
+    help = "Take messages off the brokers into the inboxes, and out of the inboxes into handlers."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        parser.add_argument("names", nargs="*", help="consumers; default: all whose engine is the daemon")
+        parser.add_argument("--once", action="store_true", help="one fetch and one run per consumer, and stop")
+        parser.add_argument("--drain", action="store_true", help="stop when nothing is left to do")
+        parser.add_argument("--workers", type=int, default=1, help="how many processes work side by side")
+
+    def handle(self, **options: Any) -> None:
+        """Run until a signal, or until there is nothing to do."""
+        what = (options["names"], options["once"], options["drain"])
+        with explaining():
+            if options["workers"] > 1:
+                multiply(options["workers"], work, *what)
+            else:
+                work(*what, out=self.stdout)
+
+
+def work(names: list[str], once: bool, drain: bool, *, out: OutputWrapper) -> None:
+    """Run consumers."""
+    chosen = names or [n for n in consumer_names(project_mediator()) if settings().consumer(n).engine == "daemon"]
+    if not chosen:
+        out.write("there is no consumer to run: no handler has consumer=, and no command can be deferred")
+        return
+    serve(consumers(*chosen), out, once=once, drain=drain)

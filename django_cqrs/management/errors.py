@@ -1,0 +1,30 @@
+"""Errors of the commands: one line for people instead of a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from django.core.management.base import CommandError
+from django.db import ProgrammingError
+from django.db.utils import OperationalError
+
+from simplecqrs.errors import CQRSError
+
+__all__ = ["explaining"]
+
+
+@contextmanager
+def explaining() -> Generator[None, None, None]:
+    """Turn our own errors, and tables that are not there yet, into what a command says."""
+    try:
+        yield
+    except CQRSError as error:
+        raise CommandError(str(error)) from error
+    except (OperationalError, ProgrammingError) as error:
+        text = str(error)
+        if "no such table" in text or "does not exist" in text:
+            raise CommandError(
+                f"the tables are not there yet; run `manage.py migrate` ({text.splitlines()[0]})"
+            ) from error
+        raise

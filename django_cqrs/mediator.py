@@ -1,0 +1,138 @@
+"""The project's mediator: configured by the setting ``DJANGO_CQRS`` at its first message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.utils.module_loading import import_string
+
+from simplecqrs.dispatch import stack, top
+from simplecqrs.errors import InvalidMessage
+from simplecqrs.mediator import Mediator
+from simplecqrs.messages import Command, Event, Message
+from simplecqrs.metadata import active_context, new_metadata
+from simplecqrs.queue import DEFERRED, lane_of
+from simplecqrs.registry import Registration, Registry, default_registry
+from simplecqrs.unit import Published
+
+if TYPE_CHECKING:
+    from simplecqrs.vocabulary import Vocabulary
+    from simplecqrs.wiring import Wiring
+
+__all__ = ["DjangoMediator", "app_label_name", "bus", "project_mediator"]
+
+
+class DjangoMediator(Mediator):
+    """
+    A mediator whose commands run in transactions and whose events go through the outbox.
+
+    It reads the setting at its first message, so handlers may import it.
+
+    Args:
+        registry: which handler handles what.  Default: the registry behind ``simplecqrs.handles``.
+    """
+
+    def __init__(self, registry: Registry = default_registry) -> None:
+        super().__init__(registry)
+
+    def publish(self, event: Event, /) -> None:
+        """
+        Tell all who want to know that something has happened.
+
+        Inside a handler it joins the dispatch that is going on.  Elsewhere it runs the event's handlers and stores
+        it for the relay, in the transaction that is open.
+
+        Raises:
+            PublishedOutsideTransaction: if there is none.
+        """
+        from django_cqrs.transactions import require_transaction
+
+        if not stack.frames:
+            self._compiled()
+            require_transaction(event, self.alias(event))
+        super().publish(event)
+
+    def defer(self, command: Command[Any], /, *, key: str = "") -> None:
+        """
+        Store a command to be handled later, once, by the consumer ``deferred``.
+
+        It is stored in the transaction that is open, and shares its fate.
+
+        Args:
+            key: commands of one key are handled in the order in which they were deferred.
+
+        Raises:
+            InvalidMessage: if it is no command, or has no handler.
+        """
+        from django_cqrs.queue import inbox
+
+        self._compiled()
+        if not isinstance(command, Command):
+            raise InvalidMessage(f"{type(command).__qualname__} is no command; only commands can be deferred")
+        if type(command) not in self._requests:
+            self._find(command)
+        cause = top(stack.frames).metadata if stack.frames else None
+        envelope = self.vocabulary.envelope(command, new_metadata(cause, active_context()), key=key)
+        inbox(self.alias(command)).append([(DEFERRED, lane_of(envelope), envelope)])
+
+    def alias(self, message: Message) -> str:
+        """Return the database alias of a message's transaction."""
+        from django_cqrs.conf import settings
+
+        return settings().alias_for(self.vocabulary.name(type(message)))
+
+    def _make_vocabulary(self) -> Vocabulary:
+        from django_cqrs.conf import settings
+        from simplecqrs.codec import JSONCodec
+        from simplecqrs.vocabulary import Vocabulary
+
+        classes = [m for r in self.registrations() for m in r.messages]
+        codec = self._codec or JSONCodec(max_bytes=settings().max_bytes)
+        return Vocabulary(classes, codec=codec, naming=app_label_name, source=settings().source)
+
+    def _compile(self) -> Wiring:
+        self.configure()
+        return super()._compile()
+
+    def registrations(self) -> list[Registration]:
+        """Return who handles what; handlers in a consumer's apps belong to it, see the setting ``apps``."""
+        from django_cqrs.consumers import of_its_app
+
+        return [of_its_app(registration) for registration in self.registry]
+
+    def configure(self) -> None:
+        """Take middlewares and container from the settings; the checks ask for this as well."""
+        from django_cqrs.conf import settings
+        from django_cqrs.guards import query_guard
+        from django_cqrs.transactions import UnitsOfWork
+
+        found = settings()
+        self._middlewares = (*(import_string(path) for path in found.middlewares), query_guard)
+        if found.container is not None:
+            self._container = import_string(found.container)
+        self._transaction = UnitsOfWork(self).open
+
+    def _ship_function(self) -> Callable[[list[Published]], None]:
+        """Accept what goes out: each transaction's unit stores it, see ``UnitOfWork``."""
+        from django_cqrs.transactions import refuse_without_unit
+
+        return refuse_without_unit
+
+
+def app_label_name(cls: type[Message]) -> str:
+    """Name a message ``<app_label>.<ClassName>``; outside of any app, by its class alone."""
+    config = apps.get_containing_app_config(cls.__module__)
+    return f"{config.label}.{cls.__name__}" if config is not None else cls.__name__
+
+
+def project_mediator() -> DjangoMediator:
+    """Return the mediator that relay, consumers and tasks use: the setting MEDIATOR, ``django_cqrs.bus`` by default."""
+    from django_cqrs.conf import settings
+
+    return import_string(settings().mediator)  # type: ignore[no-any-return]
+
+
+#: The project's mediator.
+bus = DjangoMediator()

@@ -1,0 +1,195 @@
+"""
+The tables.
+
+Outbox and inbox hold only what is pending and has never failed: a row is deleted when it is done, and moved to the
+parked table when it fails.  So the tables that are read all the time stay small.
+"""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models.functions import Now
+
+from django_cqrs.conf import table
+from simplecqrs.messages import LONGEST
+
+__all__ = [
+    "Blocked",
+    "Dead",
+    "Inbox",
+    "Lane",
+    "Outbox",
+    "ParkedInbox",
+    "ParkedOutbox",
+    "Scheduled",
+    "Seen",
+    "Subscription",
+]
+
+
+class MessageRow(models.Model):
+    """The columns of one message; those that change-data-capture maps are columns of their own."""
+
+    queue = models.CharField(max_length=LONGEST)
+    lane = models.SmallIntegerField()
+    topic = models.CharField(max_length=LONGEST)
+    key = models.CharField(max_length=LONGEST)
+    message_id = models.UUIDField()
+    kind = models.CharField(max_length=10)
+    name = models.CharField(max_length=LONGEST)
+    version = models.IntegerField()
+    source = models.CharField(max_length=LONGEST)
+    time = models.DateTimeField()
+    correlation_id = models.CharField(max_length=LONGEST)
+    causation_id = models.CharField(max_length=LONGEST, null=True)
+    headers = models.TextField()
+    traceparent = models.CharField(max_length=64, null=True)
+    content_type = models.CharField(max_length=100)
+    payload = models.BinaryField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        abstract = True
+
+
+class Outbox(MessageRow):
+    """An event that a broker is still to be told; ``queue`` is the broker's name."""
+
+    id = models.BigAutoField(primary_key=True)
+
+    class Meta:
+        db_table = table("outbox")
+        indexes = [models.Index(fields=["queue", "lane", "id"], name="cqrs_outbox_lane")]
+
+
+class Inbox(MessageRow):
+    """A message that a consumer is still to handle; ``queue`` is the consumer's name."""
+
+    id = models.BigAutoField(primary_key=True)
+    starts = models.SmallIntegerField(default=0, db_default=0)
+
+    class Meta:
+        db_table = table("inbox")
+        indexes = [models.Index(fields=["queue", "lane", "id"], name="cqrs_inbox_lane")]
+
+
+class ParkedOutbox(MessageRow):
+    """An event that its broker refused, or that waits behind one; it has kept its id."""
+
+    id = models.BigIntegerField(primary_key=True)
+
+    class Meta:
+        db_table = table("outbox_parked")
+        indexes = [models.Index(fields=["queue", "topic", "key", "id"], name="cqrs_outbox_parked_key")]
+
+
+class ParkedInbox(MessageRow):
+    """A message whose handling failed, or that waits behind one; it has kept its id."""
+
+    id = models.BigIntegerField(primary_key=True)
+
+    class Meta:
+        db_table = table("inbox_parked")
+        indexes = [models.Index(fields=["queue", "topic", "key", "id"], name="cqrs_inbox_parked_key")]
+
+
+class Blocked(models.Model):
+    """
+    A key that has something parked or dead; this row is the schedule of its retries.
+
+    ``slot`` is 0 for a key; what has no key blocks nobody, and its ``slot`` is its own id.  ``next_at`` is NULL
+    while the key waits for an operator.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    box = models.CharField(max_length=6)
+    queue = models.CharField(max_length=LONGEST)
+    lane = models.SmallIntegerField()
+    topic = models.CharField(max_length=LONGEST)
+    key = models.CharField(max_length=LONGEST)
+    slot = models.BigIntegerField()
+    head = models.BigIntegerField()
+    attempts = models.IntegerField()
+    next_at = models.DateTimeField(null=True)
+    error = models.TextField()
+    since = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = table("blocked")
+        constraints = [
+            models.UniqueConstraint(fields=["box", "queue", "topic", "key", "slot"], name="cqrs_blocked_key")
+        ]
+        indexes = [models.Index(fields=["box", "queue", "lane", "next_at"], name="cqrs_blocked_due")]
+
+
+class Dead(MessageRow):
+    """A message that was given up, or that could not be read, with its bytes."""
+
+    id = models.BigAutoField(primary_key=True)
+    box = models.CharField(max_length=6)
+    row = models.BigIntegerField(null=True)
+    message_id = models.UUIDField(null=True)  # type: ignore[assignment]
+    time = models.DateTimeField(null=True)  # type: ignore[assignment]
+    attempts = models.IntegerField()
+    reason = models.TextField()
+    holds = models.BooleanField()
+    since = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = table("dead")
+        indexes = [models.Index(fields=["box", "queue", "id"], name="cqrs_dead_queue")]
+
+
+class Scheduled(MessageRow):
+    """A message that is not due yet; it never enters the tables that are read all the time."""
+
+    id = models.BigAutoField(primary_key=True)
+    box = models.CharField(max_length=6)
+    due = models.DateTimeField()
+
+    class Meta:
+        db_table = table("scheduled")
+        indexes = [models.Index(fields=["due", "id"], name="cqrs_scheduled_due")]
+
+
+class Seen(models.Model):
+    """A message that has passed a consumer's door; the crc tells whether a second one is the same."""
+
+    pk = models.CompositePrimaryKey("consumer", "source", "message_id")
+    consumer = models.CharField(max_length=LONGEST)
+    source = models.CharField(max_length=LONGEST)
+    message_id = models.UUIDField()
+    crc = models.BigIntegerField()
+    seen_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = table("seen")
+        indexes = [models.Index(fields=["seen_at"], name="cqrs_seen_at")]
+
+
+class Subscription(models.Model):
+    """Which consumer wants which topic from which broker, and how many lanes its inbox has."""
+
+    id = models.BigAutoField(primary_key=True)
+    broker = models.CharField(max_length=LONGEST)
+    consumer = models.CharField(max_length=LONGEST)
+    topic = models.CharField(max_length=LONGEST)
+    lanes = models.SmallIntegerField()
+
+    class Meta:
+        db_table = table("subscription")
+        constraints = [models.UniqueConstraint(fields=["consumer", "broker", "topic"], name="cqrs_subscription_topic")]
+
+
+class Lane(models.Model):
+    """Which process last worked a lane; on databases without advisory locks this row is the lock."""
+
+    id = models.BigAutoField(primary_key=True)
+    box = models.CharField(max_length=6)
+    queue = models.CharField(max_length=LONGEST)
+    lane = models.SmallIntegerField()
+    owner = models.BigIntegerField(default=0, db_default=0)
+
+    class Meta:
+        db_table = table("lane")
+        constraints = [models.UniqueConstraint(fields=["box", "queue", "lane"], name="cqrs_lane_place")]

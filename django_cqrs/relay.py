@@ -1,0 +1,50 @@
+"""The project's relays: one for each broker on each alias that has an outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from django_cqrs.brokers import broker, broker_names
+from django_cqrs.conf import settings
+from django_cqrs.queue import outbox
+from simplecqrs.errors import NotConfigured
+from simplecqrs.queue import DATABASE
+from simplecqrs.relay import Relay
+
+__all__ = ["aliases", "relays"]
+
+
+def aliases() -> list[str]:
+    """Return the aliases on which commands run, and which therefore have an outbox."""
+    return list(dict.fromkeys(["default", *settings().databases.values()]))
+
+
+def relays(*, routes: Sequence[str] = (), databases: Sequence[str] = ()) -> list[Relay]:
+    """
+    Return the relays of these brokers and aliases; of all, if none are named.
+
+    Raises:
+        NotConfigured: if there is no such broker or alias.
+    """
+    names = _choose("broker", broker_names(), routes)
+    found = settings()
+    return [
+        Relay(
+            queue=name,
+            storage=outbox(alias),
+            publisher=broker(name),
+            batch=found.relay_batch,
+            retry=found.relay_retry,
+            local=name == DATABASE,
+        )
+        for alias in _choose("alias with an outbox", aliases(), databases)
+        for name in names
+    ]
+
+
+def _choose(what: str, known: Iterable[str], wanted: Sequence[str]) -> list[str]:
+    names = list(known)
+    for name in wanted:
+        if name not in names:
+            raise NotConfigured(f"there is no {what} {name!r}; known are {', '.join(names)}")
+    return list(wanted) or names

@@ -1,0 +1,85 @@
+"""Envelopes to rows of our tables and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_cqrs.dialects import Dialect
+from django_cqrs.models import Inbox, Outbox, ParkedInbox, ParkedOutbox
+from simplecqrs.envelope import Envelope
+from simplecqrs.queue import Row
+
+__all__ = ["COLUMNS", "TABLES", "insert", "read_row", "values_of"]
+
+#: The hot table and the parked table of each box.
+TABLES = {
+    "outbox": (Outbox._meta.db_table, ParkedOutbox._meta.db_table),
+    "inbox": (Inbox._meta.db_table, ParkedInbox._meta.db_table),
+}
+#: Named in every statement, so that releases with more columns and with fewer work on one table.
+COLUMNS = (
+    "queue, lane, topic, key, message_id, kind, name, version, source, time, correlation_id, causation_id, headers, "
+    "traceparent, content_type, payload"
+)
+WIDTH = COLUMNS.count(",") + 1
+ROW = f"({', '.join(['%s'] * WIDTH)})"
+
+
+def insert(connection: BaseDatabaseWrapper, table: str, rows: Sequence[tuple[str, int, Envelope]]) -> None:
+    """Add rows by one statement."""
+    parameters: list[Any] = []
+    for queue, lane, envelope in rows:
+        parameters += values_of(connection, queue, lane, envelope)
+    with connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {table} ({COLUMNS}) VALUES {', '.join([ROW] * len(rows))}", parameters)
+
+
+def values_of(connection: BaseDatabaseWrapper, queue: str, lane: int, envelope: Envelope) -> Iterable[Any]:
+    """Return the values of COLUMNS."""
+    native = connection.features.has_native_uuid_field
+    return (
+        queue,
+        lane,
+        envelope.topic,
+        envelope.key,
+        envelope.id if native else envelope.id.hex,
+        envelope.kind,
+        envelope.name,
+        envelope.version,
+        envelope.source,
+        connection.ops.adapt_datetimefield_value(envelope.time),
+        envelope.correlation_id,
+        envelope.causation_id,
+        json.dumps(dict(envelope.headers)) if envelope.headers else "{}",
+        envelope.headers.get("traceparent"),
+        envelope.content_type,
+        envelope.payload,
+    )
+
+
+def read_row(speech: Dialect, record: Sequence[Any], *, parked: bool) -> Row:
+    """Make a row of ``id, attempts`` and COLUMNS."""
+    (
+        row_id, attempts, queue, lane, topic, key, message_id, kind, name, version, source, time, correlation_id,
+        causation_id, headers, _, content_type, payload,
+    ) = record  # fmt: skip
+    envelope = Envelope(
+        id=speech.uuid(message_id),
+        kind=kind,
+        name=name,
+        version=version,
+        topic=topic,
+        key=key,
+        source=source,
+        time=speech.moment(time),
+        correlation_id=correlation_id,
+        causation_id=causation_id,
+        headers=json.loads(headers) if headers != "{}" else {},
+        content_type=content_type,
+        payload=bytes(payload),
+    )
+    return Row(row_id, queue, lane, envelope, parked, attempts)

@@ -1,0 +1,35 @@
+"""
+The Celery tasks: ticks of relay and consumers.
+
+Schedule them with beat, on a queue of their own::
+
+    CELERY_BEAT_SCHEDULE = {
+        "cqrs-relay": {"task": "django_cqrs.relay", "schedule": 1.0, "options": {"queue": "cqrs", "expires": 5}},
+        "cqrs-consume": {"task": "django_cqrs.consume", "schedule": 1.0, "options": {"queue": "cqrs", "expires": 5}},
+    }
+
+Overlapping ticks are safe: one that finds every lane taken returns at once.
+"""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from django_cqrs.conf import settings
+from django_cqrs.consumers import consumers
+from django_cqrs.loops import run
+from django_cqrs.relay import relays
+
+__all__ = ["consume", "relay"]
+
+
+@shared_task(name="django_cqrs.relay", ignore_result=True, max_retries=0)  # type: ignore[untyped-decorator]
+def relay(*routes: str) -> None:
+    """Ship what waits in the outbox, for at most RELAY_TICK_SECONDS."""
+    run(relays(routes=routes), seconds=settings().relay_tick_seconds, drain=True)
+
+
+@shared_task(name="django_cqrs.consume", ignore_result=True, max_retries=0)  # type: ignore[untyped-decorator]
+def consume(*names: str) -> None:
+    """Fetch and handle what waits for these consumers, or all, for at most RELAY_TICK_SECONDS."""
+    run(consumers(*names), seconds=settings().relay_tick_seconds, drain=True)

@@ -1,0 +1,109 @@
+"""
+Helpers for a project's tests: what was published, and everything that follows, inside one TestCase.
+
+``run_all()`` does what relay, consumers and the commit would do later, so a test sees the whole story::
+
+    bus.send(PlaceOrder("book"))
+    assert published(OrderPlaced) == [OrderPlaced(1)]
+    run_all()
+    assert Report.objects.get().orders == 1
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from attrs import define, field
+from django.db import connections
+
+from django_cqrs.consumers import consumers
+from django_cqrs.dialects import dialect
+from django_cqrs.loops import run
+from django_cqrs.mediator import project_mediator
+from django_cqrs.models import Blocked, Dead, Outbox
+from django_cqrs.relay import aliases, relays
+from django_cqrs.rows import COLUMNS, read_row
+from django_cqrs.transactions import AfterCommit
+from simplecqrs.envelope import Envelope
+from simplecqrs.loop import Job
+from simplecqrs.messages import Event
+
+__all__ = ["Story", "published", "run_all"]
+
+E = TypeVar("E", bound=Event)
+
+
+@define
+class Story:
+    """What ``run_all`` has done: the events that left the outbox, and the reasons of what failed."""
+
+    shipped: list[Event] = field(factory=list)
+    failures: list[str] = field(factory=list)
+
+
+def published(kind: type[E] | None = None) -> list[E]:
+    """
+    Return the events that wait in the outbox, in the order in which they were published.
+
+    Args:
+        kind: only events of this class, and of its subclasses.
+    """
+    return [event for event in _waiting() if kind is None or isinstance(event, kind)]
+
+
+def run_all(*, rounds: int = 100, fail: bool = True) -> Story:
+    """
+    Drive after-commit handlers, outbox and consumers until nothing is left to do.
+
+    Works inside a TestCase, where nothing is ever committed.
+
+    Args:
+        rounds: give up after so many; handlers that cause each other go round for ever.
+        fail: raise if a consumer's handler failed or an event was refused; else they are in the story.
+
+    Raises:
+        AssertionError: see ``fail`` and ``rounds``.
+    """
+    story = Story()
+    for _ in range(rounds):
+        story.shipped += _waiting()
+        jobs: list[Job] = [*relays(), *consumers()]
+        if not _after_commit() + run(jobs, drain=True):
+            break
+    else:
+        raise AssertionError(f"run_all: after {rounds} rounds there is still something to do")
+    story.failures = _failures()
+    if fail and story.failures:
+        raise AssertionError("run_all: " + "; ".join(story.failures))
+    return story
+
+
+def _after_commit() -> int:
+    """Make the calls that wait for a commit, once each, and return how many there were."""
+    made = 0
+    for connection in connections.all(initialized_only=True):
+        waiting = [entry for entry in connection.run_on_commit if isinstance(entry[1], AfterCommit)]
+        connection.run_on_commit = [entry for entry in connection.run_on_commit if entry not in waiting]
+        for entry in waiting:
+            entry[1]()
+        made += len(waiting)
+    return made
+
+
+def _waiting() -> list[Any]:
+    mediator = project_mediator()
+    envelopes: dict[Any, Envelope] = {}
+    for alias in aliases():
+        with connections[alias].cursor() as cursor:
+            cursor.execute(f"SELECT id, 0, {COLUMNS} FROM {Outbox._meta.db_table} ORDER BY id")
+            records = cursor.fetchall()
+        for record in records:
+            envelope = read_row(dialect(alias), record, parked=False).envelope
+            envelopes.setdefault(envelope.id, envelope)
+    return [mediator.vocabulary.decode(envelope) for envelope in envelopes.values()]
+
+
+def _failures() -> list[str]:
+    parked = [f"{b.queue}: {b.error}" for alias in aliases() for b in Blocked.objects.using(alias).order_by("id")]
+    dead = [f"{d.queue}: {d.reason}" for alias in aliases() for d in Dead.objects.using(alias).order_by("id")]
+    return list(dict.fromkeys(parked + dead))

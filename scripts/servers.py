@@ -1,0 +1,204 @@
+"""
+The servers that the tests need: how each is made, started and asked whether it is there.
+
+All listen on the loopback only, on ports of their own, and keep what they acknowledge: the tests count lost messages.
+A further server is a subclass with its own port, packages and five short methods, and a line in `SERVERS`.
+"""
+
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from signal import SIGINT, SIGTERM, Signals
+from typing import Any
+
+from processes import state_of
+
+HOST = "127.0.0.1"
+
+
+def home() -> Path:
+    """
+    Return the folder of all data: outside the checkout, and readable on the way for the servers' own users.
+    """
+    if given := os.environ.get("CQRS_SERVICES_HOME"):
+        return Path(given).resolve()
+    if os.geteuid() == 0:
+        return Path("/var/cache/simplecqrs-services")
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "simplecqrs-services"
+
+
+class Server:
+    """
+    Describe one server.  `scripts/services` does the rest.
+    """
+
+    name: str
+    default_port: int
+    packages: tuple[str, ...]  # on Debian
+    account: str  # whom it runs as, when root starts it
+    stop_signal: Signals = SIGTERM
+
+    @property
+    def port(self) -> int:
+        return int(os.environ.get(f"CQRS_{self.name.upper()}_PORT") or self.default_port)
+
+    @property
+    def folder(self) -> Path:
+        return home() / self.name
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    def user(self) -> str | None:
+        """
+        Return the user to become, or None to stay who we are.
+        """
+        known = {entry.pw_name for entry in pwd.getpwall()}
+        return self.account if os.geteuid() == 0 and self.account in known else None
+
+    def make_folder(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if user := self.user():
+            shutil.chown(self.folder, user, pwd.getpwnam(user).pw_gid)
+            for parent in self.folder.parents:
+                if not parent.stat().st_mode & 0o001:
+                    sys.exit(f"{parent} is closed to user {user}: set CQRS_SERVICES_HOME to a folder that is not")
+
+    def run(self, *command: str | Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """
+        Run a program of this server as its user.
+        """
+        return subprocess.run(
+            command, **self.identity(), cwd=self.folder, timeout=timeout, capture_output=True, text=True, check=False
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """
+        Return what makes a child process run as the server's user.
+        """
+        if not (user := self.user()):
+            return {}
+        return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+
+    def program(self) -> Path | None:
+        """
+        Find the server's program, or return None if it is not installed.
+        """
+        raise NotImplementedError
+
+    def prepare(self) -> None:
+        """
+        Make the data, unless they are there already.
+        """
+
+    def command(self) -> list[str]:
+        """
+        Return what to run, in the foreground.
+        """
+        raise NotImplementedError
+
+    def answers(self) -> bool:
+        """
+        Tell whether it does real work by now.
+        """
+        raise NotImplementedError
+
+    def url(self) -> str:
+        raise NotImplementedError
+
+
+class PostgreSQL(Server):
+    name = "postgresql"
+    default_port = 25432
+    packages = ("postgresql",)
+    account = "postgres"
+    stop_signal = SIGINT  # SIGTERM would wait for the clients to leave
+
+    def program(self, name: str = "postgres") -> Path | None:
+        folders = [str(path) for path in Path("/usr/lib/postgresql").glob("*/bin")]
+        folders.sort(key=lambda folder: int(re.sub(r"\D", "", folder) or 0), reverse=True)
+        found = shutil.which(name, path=os.pathsep.join([*folders, os.environ.get("PATH", "")]))
+        return Path(found) if found else None
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def prepare(self) -> None:
+        self.drop_stale_locks()
+        if (self.data / "PG_VERSION").exists():
+            return
+        # A folder that is renamed when it is complete: an interrupted initdb leaves nothing that looks ready.
+        unfinished = self.folder / "unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        options = ["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8"]
+        made = self.run(self.program("initdb") or "initdb", "-D", unfinished, *options)
+        if made.returncode:
+            sys.exit(f"initdb failed: {made.stderr or made.stdout}")
+        unfinished.rename(self.data)
+
+    def drop_stale_locks(self) -> None:
+        """
+        Remove the locks of a killed server whose process nobody has reaped: PostgreSQL would believe it alive.
+        """
+        for lock in (self.data / "postmaster.pid", *self.folder.glob(".s.PGSQL.*.lock")):
+            if lock.exists() and state_of(int(lock.read_text().split()[0])) == "Z":
+                lock.unlink()
+
+    def command(self) -> list[str]:
+        settings = {
+            "listen_addresses": HOST,
+            "unix_socket_directories": str(self.folder),
+            "max_connections": "200",
+            "fsync": "on",
+            "synchronous_commit": "on",
+            "full_page_writes": "on",
+        }
+        options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
+        return [str(self.program()), "-D", str(self.data), "-p", str(self.port), *options]
+
+    def answers(self) -> bool:
+        psql = self.program("psql")
+        if psql is None:
+            sys.exit("psql is missing: install PostgreSQL's client programs")
+        return self.run(psql, "-XAtqc", "SELECT 1", self.url()).stdout.strip() == "1"
+
+    def url(self) -> str:
+        return f"postgresql://postgres@{HOST}:{self.port}/postgres"
+
+
+class Redis(Server):
+    name = "redis"
+    default_port = 26379
+    packages = ("redis-server",)
+    account = "redis"
+
+    def program(self) -> Path | None:
+        found = shutil.which("redis-server")
+        return Path(found) if found else None
+
+    def command(self) -> list[str]:
+        appending = ["--appendonly", "yes", "--appendfsync", os.environ.get("CQRS_REDIS_FSYNC") or "always"]
+        place = ["--bind", HOST, "--port", str(self.port), "--dir", str(self.folder)]
+        return [str(self.program()), *place, *appending, "--save", "", "--daemonize", "no"]
+
+    def answers(self) -> bool:
+        try:
+            with socket.create_connection((HOST, self.port), timeout=1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(64).startswith(b"+PONG")
+        except OSError:
+            return False
+
+    def url(self) -> str:
+        return f"redis://{HOST}:{self.port}/0"
+
+
+SERVERS: tuple[Server, ...] = (PostgreSQL(), Redis())

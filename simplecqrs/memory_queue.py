@@ -1,0 +1,199 @@
+"""The queue in memory: outbox or inbox for tests, scripts and the first day."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from zlib import crc32
+
+from attrs import frozen
+
+from simplecqrs.envelope import Envelope
+from simplecqrs.memory_rows import Rows
+from simplecqrs.memory_transactions import MemoryTransactions
+from simplecqrs.queue import LANES, Backlog, Box, Failure, Letter, Row, Stored, lane_of
+from simplecqrs.transport import Garbage
+
+__all__ = ["MemoryQueue"]
+
+
+class MemoryQueue:
+    """
+    Keep the rows of one box in memory: ``Storage``, ``Inbox`` and ``Inspection`` in one.
+
+    Threads may share it.  What ends the process ends the queue.
+
+    Args:
+        box: ``outbox`` or ``inbox``.
+        transactions: share them, and an outbox and an inbox are changed together.
+        lanes: of what is stored at the door of an inbox.
+        clock: seconds; by which retries are due.
+
+    >>> outbox = MemoryQueue("outbox")
+    >>> outbox.backlogs()
+    []
+    """
+
+    def __init__(
+        self,
+        box: Box,
+        *,
+        transactions: MemoryTransactions | None = None,
+        lanes: int = LANES,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._box = box
+        self._lanes = lanes
+        self._db = transactions if transactions is not None else MemoryTransactions()
+        self._rows = Rows(box, self._db, clock)
+        self._seen: dict[tuple[str, str, str], int] = {}
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Open a transaction: what is appended in it is there when it ends well."""
+        return self._db.transaction()
+
+    def append(self, rows: Sequence[tuple[str, int, Envelope]], /) -> None:
+        """Add rows in this order, within the transaction that is open, if one is."""
+        with self._db.transaction():
+            for queue, lane, envelope in rows:
+                self._rows.add(queue, lane, envelope)
+
+    @contextmanager
+    def hold(
+        self,
+        queue: str,
+        /,
+        *,
+        lanes: Sequence[int],
+        limit: int,
+        local: bool,
+        idle: float,
+    ) -> Generator[_Held | None, None, None]:
+        """Lock up to ``limit`` of these lanes that have work and whose lock is free."""
+        with self._db.transaction():
+            held = self._lock(queue, lanes, limit)
+            yield _Held(queue, held, self._rows, self._db) if held else None
+
+    @contextmanager
+    def take(self, row: Row, /, *, idle: float) -> Generator[bool, None, None]:
+        """Delete one row under its lane's lock, in a transaction that lasts as long."""
+        with self._db.transaction():
+            yield self._db.lock(self._name(row.queue, row.lane)) and self._remove(row)
+
+    @contextmanager
+    def fetching(self, consumer: str, feed: str, /) -> Generator[bool, None, None]:
+        """Open a transaction and take the fetcher's lock of a feed."""
+        with self._db.transaction():
+            yield self._db.lock((self._box, "feed", consumer, feed))
+
+    def store(self, consumer: str, envelopes: Sequence[Envelope], /) -> Stored:
+        """Put what was not seen before into the inbox, in this order."""
+        with self._db.transaction():
+            # Another thread's unfinished batch may be undone yet: what it has seen counts when it is committed.
+            self._db.lock((self._box, "seen"), wait=True)
+            new = sum(self._enter(consumer, envelope) for envelope in envelopes)
+        return Stored(new, len(envelopes) - new)
+
+    def bury(self, consumer: str, garbage: Sequence[Garbage], /) -> None:
+        """Make dead letters of what could not be read."""
+        with self._db.transaction(), self._db.mutex:
+            for piece in garbage:
+                self._rows.bury(consumer, piece, piece.error)
+
+    def backlogs(self) -> Sequence[Backlog]:
+        """Return how much waits in each queue of this box."""
+        with self._db.mutex:
+            return self._rows.backlogs()
+
+    def letters(self) -> Sequence[Letter]:
+        """Return what is dead, the oldest first."""
+        with self._db.mutex:
+            return [dead.letter for _, dead in sorted(self._rows.dead.items())]
+
+    def retry(self, letter: int, /) -> bool:
+        """Give a dead letter its attempts anew; False if there is none, or if it could not even be read."""
+        with self._settling(letter) as row:
+            if row is None:
+                return False
+            self._rows.revive(letter)
+            return True
+
+    def skip(self, letter: int, /) -> bool:
+        """Drop a dead letter for good and let what waits behind it go on."""
+        with self._settling(letter):
+            if letter not in self._rows.dead:
+                return False
+            self._rows.forget(letter)
+            return True
+
+    @contextmanager
+    def _settling(self, letter: int) -> Generator[Row | None, None, None]:
+        """Open a transaction and wait for the lane of a dead letter, whose worker must not be in between."""
+        with self._db.transaction():
+            dead = self._rows.dead.get(letter)
+            row = dead.row if dead is not None else None
+            if row is not None:
+                self._db.lock(self._name(row.queue, row.lane), wait=True)
+            with self._db.mutex:
+                yield row if letter in self._rows.dead else None
+
+    def _enter(self, consumer: str, envelope: Envelope) -> bool:
+        """Let one message in unless it was seen."""
+        name, crc = (consumer, envelope.source, str(envelope.id)), crc32(envelope.payload)
+        known = self._seen.get(name)
+        if known is None:
+            self._db.put(self._seen, name, crc)
+            self._rows.add(consumer, lane_of(envelope, self._lanes), envelope)
+        elif known != crc:
+            reason = f"the id {envelope.id} was seen before with other content; an id is given once"
+            self._rows.bury(consumer, envelope, reason)
+        return known is None
+
+    def _lock(self, queue: str, lanes: Sequence[int], limit: int) -> list[int]:
+        held: list[int] = []
+        with self._db.mutex:
+            for lane in lanes:
+                if len(held) < limit and self._rows.has_work(queue, lane) and self._db.lock(self._name(queue, lane)):
+                    held.append(lane)
+        return held
+
+    def _remove(self, row: Row) -> bool:
+        with self._db.mutex:
+            return self._rows.remove_parked(row) if row.parked else self._rows.remove_new(row)
+
+    def _name(self, queue: str, lane: int) -> tuple[str, str, int]:
+        return self._box, queue, lane
+
+
+@frozen
+class _Held:
+    """Lanes that are locked by this thread's transaction."""
+
+    _queue: str
+    _lanes: Sequence[int]
+    _rows: Rows
+    _db: MemoryTransactions
+
+    def read(self, limit: int, max_bytes: int, /) -> Sequence[Row]:
+        """Return rows that may be worked now."""
+        found: list[Row] = []
+        with self._db.mutex:
+            for row in self._rows.readable(self._queue, self._lanes):
+                max_bytes -= len(row.envelope.payload)
+                if found and max_bytes < 0:
+                    break
+                found.append(row)
+                if len(found) >= limit:
+                    break
+        return found
+
+    def done(self, rows: Sequence[Row], /) -> int:
+        """Delete just these rows and return how many were still there."""
+        with self._db.mutex:
+            return sum([self._rows.remove(row) for row in rows])
+
+    def park(self, row: Row, failure: Failure, /) -> None:
+        """Put a row aside, what follows under its key behind it, or make a dead letter of it."""
+        with self._db.mutex:
+            self._rows.park(row, failure)

@@ -1,0 +1,207 @@
+"""The rows of the in-memory queue: new, parked, dead, and the keys that are blocked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from itertools import count
+
+from attrs import evolve, frozen
+
+from simplecqrs.envelope import Envelope
+from simplecqrs.memory_transactions import MemoryTransactions
+from simplecqrs.queue import Backlog, Box, Failure, Letter, Row
+from simplecqrs.transport import Garbage
+
+__all__ = ["Rows"]
+
+#: Who waits together: queue, topic and key; what has no key waits alone, under its own id.
+Place = tuple[str, str, str, int]
+
+
+@frozen
+class _Blocked:
+    """The schedule of a blocked key; it waits for an operator if ``next_at`` is None."""
+
+    head: int
+    attempts: int
+    next_at: float | None
+    since: float
+
+
+@frozen
+class _Dead:
+    letter: Letter
+    row: Row | None
+
+
+class Rows:
+    """Keep the rows of one box.  Called inside a transaction, under the lanes' locks."""
+
+    def __init__(self, box: Box, transactions: MemoryTransactions, clock: Callable[[], float]) -> None:
+        self.dead: dict[int, _Dead] = {}
+        self._box: Box = box
+        self._db = transactions
+        self._clock = clock
+        self._ids = count(1)
+        self._new: dict[tuple[str, int], dict[int, Row]] = {}
+        self._parked: dict[Place, dict[int, Row]] = {}
+        self._blocked: dict[Place, _Blocked] = {}
+        self._born: dict[int, float] = {}
+
+    def add(self, queue: str, lane: int, envelope: Envelope) -> None:
+        """Add a new row, which others see at commit; its id is given then, so that ids grow as rows appear."""
+        self._db.at_commit(lambda: self._insert(Row(next(self._ids), queue, lane, envelope)))
+
+    def has_work(self, queue: str, lane: int) -> bool:
+        """Tell whether a lane has new rows or a blocked key that is due."""
+        return bool(self._new.get((queue, lane))) or any(True for _ in self._due(queue, [lane]))
+
+    def readable(self, queue: str, lanes: Sequence[int]) -> Iterator[Row]:
+        """Go through what is due, then through what is new; what is new under a blocked key is moved behind it."""
+        for place in list(self._due(queue, lanes)):
+            blocked = self._blocked[place]
+            for row in _in_order(self._parked[place]):
+                yield evolve(row, attempts=blocked.attempts if row.id == blocked.head else 0)
+        for lane in lanes:
+            for row in _in_order(self._new.get((queue, lane), {})):
+                if _place(row) in self._blocked:
+                    self._move(row)
+                else:
+                    yield row
+
+    def remove(self, row: Row) -> bool:
+        """Remove a row, parked or not, and tell whether it was there; the last one of a blocked key unblocks it."""
+        if self._db.drop(self._new.get((row.queue, row.lane), {}), row.id):
+            return True
+        return self.remove_parked(row)
+
+    def remove_new(self, row: Row) -> bool:
+        """Remove a row unless it is gone, or parked meanwhile."""
+        return self._db.drop(self._new.get((row.queue, row.lane), {}), row.id)
+
+    def remove_parked(self, row: Row) -> bool:
+        """Remove a parked row; the last one of a blocked key unblocks it."""
+        place = _place(row)
+        parked = self._parked.get(place, {})
+        if not self._db.drop(parked, row.id):
+            return False
+        if not parked:
+            self._db.drop(self._blocked, place)
+        return True
+
+    def park(self, row: Row, failure: Failure) -> None:
+        """Put a row aside, what follows under its key behind it, or make a dead letter of it."""
+        place, now = _place(row), self._clock()
+        before = self._blocked.get(place)
+        if not self.remove(row):
+            return
+        since = before.since if before else now
+        if row.envelope.key:
+            for follower in _in_order(self._new.get((row.queue, row.lane), {})):
+                if _place(follower) == place:
+                    self._move(follower)
+        if failure.pause is not None:
+            self._move(row)
+            self._db.put(self._blocked, place, _Blocked(row.id, failure.attempts, now + failure.pause, since))
+        else:
+            number = self.bury(row.queue, row.envelope, failure.reason, failure.attempts)
+            self.dead[number] = evolve(self.dead[number], row=row)
+            self._close(place, row, failure, since)
+
+    def bury(self, queue: str, content: Envelope | Garbage, reason: str, attempts: int = 0) -> int:
+        """Make a dead letter of what never was a row, and return its number; nobody can retry it."""
+        known = {}
+        if isinstance(content, Envelope):
+            known = {"name": content.name, "topic": content.topic, "key": content.key, "message_id": str(content.id)}
+        letter = Letter(
+            id=next(self._ids), box=self._box, queue=queue, dead=True, name=known.get("name", ""),
+            topic=known.get("topic", ""), key=known.get("key", ""), message_id=known.get("message_id", ""),
+            reason=reason, attempts=attempts, since=datetime.fromtimestamp(self._clock(), timezone.utc),
+            headers=_text(content.headers), payload=content.payload,
+        )  # fmt: skip
+        self._db.put(self.dead, letter.id, _Dead(letter, None))
+        return letter.id
+
+    def revive(self, number: int) -> None:
+        """Put a dead row back, ahead of its key's followers, due now and with all its attempts."""
+        row = self.dead[number].row
+        assert row is not None
+        self._db.drop(self.dead, number)
+        self._move(row)
+        self._db.put(self._blocked, _place(row), _Blocked(row.id, 0, self._clock(), self._clock()))
+
+    def forget(self, number: int) -> None:
+        """Drop a dead row; if its key waits for it, the followers go on."""
+        row = self.dead[number].row
+        self._db.drop(self.dead, number)
+        if row is None:
+            return
+        blocked = self._blocked.get(_place(row))
+        if blocked is not None and blocked.head == row.id:
+            self._release(_place(row), blocked.since)
+
+    def backlogs(self) -> list[Backlog]:
+        """Count what waits in each queue."""
+        queues = {queue for queue, _ in self._new} | {place[0] for place in self._blocked}
+        queues |= {dead.letter.queue for dead in self.dead.values()}
+        return [self._backlog(queue) for queue in sorted(queues)]
+
+    def _backlog(self, queue: str) -> Backlog:
+        new = [row for (owner, _), rows in self._new.items() if owner == queue for row in rows.values()]
+        born = [self._born[row.id] for row in new]
+        return Backlog(
+            self._box,
+            queue,
+            pending=len(new),
+            parked=sum(len(rows) for place, rows in self._parked.items() if place[0] == queue),
+            blocked=sum(place[0] == queue for place in self._blocked),
+            dead=sum(dead.letter.queue == queue for dead in self.dead.values()),
+            oldest=self._clock() - min(born) if born else None,
+        )
+
+    def _insert(self, row: Row) -> None:
+        self._new.setdefault((row.queue, row.lane), {})[row.id] = row
+        self._born[row.id] = self._clock()
+
+    def _due(self, queue: str, lanes: Sequence[int]) -> Iterator[Place]:
+        now = self._clock()
+        for place, blocked in self._blocked.items():
+            if place[0] == queue and blocked.next_at is not None and blocked.next_at <= now:
+                first = next(iter(self._parked.get(place, {}).values()), None)
+                if first is not None and first.lane in lanes:
+                    yield place
+
+    def _move(self, row: Row) -> None:
+        """Put a row among the parked ones."""
+        self.remove_new(row)
+        parked = self._parked.setdefault(_place(row), {})
+        self._db.put(parked, row.id, evolve(row, parked=True, attempts=0))
+
+    def _close(self, place: Place, row: Row, failure: Failure, since: float) -> None:
+        """Settle what becomes of a key whose head has died."""
+        if failure.hold and row.envelope.key:
+            self._db.put(self._blocked, place, _Blocked(row.id, failure.attempts, None, since))
+        else:
+            self._release(place, since)
+
+    def _release(self, place: Place, since: float) -> None:
+        if self._parked.get(place):
+            self._db.put(self._blocked, place, _Blocked(0, 0, self._clock(), since))
+        else:
+            self._db.drop(self._blocked, place)
+
+
+def _place(row: Row) -> Place:
+    envelope = row.envelope
+    return row.queue, envelope.topic, envelope.key, 0 if envelope.key else row.id
+
+
+def _in_order(rows: Mapping[int, Row]) -> list[Row]:
+    """Sort rows by id: one that a rollback brought back stands last in its dict."""
+    return [row for _, row in sorted(rows.items())]
+
+
+def _text(headers: Mapping[str, str]) -> str:
+    return json.dumps(dict(headers), ensure_ascii=False) if headers else ""

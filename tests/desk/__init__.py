@@ -1,0 +1,1 @@
+"""A small Django app for the tests: a help desk that opens, answers and closes tickets."""

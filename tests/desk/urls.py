@@ -1,0 +1,3 @@
+"""No pages: the views of the tests are called directly."""
+
+urlpatterns: list[object] = []

@@ -1,0 +1,61 @@
+"""Django's settings for the tests: SQLite in a file, or what CQRS_TEST_DATABASE names."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from urllib.parse import urlsplit
+
+SECRET_KEY = "for tests only"  # noqa: S105
+USE_TZ = True
+DEBUG = False
+ROOT_URLCONF = "tests.desk.urls"
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "django.contrib.sessions",
+    "django_cqrs",
+    "tests.desk",
+]
+FOLDER = Path(os.environ.get("CQRS_TEST_FOLDER") or tempfile.gettempdir()) / f"cqrs-tests-{os.getpid()}"
+
+
+def _sqlite(name: str) -> dict[str, object]:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    path = str(FOLDER / f"{name}.sqlite3")
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": path,
+        "TEST": {"NAME": path},
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+        },
+    }
+
+
+def _postgresql(url: str, name: str) -> dict[str, object]:
+    parts = urlsplit(url)
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": name,
+        "USER": parts.username or "",
+        "PASSWORD": parts.password or "",
+        "HOST": parts.hostname or "",
+        "PORT": parts.port or "",
+        "TEST": {"NAME": f"test_{name}_{os.getpid()}"},
+    }
+
+
+def _database(name: str) -> dict[str, object]:
+    if os.environ.get("CQRS_TEST_DATABASE", "sqlite") == "postgresql":
+        return _postgresql(os.environ["CQRS_TEST_POSTGRESQL"], name)
+    return _sqlite(name)
+
+
+DATABASES = {"default": _database("cqrs"), "audit": _database("cqrs_audit")}
+DATABASE_ROUTERS = ["tests.desk.routers.AuditRouter"]
+DJANGO_CQRS = {"SOURCE": "desk", "DATABASES": {"desk.Audit*": "audit"}}
+LOGGING_CONFIG = None
