@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any
 
 from simplecqrs.dispatch import emit, stack, top
-from simplecqrs.handlers import Handler, Shape, shape_of
+from simplecqrs.errors import DependencyNotFound
+from simplecqrs.handlers import Handler, Shape, is_buildable, shape_of
 from simplecqrs.messages import Message
 from simplecqrs.pipeline import Call
 
@@ -20,9 +21,9 @@ def bind(handler: Handler, messages: tuple[type[Message], ...], trial: Any) -> C
     Args:
         trial: handed to handlers made of handlers, see ``Buildable``.
     """
-    build = getattr(handler, "build", None)
-    if build is not None:
-        return build(lambda link: bind(link, messages, trial), trial)  # type: ignore[no-any-return]
+    if is_buildable(handler):
+        buildable: Any = handler
+        return buildable.build(lambda link: bind(link, messages, trial), trial)  # type: ignore[no-any-return]
     shape = shape_of(handler, messages)
     if shape.is_class:
         return _bind_class(handler, shape)
@@ -61,5 +62,7 @@ def _bind_injected(handler: Handler, shape: Shape) -> Call:
 
 def _resolved(shape: Shape) -> dict[str, Any]:
     resolve = top(stack.frames).resolve
-    assert resolve is not None, "what is injected has a scope, or check() would have failed"
+    if resolve is None:  # a handler inside of another one, which check() does not see
+        needs = ", ".join(f"{name}: {kind}" for name, kind in shape.needs.items())
+        raise DependencyNotFound(f"nothing provides {needs}; give the mediator provide= or container=")
     return {name: resolve(kind) for name, kind in shape.needs.items()}

@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 from attrs import frozen
 
 from simplecqrs.errors import DependencyNotFound
-from simplecqrs.handlers import hints_of
+from simplecqrs.handlers import hints_of, is_async
 
 __all__ = ["Container", "Provider"]
 
@@ -49,18 +49,25 @@ class Provider:
             and may be a generator: what follows its ``yield`` runs when the scope ends, and sees the exception.
 
     Raises:
-        DependencyNotFound: at once, if a factory needs a type that nothing provides.
+        DependencyNotFound: at once, if a factory needs a type that nothing provides, or needs what it makes.
     """
 
     def __init__(self, provide: Mapping[Any, Callable[..., object]]) -> None:
         self._plans = {kind: _plan(kind, factory) for kind, factory in provide.items()}
-        for kind, plan in self._plans.items():
-            for name, need in plan.needs.items():
-                if need not in self._plans:
-                    raise DependencyNotFound(
-                        f"the factory of {_name(kind)} needs {name}: {_name(need)}, which nothing provides; "
-                        f"add it: provide={{{_name(need)}: ...}}"
-                    )
+        for kind in self._plans:
+            self._refuse_missing(kind, ())
+
+    def _refuse_missing(self, kind: Any, above: tuple[Any, ...]) -> None:
+        if kind in above:
+            circle = " -> ".join(map(_name, (*above[above.index(kind) :], kind)))
+            raise DependencyNotFound(f"provide: these factories need each other: {circle}; one must do without")
+        for name, need in self._plans[kind].needs.items():
+            if need not in self._plans:
+                raise DependencyNotFound(
+                    f"the factory of {_name(kind)} needs {name}: {_name(need)}, which nothing provides; "
+                    f"add it: provide={{{_name(need)}: ...}}"
+                )
+            self._refuse_missing(need, (*above, kind))
 
     def can_resolve(self, kind: Any, /) -> bool:
         """Tell whether there is a factory for a type."""
@@ -96,16 +103,19 @@ def _plan(kind: Any, factory: Callable[..., object]) -> _Plan:
             f"provide: {_name(kind)} is given {factory!r}, which is not callable; write lambda: ... to give always "
             "the same object"
         )
-    hints = hints_of(factory.__init__ if inspect.isclass(factory) else factory)
+    if is_async(factory):
+        raise DependencyNotFound(f"provide: the factory of {_name(kind)} is async; factories are plain functions")
+    hints = hints_of(factory)
     try:
-        parameters = inspect.signature(factory).parameters.values()
+        parameters = list(inspect.signature(factory).parameters.values())
     except ValueError:  # some builtins have no signature; they are called without arguments
-        parameters = {}.values()
+        parameters = []
     required = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     for parameter in required:
         if parameter.name not in hints:
             raise DependencyNotFound(
-                f"the factory of {_name(kind)}: its parameter {parameter.name} has no type; dependencies are found by type"
+                f"the factory of {_name(kind)}: its parameter {parameter.name} has no type; dependencies are found by "
+                "type"
             )
     is_generator = inspect.isgeneratorfunction(factory)
     make = contextmanager(cast("Callable[..., Iterator[Any]]", factory)) if is_generator else factory

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import sys
+import types
 import typing
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import frozen
@@ -13,7 +16,19 @@ from simplecqrs.dispatch import publish_here
 from simplecqrs.errors import InvalidHandler
 from simplecqrs.messages import Event, Message, Request
 
-__all__ = ["Handler", "Publish", "Shape", "SyncEventHandler", "SyncRequestHandler", "describe", "shape_of"]
+__all__ = [
+    "Buildable",
+    "Handler",
+    "Publish",
+    "Shape",
+    "SyncEventHandler",
+    "SyncRequestHandler",
+    "describe",
+    "hints_of",
+    "is_async",
+    "is_buildable",
+    "shape_of",
+]
 
 #: What a handler's second parameter is: takes any event.
 Publish = Callable[[Event], None]
@@ -71,6 +86,11 @@ class Buildable(Protocol):
         ...
 
 
+def is_buildable(handler: object) -> bool:
+    """Tell whether a handler is made of handlers; a class that happens to have a method ``build`` is not."""
+    return not inspect.isclass(handler) and hasattr(handler, "build")
+
+
 @frozen
 class Shape:
     """
@@ -89,9 +109,11 @@ class Shape:
 
 def describe(handler: object) -> str:
     """Name a handler for an error message: ``function shop.orders.place_order``."""
-    kind = "class" if inspect.isclass(handler) else "function" if inspect.isfunction(handler) else "object"
-    target = handler if hasattr(handler, "__qualname__") else type(handler)
-    return f"{kind} {target.__module__}.{target.__qualname__}"
+    if isinstance(handler, type):
+        return f"class {handler.__module__}.{handler.__qualname__}"
+    if inspect.isfunction(handler) or inspect.ismethod(handler):
+        return f"function {handler.__module__}.{handler.__qualname__}"
+    return f"object {type(handler).__module__}.{type(handler).__qualname__}"
 
 
 def shape_of(handler: Handler, messages: tuple[type[Message], ...]) -> Shape:
@@ -99,23 +121,27 @@ def shape_of(handler: Handler, messages: tuple[type[Message], ...]) -> Shape:
     if inspect.isclass(handler):
         return _shape_of_class(handler, messages)
     if not callable(handler):
-        raise InvalidHandler(f"{handler!r} cannot handle {_names(messages)}: it is not callable")
+        raise InvalidHandler(
+            f"{handler!r} cannot handle {_names(messages)}: it is not callable; register a function or a class"
+        )
     parameters = _parameters(handler)
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     _refuse_wrong_kind(handler, handler, messages)
     _refuse_wrong_positional(handler, positional)
     hints = hints_of(handler)
-    if positional:
-        _refuse_wrong_message(handler, hints.get(positional[0].name), messages)
+    _refuse_wrong_message(handler, hints.get(positional[0].name), messages)
+    if len(positional) == 2:
+        _refuse_wrong_publish(handler, positional[1], hints)
     injected = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
     return Shape(False, len(positional) == 2, _needs(handler, injected, hints))
 
 
 def _shape_of_class(handler: type[Any], messages: tuple[type[Message], ...]) -> Shape:
-    base = SyncRequestHandler if issubclass(messages[0], Request) else SyncEventHandler
+    base: type[Any] = SyncRequestHandler if issubclass(messages[0], Request) else SyncEventHandler
     if not issubclass(handler, base):
         raise InvalidHandler(
-            f"{describe(handler)} cannot handle {_names(messages)}: derive it from {base.__name__}, or register a function"
+            f"{describe(handler)} cannot handle {_names(messages)}: derive it from {base.__name__}, or register a "
+            "function"
         )
     if handler.handle is base.handle:
         raise InvalidHandler(f"{describe(handler)} has no method handle(self, message)")
@@ -129,7 +155,7 @@ def _shape_of_class(handler: type[Any], messages: tuple[type[Message], ...]) -> 
     if handler.__init__ is object.__init__:
         return Shape(True, False, {})
     required = [p for p in _parameters(handler.__init__)[1:] if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    return Shape(True, False, _needs(handler, required, hints_of(handler.__init__)))
+    return Shape(True, False, _needs(handler, required, _init_hints(handler)))
 
 
 def _parameters(target: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -140,41 +166,76 @@ def _parameters(target: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def hints_of(target: Callable[..., Any]) -> dict[str, Any]:
-    """Return the type hints of a callable; those that cannot be resolved here stay strings."""
-    while hasattr(target, "func"):  # functools.partial
+    """
+    Return the type hints of what a callable takes; those that cannot be resolved here stay strings.
+
+    Those of a class are the ones of its ``__init__``.
+    """
+    while isinstance(target, partial):
         target = target.func
-    if not inspect.isroutine(target) and not inspect.isclass(target):
-        target = getattr(type(target), "__call__", target)
+    if isinstance(target, type):
+        return _init_hints(target)
+    if not inspect.isroutine(target):
+        target = _call_of(target)
+    return _resolved(target, getattr(inspect.unwrap(target), "__globals__", {}))
+
+
+def _init_hints(cls: type[Any]) -> dict[str, Any]:
+    """Resolve in the module of the class: an ``__init__`` that attrs has written belongs to none."""
+    owner = next(c for c in cls.__mro__ if "__init__" in vars(c))
+    module = sys.modules.get(owner.__module__)
+    return _resolved(vars(owner)["__init__"], vars(module) if module is not None else {})
+
+
+def _resolved(target: Any, names: Mapping[str, Any]) -> dict[str, Any]:
+    hints = dict(getattr(inspect.unwrap(target), "__annotations__", {}))
+    return {name: _resolve(hint, names) for name, hint in hints.items()}
+
+
+def _resolve(hint: Any, names: Mapping[str, Any]) -> Any:
+    """Resolve one hint at a time, so that one that is imported for checkers only does not hide the others."""
     try:
-        return typing.get_type_hints(target)
-    except Exception:  # noqa: BLE001 - a hint may run any code; unresolved ones are named where they are needed
-        return dict(getattr(target, "__annotations__", {}))
+        return typing.get_type_hints(types.SimpleNamespace(__annotations__={"it": hint}), dict(names))["it"]
+    except Exception:  # a hint may run any code
+        return hint
+
+
+def _call_of(instance: object) -> Any:
+    return getattr(type(instance), "__call__", instance)  # noqa: B004 - the function itself is asked for
 
 
 def _needs(handler: Handler, parameters: list[inspect.Parameter], hints: Mapping[str, Any]) -> dict[str, Any]:
-    needs = {}
+    needs: dict[str, Any] = {}
     for parameter in parameters:
         if parameter.default is not parameter.empty:
             continue
         if parameter.name not in hints:
             raise InvalidHandler(
-                f"{describe(handler)}: the parameter {parameter.name} has no type; dependencies are found by type"
+                f"{describe(handler)}: the parameter {parameter.name} has no type; dependencies are found by type: "
+                f"write {parameter.name}: SomeType"
             )
         needs[parameter.name] = hints[parameter.name]
     return needs
 
 
 def _refuse_wrong_kind(handler: Handler, target: Callable[..., Any], messages: tuple[type[Message], ...]) -> None:
-    called = target if inspect.isroutine(target) else getattr(type(target), "__call__", target)
-    if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
+    if is_async(target):
         raise InvalidHandler(
             f"{describe(handler)} is async; handlers are plain functions: write def, and asgiref's async_to_sync "
             "around what must be awaited"
         )
-    if inspect.isgeneratorfunction(called):
+    if inspect.isgeneratorfunction(target) or inspect.isgeneratorfunction(_call_of(target)):
         raise InvalidHandler(
             f"{describe(handler)} is a generator, which cannot answer {_names(messages)}; return the answer instead"
         )
+
+
+def is_async(target: Callable[..., Any]) -> bool:
+    """Tell whether calling a function, a partial or an object gives something to await."""
+    return any(
+        inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called)
+        for called in (target, _call_of(target))
+    )
 
 
 def _refuse_wrong_positional(handler: Handler, positional: list[inspect.Parameter]) -> None:
@@ -189,14 +250,34 @@ def _refuse_wrong_positional(handler: Handler, positional: list[inspect.Paramete
 
 def _refuse_wrong_message(handler: Handler, hint: Any, messages: tuple[type[Message], ...]) -> None:
     """Refuse a first parameter whose type cannot take the message; what is no plain class is left to the checkers."""
-    takes = typing.get_args(hint) if not inspect.isclass(hint) else (hint,)
-    classes = tuple(origin for t in takes if inspect.isclass(origin := typing.get_origin(t) or t))
-    if not classes:
+    classes = _classes_in(hint)
+    if classes is None:
         return
     for message in messages:
         if not issubclass(message, classes):
             names = " | ".join(c.__qualname__ for c in classes)
             raise InvalidHandler(f"{describe(handler)} takes {names}; it cannot handle {message.__qualname__}")
+
+
+def _refuse_wrong_publish(handler: Handler, second: inspect.Parameter, hints: Mapping[str, Any]) -> None:
+    """Refuse a second parameter that asks for something else than ``publish``."""
+    classes = _classes_in(hints.get(second.name)) or ()
+    if any("__call__" not in dir(cls) for cls in classes if cls is not object):
+        raise InvalidHandler(
+            f"{describe(handler)}: the second parameter is publish, and {second.name} is a "
+            f"{classes[0].__qualname__}; dependencies are taken by keyword only: write * before {second.name}"
+        )
+
+
+def _classes_in(hint: Any) -> tuple[type[Any], ...] | None:
+    """Return the classes of a type hint, those of a union; None if there is anything that is no plain class."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        parts = [_classes_in(part) for part in typing.get_args(hint)]
+        return None if None in parts else tuple(cls for part in parts for cls in part or ())
+    kind = typing.get_origin(hint) or hint
+    if not isinstance(kind, type) or kind is Any or getattr(kind, "_is_protocol", False):
+        return None
+    return (kind,)
 
 
 def _names(messages: tuple[type[Message], ...]) -> str:

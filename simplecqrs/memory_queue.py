@@ -22,7 +22,7 @@ class MemoryQueue:
     """
     Keep the rows of one box in memory: ``Storage``, ``Inbox`` and ``Inspection`` in one.
 
-    Threads may share it.  What ends the process ends the queue.
+    Threads may share it.  What ends the process ends the queue; until then it remembers all ids that it has seen.
 
     Args:
         box: ``outbox`` or ``inbox``.

@@ -73,12 +73,11 @@ class Rows:
 
     def remove(self, row: Row) -> bool:
         """Remove a row, parked or not, and tell whether it was there; the last one of a blocked key unblocks it."""
-        if self._db.drop(self._new.get((row.queue, row.lane), {}), row.id):
-            return True
-        return self.remove_parked(row)
+        return self.remove_new(row) or self.remove_parked(row)
 
     def remove_new(self, row: Row) -> bool:
         """Remove a row unless it is gone, or parked meanwhile."""
+        self._db.drop(self._born, row.id)
         return self._db.drop(self._new.get((row.queue, row.lane), {}), row.id)
 
     def remove_parked(self, row: Row) -> bool:
@@ -88,6 +87,7 @@ class Rows:
         if not self._db.drop(parked, row.id):
             return False
         if not parked:
+            self._db.drop(self._parked, place)
             self._db.drop(self._blocked, place)
         return True
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Hashable, MutableMapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from attrs import Factory, define
+from attrs import define, field
 
 __all__ = ["MemoryTransactions"]
 
@@ -19,8 +19,8 @@ _MISSING: Any = object()
 
 @define(eq=False)
 class _Transaction:
-    undo: list[Callable[[], object]] = Factory(list)
-    at_commit: list[Callable[[], object]] = Factory(list)
+    undo: list[Callable[[], object]] = field(factory=list)
+    at_commit: list[Callable[[], object]] = field(factory=list)
 
 
 class MemoryTransactions:

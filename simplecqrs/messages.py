@@ -185,6 +185,7 @@ def message(
     """Say by a decorator what class keywords say, for classes whose metaclass refuses keywords."""
 
     def mark(cls: C) -> C:
+        _traits.pop(cls, None)
         _mark(cls, name=name, version=version, topic=topic, key=key)
         return cls
 

@@ -9,8 +9,16 @@ from attrs import field, frozen, validators
 
 from simplecqrs.backoff import Retry
 from simplecqrs.errors import DuplicateHandler, InvalidHandler, InvalidMessage, NotConfigured
-from simplecqrs.handlers import Handler, Shape, SyncEventHandler, SyncRequestHandler, describe, shape_of
-from simplecqrs.messages import Event, Message, Request
+from simplecqrs.handlers import (
+    Handler,
+    Shape,
+    SyncEventHandler,
+    SyncRequestHandler,
+    describe,
+    is_buildable,
+    shape_of,
+)
+from simplecqrs.messages import Event, Message, Query, Request
 
 __all__ = ["OnDead", "Options", "Registrar", "Registration", "Registry", "default_registry", "handles"]
 
@@ -42,7 +50,7 @@ class Options:
     """
 
     after_commit: bool = field(default=False, validator=validators.instance_of(bool))
-    consumer: str | None = None
+    consumer: str | None = field(default=None, validator=validators.optional(validators.instance_of(str)))
     retry: Retry | None = field(default=None, validator=validators.optional(validators.instance_of(Retry)))
     on_dead: OnDead | None = field(default=None, validator=validators.in_([None, "hold", "continue"]))
 
@@ -169,24 +177,22 @@ class Registry:
 
     def register(self, messages: tuple[type[Message], ...], handler: Handler, options: Options) -> None:
         """Check a handler and keep it."""
-        if self._sealed_by is not None:
-            raise NotConfigured(
-                f"{describe(handler)} was registered after {self._sealed_by!r} handled its first message; import "
-                "all handlers before that"
-            )
+        self._refuse_late(handler)
         _check_messages(messages, handler)
         _check_options(messages, handler, options)
-        shape = None if hasattr(handler, "build") else shape_of(handler, messages)
+        shape = None if is_buildable(handler) else shape_of(handler, messages)
         for message in messages:
             self._refuse_second(message, handler)
         self._registrations.append(Registration(messages, handler, options, shape))
 
     def include(self, other: Registry) -> None:
         """Take over all registrations of another registry, in their order."""
-        for registration in other:
+        registrations = list(other)
+        for registration in registrations:
+            self._refuse_late(registration.handler)
             for message in registration.messages:
                 self._refuse_second(message, registration.handler)
-            self._registrations.append(registration)
+        self._registrations += registrations
 
     def seal(self, owner: object) -> None:
         """Accept no more registrations: a mediator has compiled what is here."""
@@ -194,6 +200,13 @@ class Registry:
 
     def __iter__(self) -> Iterator[Registration]:
         return iter(self._registrations)
+
+    def _refuse_late(self, handler: Handler) -> None:
+        if self._sealed_by is not None:
+            raise NotConfigured(
+                f"{describe(handler)} was registered after {self._sealed_by!r} handled its first message; import "
+                "all handlers before that"
+            )
 
     def _refuse_second(self, message: type[Message], handler: Handler) -> None:
         for registration in self._registrations:
@@ -217,10 +230,10 @@ def _check_messages(messages: tuple[type[Message], ...], handler: Handler) -> No
                 f"{describe(handler)} is to handle {message!r}, which is no class; a generic message is subclassed "
                 "first: class AddressChanged(Changed[Address])"
             )
-        if not issubclass(message, Message):
+        if not issubclass(message, (Request, Event)):
             raise InvalidMessage(
                 f"{describe(handler)} is to handle {message.__qualname__}, which is no message; derive it from "
-                "Command, Query, DomainEvent or IntegrationEvent"
+                "Command, Query, DomainEvent or NotificationEvent"
             )
     if len(messages) > 1 and any(issubclass(m, Request) for m in messages):
         raise InvalidHandler(f"{describe(handler)}: only events can share a handler, requests have one each")
@@ -234,6 +247,8 @@ def _check_options(messages: tuple[type[Message], ...], handler: Handler, option
             raise InvalidHandler(
                 f"{describe(handler)}: after_commit= and consumer= are for events; to handle a command later, defer it"
             )
+        if issubclass(messages[0], Query) and (options.retry is not None or options.on_dead is not None):
+            raise InvalidHandler(f"{describe(handler)}: retry= and on_dead= are for what is handled later, not queries")
     elif options.after_commit and options.consumer is not None:
         raise InvalidHandler(f"{describe(handler)}: choose after_commit=True or consumer=, not both")
     elif options.consumer is None and (options.retry is not None or options.on_dead is not None):

@@ -41,13 +41,16 @@ class Units:
     def _in_own_unit(self, call: Call, finish: Finish) -> Call:
         def run(message: Message) -> Any:
             frames = stack.frames
-            outside = _enter(frames)
+            outside = frames[-1]
+            if type(outside) is Dispatch:
+                outside.working = True
+            else:  # the frame says as well that the handler is at work, until it is put back
+                frames[-1] = (message, outside[1])
             try:
                 answer = call(message)
-                dispatch = frames[-1]
-                if type(dispatch) is Dispatch:
-                    finish(dispatch)
-                    self.close(dispatch)
+                if type(frames[-1]) is Dispatch:
+                    finish(frames[-1])
+                    self.close(frames[-1])
                 else:
                     frames[-1] = outside
             except BaseException:
@@ -138,16 +141,6 @@ class Units:
         else:
             with Unswallowed(self.transaction(message)) as unit:
                 yield unit
-
-
-def _enter(frames: list[Any]) -> Any:
-    """Note that from here on the handler is at work; return the frame to put back when it has returned."""
-    frame = frames[-1]
-    if type(frame) is Dispatch:
-        frame.working = True
-    else:
-        frames[-1] = frame[:2]
-    return frame
 
 
 def _outer(dispatch: Dispatch) -> Dispatch | None:

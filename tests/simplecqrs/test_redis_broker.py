@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -202,6 +204,14 @@ class TestRefusals:
         with pytest.raises(BrokerDown):
             broker.publish([envelope("orders")], deadline=DEADLINE)
 
+    def test_is_down_where_the_server_runs_no_scripts(self, tmp_path: Path) -> None:
+        """What the server says to the call as a whole is not held against the envelopes."""
+        with redis_server(tmp_path, "--rename-command", "EVALSHA", "") as server:
+            broker = RedisStreams(server.url)
+
+            with pytest.raises(BrokerDown, match="EVALSHA"):
+                broker.publish([envelope("orders")], deadline=DEADLINE)
+
     def test_is_down_while_the_server_is_out_of_memory(self, broker: RedisStreams, client: redis.Redis) -> None:
         """A full server refuses no envelope; when there is room again, all goes on."""
         client.config_set("maxmemory", "1")
@@ -303,6 +313,18 @@ class TestNetwork:
 
         assert proxy.connections == before == 1
 
+    def test_does_not_take_a_late_reply_for_the_next_one(self, broker: RedisStreams, client: redis.Redis) -> None:
+        """A call that is interrupted, as by a time limit of Celery, leaves no connection that lags behind."""
+        client.set("cqrs:spoilt", "a string")
+        broker.publish([envelope("orders")], deadline=DEADLINE)
+        client.execute_command("CLIENT", "PAUSE", 400, "ALL")
+        with pytest.raises(Interrupted), interrupted_after(0.1):
+            broker.publish([envelope("orders")], deadline=DEADLINE)
+
+        receipts = broker.publish([envelope("spoilt")], deadline=DEADLINE)
+
+        assert statuses(receipts) == ["refused"]
+
     def test_opens_nothing_before_it_is_used(self, server: RedisServer, proxy: FaultProxy) -> None:
         """Constructing it makes no connection."""
         RedisStreams(f"redis://127.0.0.1:{proxy.port}/0")
@@ -340,6 +362,26 @@ class TestNetwork:
         assert ours == 100
         assert os.waitpid(child, 0)[1] == 0
         assert client.xlen("cqrs:orders") == 201
+
+
+class Interrupted(BaseException):
+    """Raised by a signal in the middle of something."""
+
+
+@contextmanager
+def interrupted_after(seconds: float) -> Iterator[None]:
+    """Raise ``Interrupted`` in the main thread, wherever it is by then."""
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _published(broker: RedisStreams, times: int) -> int:

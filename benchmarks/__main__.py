@@ -1,0 +1,48 @@
+"""
+Run benchmarks, all or the named ones, and print a table for each.
+
+    python -m benchmarks [--full] [core] [django_commands] [relay] [consumer]
+
+Without ``--full`` all take about three minutes.  Those of Django need the servers of ``scripts/services``, and skip
+themselves if the environment names none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+
+NAMES = ("core", "django_commands", "relay", "consumer")
+SERVERS = {
+    "core": (),
+    "django_commands": ("CQRS_TEST_POSTGRESQL",),
+    "relay": ("CQRS_TEST_POSTGRESQL", "CQRS_TEST_REDIS"),
+    "consumer": ("CQRS_TEST_POSTGRESQL", "CQRS_TEST_REDIS"),
+}
+
+
+def main() -> int:
+    """Run what is asked for; the exit code is 1 if a goal was missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Print tables of ratios to baselines.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; default: all")
+    parser.add_argument("--full", action="store_true", help="200,000 events and 1,000,000 pending, more rounds")
+    chosen = parser.parse_args()
+    unknown = set(chosen.names) - set(NAMES)
+    if unknown:
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    missed: list[str] = []
+    for name in chosen.names or NAMES:
+        absent = [server for server in SERVERS[name] if server not in os.environ]
+        if absent:
+            print(f'\n{name}: skipped, {" and ".join(absent)} is not set: eval "$(scripts/services env)"')
+            continue
+        lines = importlib.import_module(f"benchmarks.{name}").run(full=chosen.full)
+        missed += [f"{name}: {line.what}" for line in lines if line.missed]
+    print("\nmissed:", *missed or ["nothing"], sep="\n  ")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,546 @@
+"""A consumer takes messages off a broker into its inbox, and out of the inbox into handlers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from simplecqrs.backoff import Retry
+from simplecqrs.consumer import Consumer, Fetcher, Policy
+from simplecqrs.envelope import Envelope
+from simplecqrs.errors import BrokerDown, InvalidPayload, UnknownMessage
+from simplecqrs.loop import Loop
+from simplecqrs.memory import MemoryBroker
+from simplecqrs.memory_queue import MemoryQueue
+from simplecqrs.memory_transactions import MemoryTransactions
+from simplecqrs.queue import Row, lane_of
+from simplecqrs.transport import Delivery, Feed, Garbage
+from tests.contracts.queue import make
+
+NAME = "mailing"
+MINUTE = Retry(3, first=60, jitter=0)
+
+
+class Mailing:
+    """A consumer whose handler writes down what it handles, in the transaction of its inbox."""
+
+    def __init__(self, *, policy: Policy | None = None, strict: bool = False, run: int = 50) -> None:
+        self.now = 1000.0
+        self.db = MemoryTransactions()
+        self.inbox = MemoryQueue("inbox", transactions=self.db, clock=lambda: self.now)
+        self.errors: dict[str, Exception] = {}
+        self.unclaimed: set[str] = set()
+        self.tried: list[str] = []
+        self._effects: dict[int, str] = {}
+        self.consumer = Consumer(
+            consumer=NAME,
+            storage=self.inbox,
+            receive=self.receive,
+            policy=lambda _: policy or Policy(MINUTE),
+            strict=strict,
+            run=run,
+        )
+
+    def receive(self, envelope: Envelope) -> bool:
+        text = envelope.payload.decode()
+        self.tried.append(text)
+        self.db.put(self._effects, len(self.tried), text)
+        if text in self.errors:
+            raise self.errors[text]
+        return text not in self.unclaimed
+
+    def store(self, *texts: str) -> None:
+        """Put events into the inbox whose key is their first letter; ``-`` is no key."""
+        self.inbox.store(NAME, [make(text, key=text[0].strip("-")) for text in texts])
+
+    def work(self) -> None:
+        Loop([self.consumer]).run(drain=True, seconds=20)
+
+    @property
+    def effects(self) -> list[str]:
+        return [text for _, text in sorted(self._effects.items())]
+
+    @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """Return how many are pending, parked, blocked, dead."""
+        for b in self.inbox.backlogs():
+            return b.pending, b.parked, b.blocked, b.dead
+        return 0, 0, 0, 0
+
+
+# the consumer
+
+
+def test_what_is_stored_is_handled_once_and_deleted() -> None:
+    """All of it, and counted."""
+    mailing = Mailing()
+    mailing.store("a1", "b1", "a2", "-x")
+
+    mailing.work()
+
+    assert sorted(mailing.effects) == ["-x", "a1", "a2", "b1"]
+    assert mailing.counts == (0, 0, 0, 0)
+    assert mailing.consumer.counts.handled == 4
+
+
+def test_a_key_is_handled_in_its_order() -> None:
+    """Over any number of runs."""
+    mailing = Mailing(run=3)
+    mailing.store(*(f"{key}{n}" for n in range(20) for key in "abc"))
+
+    mailing.work()
+
+    for key in "abc":
+        assert [text for text in mailing.effects if text[0] == key] == [f"{key}{n}" for n in range(20)]
+
+
+def test_a_step_works_one_lane_for_a_run() -> None:
+    """It returns how many it settled, and 0 without work."""
+    mailing = Mailing(run=3)
+    mailing.store("a1", "a2", "a3", "a4")
+
+    assert [mailing.consumer.step() for _ in range(3)] == [3, 1, 0]
+
+
+@pytest.mark.parametrize("bad", ["a1", "a2", "a3"])
+def test_a_failed_message_leaves_no_effect_and_waits_with_its_followers(bad: str) -> None:
+    """Wherever in a run it stands: what came before is done, what comes after waits, other keys go on."""
+    mailing = Mailing()
+    mailing.errors[bad] = ValueError("no\nreally")
+    mailing.store("a1", "b1", "a2", "a3", "b2", "-x")
+
+    mailing.work()
+
+    done = ["a1", "a2", "a3"][: int(bad[1]) - 1]
+    assert sorted(mailing.effects) == sorted(["-x", "b1", "b2", *done])
+    assert mailing.counts == (0, 3 - len(done), 1, 0)
+    assert Counter(mailing.tried)[bad] == 1
+    assert mailing.consumer.counts.failed == 1
+
+
+def test_a_failed_message_is_tried_again_in_time_and_its_key_goes_on_in_order() -> None:
+    """Head, followers, then what came later; not before the pause is over."""
+    mailing = Mailing()
+    mailing.errors["a1"] = ValueError("no")
+    mailing.store("a1", "a2")
+    mailing.work()
+    mailing.errors.clear()
+    mailing.store("a3", "b1")
+
+    mailing.work()
+    assert mailing.effects == ["b1"]
+
+    mailing.now += 61
+    mailing.work()
+    assert mailing.effects == ["b1", "a1", "a2", "a3"]
+    assert mailing.counts == (0, 0, 0, 0)
+
+
+def test_after_its_attempts_a_message_is_dead(caplog: pytest.LogCaptureFixture) -> None:
+    """With the reason, first line first, and the error in the log each time."""
+    mailing = Mailing(policy=Policy(Retry(3, first=0)))
+    mailing.errors["a1"] = ValueError("no\nreally")
+    mailing.store("a1", "a2")
+
+    mailing.work()
+
+    assert mailing.tried == ["a1"] * 3
+    [letter] = mailing.inbox.letters()
+    assert (letter.queue, letter.reason, letter.attempts) == (NAME, "ValueError: no\nreally", 3)
+    assert letter.cause == "ValueError: no"
+    assert mailing.counts == (0, 1, 1, 1)
+    assert [r.levelname for r in caplog.records] == ["WARNING", "WARNING", "ERROR"]
+    assert "attempt 3, dead" in caplog.records[-1].message
+    assert caplog.records[-1].exc_info is not None
+
+
+def test_a_dead_message_lets_its_key_go_on_if_told_to_and_says_so() -> None:
+    """``continue`` gives up order, and the dead letter says it."""
+    mailing = Mailing(policy=Policy(Retry(1), on_dead="continue"))
+    mailing.errors["a1"] = ValueError("no")
+    mailing.store("a1", "a2")
+
+    mailing.work()
+
+    assert mailing.effects == ["a2"]
+    assert mailing.counts == (0, 0, 0, 1)
+    assert mailing.inbox.letters()[0].reason.endswith("what follows under the key a went on without it")
+
+
+@pytest.mark.parametrize(("act", "effects"), [("retry", ["a1", "a2", "a3"]), ("skip", ["a2", "a3"])])
+def test_an_operator_lets_a_dead_message_go_on(act: str, effects: list[str]) -> None:
+    """Retried in its place, or skipped."""
+    mailing = Mailing(policy=Policy(Retry(1)))
+    mailing.errors["a1"] = ValueError("no")
+    mailing.store("a1", "a2")
+    mailing.work()
+    mailing.store("a3")
+    mailing.errors.clear()
+
+    getattr(mailing.inbox, act)(mailing.inbox.letters()[0].id)
+    mailing.work()
+
+    assert mailing.effects == effects
+
+
+def test_what_has_no_handler_is_counted_and_gone() -> None:
+    """A consumer may get more than it asked for."""
+    mailing = Mailing()
+    mailing.unclaimed = {"a1"}
+    mailing.store("a1", "a2")
+
+    mailing.work()
+
+    assert mailing.counts == (0, 0, 0, 0)
+    assert (mailing.consumer.counts.unclaimed, mailing.consumer.counts.handled) == (1, 1)
+
+
+def test_a_strict_consumer_makes_a_dead_letter_of_what_has_no_handler() -> None:
+    """At once: no retry gives it one."""
+    mailing = Mailing(strict=True)
+    mailing.unclaimed = {"-1"}
+    mailing.store("-1", "a2")
+
+    mailing.work()
+
+    [letter] = mailing.inbox.letters()
+    assert letter.reason == "UnknownMessage: mailing has no handler for OrderPlaced"
+    assert mailing.tried.count("-1") == 1
+    assert "a2" in mailing.effects
+
+
+def test_what_cannot_be_decoded_is_dead_at_once() -> None:
+    """Its bytes will not get better."""
+    mailing = Mailing()
+    mailing.errors["a1"] = InvalidPayload("no field total")
+    mailing.store("a1")
+
+    mailing.work()
+
+    [letter] = mailing.inbox.letters()
+    assert (letter.reason, letter.attempts, letter.payload) == ("InvalidPayload: no field total", 1, b"a1")
+
+
+def test_a_newer_version_waits_with_its_reason() -> None:
+    """A later release may know it."""
+    mailing = Mailing()
+    mailing.errors["a1"] = UnknownMessage("OrderPlaced version 2 is newer than 1")
+    mailing.store("a1", "a2")
+
+    mailing.work()
+
+    assert mailing.counts == (0, 2, 1, 0)
+    mailing.errors.clear()
+    mailing.now += 61
+    mailing.work()
+    assert mailing.effects == ["a1", "a2"]
+
+
+class Unwilling:
+    """A storage whose commits fail for some messages, as a deferred constraint makes them."""
+
+    def __init__(self, inbox: MemoryQueue, bad: set[str], tried: list[str]) -> None:
+        self.inbox = inbox
+        self.bad = bad
+        self.tried = tried
+        self.append = inbox.append
+
+    @contextmanager
+    def hold(self, queue: str, /, **options: object) -> Generator[object, None, None]:
+        before = len(self.tried)
+        with self.inbox.hold(queue, **options) as held:  # type: ignore[arg-type]
+            yield held
+            self._commit(before)
+
+    @contextmanager
+    def take(self, row: Row, /, *, idle: float) -> Generator[bool, None, None]:
+        before = len(self.tried)
+        with self.inbox.take(row, idle=idle) as ours:
+            yield ours
+            self._commit(before)
+
+    def _commit(self, before: int) -> None:
+        if self.bad & set(self.tried[before:]):
+            raise OSError("constraint violated")
+
+
+@pytest.mark.parametrize("bad", ["a1", "a2"])
+def test_a_message_whose_commit_fails_has_failed(bad: str) -> None:
+    """It waits like any other, instead of being tried for ever; nothing of it is counted as handled."""
+    mailing = Mailing()
+    mailing.consumer = Consumer(
+        consumer=NAME, storage=Unwilling(mailing.inbox, {bad}, mailing.tried), receive=mailing.receive
+    )
+    mailing.store("a1", "a2", "b1")
+
+    for _ in range(5):
+        mailing.consumer.step()
+
+    assert sorted(mailing.effects) == (["b1"] if bad == "a1" else ["a1", "b1"])
+    assert mailing.consumer.counts.handled == len(mailing.effects)
+    assert mailing.counts[2:] == (1, 0)
+
+
+def test_an_error_of_the_storage_is_nobody_s_fault() -> None:
+    """If the inbox cannot be read, no message is blamed: the loop has to deal with it."""
+
+    class Broken(MemoryQueue):
+        @contextmanager
+        def hold(self, queue: str, /, **options: object) -> Generator[None, None, None]:
+            raise ConnectionError("the database is gone")
+            yield
+
+    consumer = Consumer(consumer=NAME, storage=Broken("inbox"), receive=lambda _: True)
+
+    with pytest.raises(ConnectionError):
+        consumer.step()
+
+
+def test_who_loses_the_lane_before_parking_leaves_the_message_to_the_other(caplog: pytest.LogCaptureFixture) -> None:
+    """Between rollback and parking another worker may take the lane; its own failure counts."""
+    mailing = Mailing()
+    mailing.errors["a1"] = ValueError("no")
+    mailing.store("a1")
+    [lane] = [row.lane for row in _rows(mailing)]
+    taken, leave = threading.Event(), threading.Event()
+
+    def take_the_lane() -> None:
+        with mailing.inbox.hold(NAME, lanes=[lane], limit=1, local=True, idle=1):
+            taken.set()
+            leave.wait(20)
+
+    def policy(_: Envelope) -> Policy:
+        if not taken.is_set():
+            thread.start()
+            taken.wait(20)
+        return Policy(MINUTE)
+
+    thread = threading.Thread(target=take_the_lane)
+    mailing.consumer = Consumer(consumer=NAME, storage=mailing.inbox, receive=mailing.receive, policy=policy)
+
+    with caplog.at_level(logging.WARNING):
+        mailing.consumer.step()
+    leave.set()
+    thread.join()
+
+    assert mailing.counts == (1, 0, 0, 0)
+    assert "left to another worker" in caplog.text
+    mailing.work()
+    assert mailing.counts == (0, 1, 1, 0)
+
+
+def test_a_worker_that_is_to_stop_ends_its_run_between_two_messages() -> None:
+    """It does not wait for the fifty that it has listed."""
+    mailing = Mailing()
+    mailing.consumer = Consumer(
+        consumer=NAME, storage=mailing.inbox, receive=mailing.receive, stopping=lambda: len(mailing.tried) >= 2
+    )
+    mailing.store("a1", "a2", "a3")
+
+    assert mailing.consumer.step() == 2
+    assert mailing.counts == (1, 0, 0, 0)
+
+
+def test_workers_in_threads_handle_each_message_once_and_keys_in_order() -> None:
+    """Four of them, with failures among the messages that succeed later."""
+    mailing = Mailing(policy=Policy(Retry(100, first=0)))
+    failures = {f"{key}{n}" for key in "abcdef" for n in range(0, 100, 9)}
+    effects: list[str] = []
+    lock = threading.Lock()
+
+    def receive(envelope: Envelope) -> bool:
+        text = envelope.payload.decode()
+        with lock:
+            if text in failures:
+                failures.remove(text)
+                raise ValueError("not yet")
+            effects.append(text)
+        return True
+
+    mailing.store(*(f"{key}{n}" for n in range(100) for key in "abcdef"))
+    stop = threading.Event()
+    workers = [
+        threading.Thread(
+            target=Loop(
+                [Consumer(consumer=NAME, storage=mailing.inbox, receive=receive, policy=mailing.consumer.policy, run=5)],
+                stop,
+            ).run,
+            kwargs={"seconds": 20},
+        )
+        for _ in range(4)
+    ]
+    logging.disable()
+    try:
+        for worker in workers:
+            worker.start()
+        while mailing.counts[:2] != (0, 0) and any(worker.is_alive() for worker in workers):
+            stop.wait(0.005)
+        stop.set()
+        for worker in workers:
+            worker.join()
+    finally:
+        logging.disable(logging.NOTSET)
+
+    for key in "abcdef":
+        assert [text for text in effects if text[0] == key] == [f"{key}{n}" for n in range(100)]
+    assert mailing.counts == (0, 0, 0, 0)
+
+
+def _rows(mailing: Mailing) -> list[Row]:
+    with mailing.inbox.hold(NAME, lanes=range(16), limit=16, local=True, idle=1) as held:
+        return list(held.read(100, 10_000)) if held is not None else []
+
+
+# the fetcher
+
+
+class Station:
+    """A broker with an event or two, and a fetcher."""
+
+    def __init__(self, *feeds: Feed, batch: int = 500) -> None:
+        self.broker = MemoryBroker()
+        self.inbox = MemoryQueue("inbox")
+        self.fetcher = Fetcher(
+            consumer=NAME, inbox=self.inbox, feeds=feeds or self.broker.feeds(NAME, ["orders"]), batch=batch
+        )
+
+    def publish(self, *envelopes: Envelope) -> None:
+        self.broker.publish(envelopes, deadline=1)
+
+    @property
+    def stored(self) -> list[str]:
+        with self.inbox.hold(NAME, lanes=range(16), limit=16, local=True, idle=1) as held:
+            return [row.envelope.payload.decode() for row in held.read(100, 10_000)] if held is not None else []
+
+
+def test_what_a_feed_has_is_stored_and_acknowledged() -> None:
+    """In its order; the next step finds nothing."""
+    station = Station()
+    station.publish(make("1", key="a"), make("2", key="a"))
+
+    assert [station.fetcher.step(), station.fetcher.step()] == [2, 0]
+
+    assert station.stored == ["1", "2"]
+    assert (station.fetcher.counts.fetched, station.fetcher.counts.seen) == (2, 0)
+
+
+def test_a_batch_bounds_what_is_fetched() -> None:
+    """The rest comes with the next step."""
+    station = Station(batch=2)
+    station.publish(*(make(str(n), key="a") for n in range(3)))
+
+    assert [station.fetcher.step(), station.fetcher.step()] == [2, 1]
+    assert station.stored == ["0", "1", "2"]
+
+
+class Forgetful:
+    """A feed whose acknowledgements are lost, some of the time."""
+
+    name = "orders"
+
+    def __init__(self, feed: Feed, losses: int) -> None:
+        self.feed = feed
+        self.losses = losses
+
+    def fetch(self, limit: int, /) -> Sequence[Delivery]:
+        return self.feed.fetch(limit)
+
+    def acknowledge(self, deliveries: Sequence[Delivery], /) -> None:
+        if self.losses:
+            self.losses -= 1
+            raise BrokerDown("cut")
+        self.feed.acknowledge(deliveries)
+
+
+def test_what_was_stored_and_not_acknowledged_enters_once() -> None:
+    """A crash between commit and acknowledgement brings the batch again; the door drops it."""
+    station = Station()
+    station.fetcher = Fetcher(
+        consumer=NAME, inbox=station.inbox, feeds=[Forgetful(station.broker.feeds(NAME, ["orders"])[0], losses=2)]
+    )
+    station.publish(make("1", key="a"), make("2", key="a"))
+    for _ in range(2):
+        with pytest.raises(BrokerDown):
+            station.fetcher.step()
+
+    station.publish(make("3", key="a"))
+    station.fetcher.step()
+
+    assert station.stored == ["1", "2", "3"]
+    assert (station.fetcher.counts.fetched, station.fetcher.counts.seen) == (3, 4)
+
+
+def test_what_could_not_be_stored_is_not_acknowledged() -> None:
+    """A batch whose commit fails comes again, whole."""
+
+    class Full(MemoryQueue):
+        full = True
+
+        @contextmanager
+        def fetching(self, consumer: str, feed: str, /) -> Generator[bool, None, None]:
+            with super().fetching(consumer, feed) as ours:
+                yield ours
+                if self.full:
+                    raise OSError("disk full")
+
+    station = Station()
+    inbox = Full("inbox")
+    fetcher = Fetcher(consumer=NAME, inbox=inbox, feeds=station.broker.feeds(NAME, ["orders"]))
+    station.publish(make("1", key="a"))
+    with pytest.raises(OSError, match="disk full"):
+        fetcher.step()
+    assert fetcher.counts.fetched == 0
+    inbox.full = False
+
+    assert fetcher.step() == 1
+    assert (fetcher.counts.fetched, fetcher.counts.seen) == (1, 0)
+
+
+def test_garbage_is_a_dead_letter_and_the_rest_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    """With its bytes, acknowledged, and shouted about."""
+    station = Station()
+    station.broker.litter("orders", Garbage("no id", b"\x00{", {"user": "ada"}))
+    station.publish(make("1", key="a"))
+
+    assert [station.fetcher.step(), station.fetcher.step()] == [2, 0]
+
+    assert station.stored == ["1"]
+    [letter] = station.inbox.letters()
+    assert (letter.reason, letter.payload) == ("no id", b"\x00{")
+    assert "1 messages could not be read; first: no id" in caplog.text
+
+
+def test_a_fetcher_whose_feed_is_taken_does_nothing() -> None:
+    """Another one is at it."""
+    station = Station()
+    station.publish(make("1", key="a"))
+    done: list[int] = []
+
+    with station.inbox.fetching(NAME, "orders"):
+        thread = threading.Thread(target=lambda: done.append(station.fetcher.step()))
+        thread.start()
+        thread.join()
+
+    assert done == [0]
+    assert station.fetcher.step() == 1
+
+
+def test_fetchers_in_threads_store_each_message_once_and_in_order() -> None:
+    """Three of them on one feed."""
+    station = Station(batch=7)
+    station.publish(*(make(str(n), key="a") for n in range(90)))
+    threads = [
+        threading.Thread(target=lambda: Loop([station.fetcher]).run(drain=True, seconds=20)) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    Loop([station.fetcher]).run(drain=True)
+
+    assert station.stored == [str(n) for n in range(90)]
