@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -151,6 +152,8 @@ def _detail(times: Times, subject: str, baseline: str, number: int) -> str:
 def _imports(rounds: int) -> Line:
     """Measure importing in fresh processes: what ``simplecqrs`` costs after ``attrs``."""
     times: dict[str, list[float]] = {"attrs": [], "attrs, simplecqrs": []}
+    for modules in times:
+        _import_seconds(modules)  # so that all is compiled
     for _ in range(rounds):
         for modules, found in times.items():
             found.append(_import_seconds(modules) * 1000)
@@ -161,4 +164,5 @@ def _imports(rounds: int) -> Line:
 
 def _import_seconds(modules: str) -> float:
     command = [sys.executable, "-c", IMPORT.format(modules)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return float(subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout)

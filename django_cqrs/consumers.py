@@ -135,7 +135,8 @@ def _worker(name: str, alias: str, mediator: DjangoMediator) -> Consumer:
     return Consumer(
         consumer=name,
         storage=inbox(alias),
-        receive=partial(mediator.receive, consumer=name),
+        # Deferred commands come from this project's own transactions; from a broker, anybody could give them.
+        receive=partial(mediator.receive, consumer=name, allow_commands=name == DEFERRED),
         policy=_policy(name, mediator),
         lanes=lanes_of(name, alias),
         strict=found.strict,

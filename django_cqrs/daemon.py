@@ -16,7 +16,8 @@ from typing import Any
 from attrs import define, field
 from django.core.management.base import OutputWrapper
 
-from django_cqrs.loops import recover, run
+from django_cqrs.loops import make_loop, run
+from simplecqrs.errors import BrokerDown
 from simplecqrs.loop import Job, Loop
 
 __all__ = ["multiply", "serve", "stopping"]
@@ -56,7 +57,7 @@ def serve(jobs: Sequence[Job], out: OutputWrapper, *, once: bool = False, drain:
         once: one step of each job.
         drain: until there is nothing left to do.
     """
-    meter = Meter(out)
+    meter = Meter(out, jobs)
     metered = [Metered(job, meter) for job in jobs]
     if once:
         for job in metered:
@@ -64,9 +65,11 @@ def serve(jobs: Sequence[Job], out: OutputWrapper, *, once: bool = False, drain:
         meter.close()
         return
     with stopping() as stop:
-        meter.loop = Loop([*metered, Orphaned(stop)], stop, recover=recover)
+        meter.loop = make_loop([*metered, Orphaned(stop)], stop)
         run(meter.loop, drain=drain)
     meter.close()
+    if drain and meter.loop.down:
+        raise BrokerDown(f"not drained: {'; '.join(meter.loop.down)}")
 
 
 @define
@@ -74,6 +77,7 @@ class Meter:
     """Counts what jobs do and says so now and then."""
 
     out: OutputWrapper
+    jobs: Sequence[Any] = ()
     loop: Loop | None = None
     counts: dict[str, int] = field(factory=dict)
     _said: float = field(factory=time.monotonic)
@@ -95,7 +99,7 @@ class Meter:
             for name, count in self.counts.items()
         ]
         down = self.loop.down if self.loop is not None else []
-        line = " | ".join([*parts, *(f"PAUSED {reason}" for reason in down)])
+        line = " | ".join([*parts, *asides(self.jobs), *(f"PAUSED {reason}" for reason in down)])
         if self.out.isatty():
             self.out.write(f"\r\x1b[2K{line[:200]}", ending="")
             self.out.flush()
@@ -109,6 +113,16 @@ class Meter:
         self.say()
         if self.out.isatty():
             self.out.write("")
+
+
+def asides(jobs: Sequence[Any]) -> list[str]:
+    """Return what else there is to say of jobs: what failed, had no handler, was seen before, nobody wanted."""
+    return [
+        f"{job.name}: {number:,} {what}"
+        for job in jobs
+        for what, number in getattr(job, "asides", {}).items()
+        if number
+    ]
 
 
 @define

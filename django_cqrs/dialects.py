@@ -5,21 +5,24 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from typing import Any, Protocol
 from uuid import UUID
 
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_cqrs.errors import InsideTransaction
+from django_cqrs.models import Lane
 from simplecqrs.errors import NotConfigured
 
 __all__ = ["LANE", "Dialect", "PostgreSQL", "SQLite", "dialect", "placeholders"]
 
 #: Set on a connection while a lane is held in its transaction: a message handled there needs no savepoint.
 LANE = "_cqrs_lane"
+#: Milliseconds that a worker on SQLite waits for others that write.
+MOMENT = 100
 
 
 class Dialect(Protocol):
@@ -89,6 +92,7 @@ class PostgreSQL:
     @contextmanager
     def fetching(self, name: str, /) -> Generator[bool, None, None]:
         """Open a transaction under the feed's lock."""
+        refuse_inside(connections[self._alias])
         with transaction.atomic(using=self._alias), connections[self._alias].cursor() as cursor:
             cursor.execute(
                 "SELECT set_config('idle_in_transaction_session_timeout', '15s', true), "
@@ -127,17 +131,30 @@ class SQLite:
     @contextmanager
     def holding(self, name: str, /, *, local: bool) -> Generator[bool, None, None]:
         """Take the write lock for what stays in this database, else the lock of a file."""
-        if local:
-            with lane_transaction(self._alias):
-                write_first(connections[self._alias])
-                yield True
+        if not local:
+            with file_lock(connections[self._alias], name) as ours:
+                yield ours
             return
-        with file_lock(connections[self._alias], name) as ours:
-            yield ours
+        with ExitStack() as stack:
+            yield self._begin(stack)
+
+    def _begin(self, stack: ExitStack) -> bool:
+        """Open a transaction that has the write lock; false if somebody else keeps it."""
+        connection = connections[self._alias]
+        try:
+            with impatient(connection):
+                stack.enter_context(lane_transaction(self._alias))
+                write_first(connection)
+        except OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            return False
+        return True
 
     @contextmanager
     def fetching(self, name: str, /) -> Generator[bool, None, None]:
         """Take the lock of a file: the writers of the project are not to wait for a broker."""
+        refuse_inside(connections[self._alias])
         with file_lock(connections[self._alias], name) as ours:
             yield ours
 
@@ -151,22 +168,50 @@ class SQLite:
         return read if read.tzinfo is not None else read.replace(tzinfo=timezone.utc)
 
 
+def refuse_inside(connection: BaseDatabaseWrapper) -> bool:
+    """
+    Raise InsideTransaction if a transaction is open that somebody else will commit, or not.
+
+    Returns:
+        Whether a test's transaction is open, in which nothing is ever committed.
+    """
+    if not connection.in_atomic_block:
+        return False
+    if not connection.atomic_blocks[-1]._from_testcase:
+        raise InsideTransaction(
+            f"relay and consumers commit what they do, but a transaction is open on {connection.alias!r}; call them "
+            "outside of `atomic`, and take ATOMIC_REQUESTS off the view with @transaction.non_atomic_requests"
+        )
+    return True
+
+
 @contextmanager
 def lane_transaction(alias: str) -> Generator[None, None, None]:
     """Open the transaction in which a lane is held."""
     connection = connections[alias]
-    nested = connection.in_atomic_block
-    if nested and not connection.atomic_blocks[-1]._from_testcase:
-        raise InsideTransaction(
-            f"relay and consumers commit what they do, but a transaction is open on {alias!r}; call them outside of "
-            "`atomic`, and take ATOMIC_REQUESTS off the view with @transaction.non_atomic_requests"
-        )
+    nested = refuse_inside(connection)
     with transaction.atomic(using=alias):
         setattr(connection, LANE, not nested)
         try:
             yield
         finally:
             delattr(connection, LANE)
+
+
+@contextmanager
+def impatient(connection: BaseDatabaseWrapper) -> Generator[None, None, None]:
+    """
+    Wait for SQLite's write lock no longer than a moment.
+
+    A handler keeps it as long as it works: the other workers are to look again later, not to fail.
+    """
+    connection.ensure_connection()
+    raw: Any = connection.connection
+    raw.execute(f"PRAGMA busy_timeout = {MOMENT}")
+    try:
+        yield
+    finally:
+        raw.execute(f"PRAGMA busy_timeout = {int(connection.settings_dict['OPTIONS'].get('timeout', 5) * 1000)}")
 
 
 def write_first(connection: BaseDatabaseWrapper) -> None:
@@ -177,7 +222,7 @@ def write_first(connection: BaseDatabaseWrapper) -> None:
     begun as IMMEDIATE.
     """
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM django_migrations WHERE id IS NULL")
+        cursor.execute(f"DELETE FROM {Lane._meta.db_table} WHERE id IS NULL")
 
 
 _files: dict[str, int] = {}

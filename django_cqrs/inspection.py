@@ -49,7 +49,7 @@ class DjangoInspection:
             )
 
     def _count(self, found: Any) -> dict[str, int]:
-        counted = found.using(self.alias).values_list("queue").annotate(models.Count("*")).order_by()
+        counted = found.using(self.alias).order_by().values_list("queue").annotate(number=models.Count("pk"))
         return dict(counted)
 
     def _oldest(self, hot: Any, queue: str) -> float | None:

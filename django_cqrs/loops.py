@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 from django.db import Error, connections, reset_queries
 
 from simplecqrs.loop import Job, Loop
 
-__all__ = ["run"]
+__all__ = ["make_loop", "run"]
 
 
 def run(jobs: Sequence[Job] | Loop, *, seconds: float | None = None, drain: bool = False) -> int:
@@ -23,8 +24,13 @@ def run(jobs: Sequence[Job] | Loop, *, seconds: float | None = None, drain: bool
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:  # as it is in a test
             connection.close_if_unusable_or_obsolete()
-    loop = jobs if isinstance(jobs, Loop) else Loop(jobs, recover=recover)
+    loop = jobs if isinstance(jobs, Loop) else make_loop(jobs)
     return loop.run(seconds=seconds, drain=drain)
+
+
+def make_loop(jobs: Sequence[Job], stop: threading.Event | None = None) -> Loop:
+    """Return a loop that survives database errors and keeps no list of its queries, as DEBUG would."""
+    return Loop(jobs, stop or threading.Event(), recover=recover, after_step=reset_queries)
 
 
 def recover(error: Exception) -> bool:
@@ -34,5 +40,4 @@ def recover(error: Exception) -> bool:
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             connection.close()
-    reset_queries()
     return True

@@ -83,14 +83,17 @@ class DjangoStorage:
         """Delete one row and take its lane's lock in one statement; a row that somebody deleted is checked again."""
         speech = dialect(self.alias)
         table = self.parked if row.parked else self.hot
-        with self._noticing_loss(), speech.holding(f"{self.hot}:{row.queue}", local=True):
-            lock, parameters = self._lane_lock(row.queue, idle)
-            with connections[self.alias].cursor() as cursor:
-                cursor.execute(f"DELETE FROM {table} WHERE id = %s AND {lock}", [row.id, *parameters])
-                ours = cursor.rowcount == 1
+        with self._noticing_loss(), speech.holding(f"{self.hot}:{row.queue}", local=True) as free:
+            ours = free and self._delete_locked(table, row, idle)
             if ours and row.parked:
                 HeldLanes(self, speech, row.queue, [row.lane], has_due=False).unblock([row])
             yield ours
+
+    def _delete_locked(self, table: str, row: Row, idle: float) -> bool:
+        lock, parameters = self._lane_lock(row.queue, idle)
+        with connections[self.alias].cursor() as cursor:
+            cursor.execute(f"DELETE FROM {table} WHERE id = %s AND {lock}", [row.id, *parameters])
+            return cursor.rowcount == 1
 
     def _lane_lock(self, queue: str, idle: float) -> tuple[str, list[Any]]:
         # What the relay's commit marks is sent again if the mark is lost, and dropped at the consumer's door; what a

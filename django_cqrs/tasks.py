@@ -13,7 +13,12 @@ Overlapping ticks are safe: one that finds every lane taken returns at once.
 
 from __future__ import annotations
 
-from celery import shared_task
+from simplecqrs.errors import MissingExtra
+
+try:
+    from celery import shared_task
+except ImportError as error:
+    raise MissingExtra("django_cqrs.tasks", "celery") from error
 
 from django_cqrs.conf import settings
 from django_cqrs.consumers import consumers

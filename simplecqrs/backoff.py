@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 
 from attrs import field, frozen, validators
@@ -11,7 +10,7 @@ __all__ = ["Retry", "pause"]
 
 
 def pause(
-    failures: int, *, first: float, cap: float, jitter: float = 0.2, rnd: Callable[[], float] = random.random
+    failures: int, *, first: float, cap: float, jitter: float = 0.2, rnd: Callable[[], float] | None = None
 ) -> float:
     """
     Return the seconds to wait after so many failures in a row: exponential, capped, with jitter.
@@ -21,7 +20,10 @@ def pause(
         first: the pause after the first failure, in seconds.  It doubles from there.
         cap: the longest pause, in seconds, before jitter.
         jitter: the share by which a pause is made longer or shorter at random, 0 to 1.
+        rnd: gives the chance, from 0 to 1.  Default: ``random.random``.
     """
+    if rnd is None:
+        from random import random as rnd
     doubled = first * 2.0 ** min(max(failures, 1) - 1, 63)
     return float(min(cap, doubled) * (1 + jitter * (2 * rnd() - 1)))
 

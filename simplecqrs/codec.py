@@ -14,6 +14,7 @@ from uuid import UUID
 from simplecqrs.errors import InvalidPayload, PayloadTooLarge
 from simplecqrs.handlers import hints_of
 from simplecqrs.messages import Message, Unset
+from simplecqrs.validating import WrongValue, report_every_field
 
 if TYPE_CHECKING:
     from cattrs.preconf.json import JsonConverter
@@ -122,15 +123,11 @@ def _split(line: str) -> tuple[str, str]:
 def _format(error: BaseException, kind: type[Any] | None) -> str:
     from cattrs.v import format_exception
 
-    if isinstance(error, _Wrong):
+    if isinstance(error, WrongValue):
         return str(error)
-    if isinstance(error, ValueError) and kind is None:  # a validator of attrs, which knows no path
+    if isinstance(error, ValueError) and kind is None:  # a constructor, which knows no path
         return str(error)
     return format_exception(error, kind)
-
-
-class _Wrong(TypeError, ValueError):
-    """Raised by our hooks; its text is meant for the sender."""
 
 
 @cache
@@ -154,6 +151,7 @@ def converter(strict: bool) -> JsonConverter:
         made.register_structure_hook(kind, _text(read))
     made.register_unstructure_hook(timedelta, timedelta.total_seconds)
     made.register_structure_hook(timedelta, _seconds)
+    report_every_field(made)
     _omit_unset(made)
     return made
 
@@ -165,7 +163,7 @@ def _exactly(kind: type[Any]) -> Callable[[Any, Any], Any]:
     def hook(value: Any, _: Any) -> Any:
         if type(value) in accepted:
             return kind(value)
-        raise _Wrong(f"{kind.__name__} expected, not {type(value).__name__}")
+        raise WrongValue(f"{kind.__name__} expected, not {type(value).__name__}")
 
     return hook
 
@@ -176,35 +174,35 @@ def _text(read: Callable[[str], Any]) -> Callable[[Any, Any], Any]:
             return value if type(value) is kind else _reject(f"{kind.__name__} expected, as text")
         try:
             return read(value)
-        except _Wrong:
+        except WrongValue:
             raise
         except (ValueError, ArithmeticError):
-            raise _Wrong(f"{kind.__name__} expected, not {value[:60]!r}") from None
+            raise WrongValue(f"{kind.__name__} expected, not {value[:60]!r}") from None
 
     return hook
 
 
 def _reject(reason: str) -> Any:
-    raise _Wrong(reason)
+    raise WrongValue(reason)
 
 
 def _decimal(text: str) -> Decimal:
     try:
         return Decimal(text)
     except InvalidOperation:
-        raise _Wrong(f"Decimal expected, not {text[:60]!r}") from None
+        raise WrongValue(f"Decimal expected, not {text[:60]!r}") from None
 
 
 def _seconds(value: Any, _: Any) -> timedelta:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise _Wrong("seconds expected, as a number")
+        raise WrongValue("seconds expected, as a number")
     return timedelta(seconds=value)
 
 
 def _aware(text: str) -> datetime:
     moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
     if moment.tzinfo is None:
-        raise _Wrong("a time zone is missing")
+        raise WrongValue("a time zone is missing")
     return moment
 
 

@@ -65,6 +65,11 @@ class Fetcher:
         """Name the fetcher in log lines."""
         return f"fetcher {self.consumer}"
 
+    @property
+    def asides(self) -> dict[str, int]:
+        """Count what a person at the terminal may want to know besides."""
+        return {"seen before": self.counts.seen}
+
     def step(self) -> int:
         """Fetch a batch from each feed and return how many messages came.  Raises BrokerDown."""
         return sum(self._fetch(feed) for feed in self.feeds)
@@ -121,6 +126,11 @@ class Consumer:
     def name(self) -> str:
         """Name the worker in log lines."""
         return f"consumer {self.consumer}"
+
+    @property
+    def asides(self) -> dict[str, int]:
+        """Count what a person at the terminal may want to know besides."""
+        return {"failed": self.counts.failed, "without a handler": self.counts.unclaimed}
 
     def step(self) -> int:
         """Work one lane for a run of messages and return how many were settled, handled or not."""

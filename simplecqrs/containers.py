@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Protocol, cast
 
 from attrs import frozen
 
 from simplecqrs.errors import DependencyNotFound
-from simplecqrs.handlers import hints_of, is_async
+from simplecqrs.hints import hints_of, is_async
 
 __all__ = ["Container", "Provider"]
 
@@ -118,7 +118,7 @@ def _plan(kind: Any, factory: Callable[..., object]) -> _Plan:
                 "type"
             )
     is_generator = inspect.isgeneratorfunction(factory)
-    make = contextmanager(cast("Callable[..., Iterator[Any]]", factory)) if is_generator else factory
+    make = contextmanager(cast("Callable[..., Generator[Any, None, None]]", factory)) if is_generator else factory
     return _Plan(make, {p.name: hints[p.name] for p in required}, is_generator)
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import sys
-import types
-import typing
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import frozen
 
 from simplecqrs.dispatch import publish_here
 from simplecqrs.errors import InvalidHandler
+from simplecqrs.hints import call_of, classes_in, hints_of, is_async
 from simplecqrs.messages import Event, Message, Request
 
 __all__ = [
@@ -24,8 +21,6 @@ __all__ = [
     "SyncEventHandler",
     "SyncRequestHandler",
     "describe",
-    "hints_of",
-    "is_async",
     "is_buildable",
     "shape_of",
 ]
@@ -155,7 +150,7 @@ def _shape_of_class(handler: type[Any], messages: tuple[type[Message], ...]) -> 
     if handler.__init__ is object.__init__:
         return Shape(True, False, {})
     required = [p for p in _parameters(handler.__init__)[1:] if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    return Shape(True, False, _needs(handler, required, _init_hints(handler)))
+    return Shape(True, False, _needs(handler, required, hints_of(handler)))
 
 
 def _parameters(target: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -163,45 +158,6 @@ def _parameters(target: Callable[..., Any]) -> list[inspect.Parameter]:
         return list(inspect.signature(target).parameters.values())
     except (TypeError, ValueError):
         raise InvalidHandler(f"{describe(target)} has no signature that could be read") from None
-
-
-def hints_of(target: Callable[..., Any]) -> dict[str, Any]:
-    """
-    Return the type hints of what a callable takes; those that cannot be resolved here stay strings.
-
-    Those of a class are the ones of its ``__init__``.
-    """
-    while isinstance(target, partial):
-        target = target.func
-    if isinstance(target, type):
-        return _init_hints(target)
-    if not inspect.isroutine(target):
-        target = _call_of(target)
-    return _resolved(target, getattr(inspect.unwrap(target), "__globals__", {}))
-
-
-def _init_hints(cls: type[Any]) -> dict[str, Any]:
-    """Resolve in the module of the class: an ``__init__`` that attrs has written belongs to none."""
-    owner = next(c for c in cls.__mro__ if "__init__" in vars(c))
-    module = sys.modules.get(owner.__module__)
-    return _resolved(vars(owner)["__init__"], vars(module) if module is not None else {})
-
-
-def _resolved(target: Any, names: Mapping[str, Any]) -> dict[str, Any]:
-    hints = dict(getattr(inspect.unwrap(target), "__annotations__", {}))
-    return {name: _resolve(hint, names) for name, hint in hints.items()}
-
-
-def _resolve(hint: Any, names: Mapping[str, Any]) -> Any:
-    """Resolve one hint at a time, so that one that is imported for checkers only does not hide the others."""
-    try:
-        return typing.get_type_hints(types.SimpleNamespace(__annotations__={"it": hint}), dict(names))["it"]
-    except Exception:  # a hint may run any code
-        return hint
-
-
-def _call_of(instance: object) -> Any:
-    return getattr(type(instance), "__call__", instance)  # noqa: B004 - the function itself is asked for
 
 
 def _needs(handler: Handler, parameters: list[inspect.Parameter], hints: Mapping[str, Any]) -> dict[str, Any]:
@@ -224,18 +180,10 @@ def _refuse_wrong_kind(handler: Handler, target: Callable[..., Any], messages: t
             f"{describe(handler)} is async; handlers are plain functions: write def, and asgiref's async_to_sync "
             "around what must be awaited"
         )
-    if inspect.isgeneratorfunction(target) or inspect.isgeneratorfunction(_call_of(target)):
+    if inspect.isgeneratorfunction(target) or inspect.isgeneratorfunction(call_of(target)):
         raise InvalidHandler(
             f"{describe(handler)} is a generator, which cannot answer {_names(messages)}; return the answer instead"
         )
-
-
-def is_async(target: Callable[..., Any]) -> bool:
-    """Tell whether calling a function, a partial or an object gives something to await."""
-    return any(
-        inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called)
-        for called in (target, _call_of(target))
-    )
 
 
 def _refuse_wrong_positional(handler: Handler, positional: list[inspect.Parameter]) -> None:
@@ -250,7 +198,7 @@ def _refuse_wrong_positional(handler: Handler, positional: list[inspect.Paramete
 
 def _refuse_wrong_message(handler: Handler, hint: Any, messages: tuple[type[Message], ...]) -> None:
     """Refuse a first parameter whose type cannot take the message; what is no plain class is left to the checkers."""
-    classes = _classes_in(hint)
+    classes = classes_in(hint)
     if classes is None:
         return
     for message in messages:
@@ -261,23 +209,12 @@ def _refuse_wrong_message(handler: Handler, hint: Any, messages: tuple[type[Mess
 
 def _refuse_wrong_publish(handler: Handler, second: inspect.Parameter, hints: Mapping[str, Any]) -> None:
     """Refuse a second parameter that asks for something else than ``publish``."""
-    classes = _classes_in(hints.get(second.name)) or ()
-    if any("__call__" not in dir(cls) for cls in classes if cls is not object):
-        raise InvalidHandler(
-            f"{describe(handler)}: the second parameter is publish, and {second.name} is a "
-            f"{classes[0].__qualname__}; dependencies are taken by keyword only: write * before {second.name}"
-        )
-
-
-def _classes_in(hint: Any) -> tuple[type[Any], ...] | None:
-    """Return the classes of a type hint, those of a union; None if there is anything that is no plain class."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        parts = [_classes_in(part) for part in typing.get_args(hint)]
-        return None if None in parts else tuple(cls for part in parts for cls in part or ())
-    kind = typing.get_origin(hint) or hint
-    if not isinstance(kind, type) or kind is Any or getattr(kind, "_is_protocol", False):
-        return None
-    return (kind,)
+    for cls in classes_in(hints.get(second.name)) or ():
+        if cls is not object and "__call__" not in dir(cls):
+            raise InvalidHandler(
+                f"{describe(handler)}: the second parameter is publish, and {second.name} is a {cls.__qualname__}; "
+                f"dependencies are taken by keyword only: write * before {second.name}"
+            )
 
 
 def _names(messages: tuple[type[Message], ...]) -> str:

@@ -53,11 +53,13 @@ class Loop:
         jobs: what is to be done.
         stop: set it, from a signal handler or another thread, and the loop ends after the step it is in.
         recover: called with each error that is not the broker's, to say whether the loop may go on.
+        after_step: called after each step, to tidy up.
     """
 
     jobs: Sequence[Job]
     stop: threading.Event = field(factory=threading.Event)
     recover: Callable[[Exception], bool] = field(default=lambda error: False)
+    after_step: Callable[[], object] = field(default=lambda: None)
     _turns: list[_Turn] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -106,6 +108,8 @@ class Loop:
                 raise
             self._pause(turn, error)
             return False
+        finally:
+            self.after_step()
         if turn.failures:
             log.warning("%s is back after %d failures", turn.job.name, turn.failures)
             turn.failures, turn.error = 0, ""

@@ -221,7 +221,7 @@ class Registry:
                 raise DuplicateHandler(f"{message.__qualname__} is handled by {describe(handler)} already")
 
 
-def _check_messages(messages: tuple[type[Message], ...], handler: Handler) -> None:
+def _check_messages(messages: tuple[Any, ...], handler: Handler) -> None:
     if not messages:
         raise InvalidMessage(f"{describe(handler)}: handles() needs a message class, as in @handles(OrderPlaced)")
     for message in messages:

@@ -66,6 +66,11 @@ class Relay:
         """Name the relay in log lines."""
         return f"relay {self.queue}"
 
+    @property
+    def asides(self) -> dict[str, int]:
+        """Count what a person at the terminal may want to know besides."""
+        return {"events that nobody subscribed to": getattr(self.publisher, "unclaimed", 0)}
+
     def step(self) -> Shipped:
         """
         Ship one batch.

@@ -60,7 +60,7 @@ def read_fields(fields: Mapping[bytes, bytes], payload: bytes, /, *, topic: str,
         if size > max_bytes:
             raise ValueError(f"it has {size} bytes; the limit is {max_bytes}")
         return _envelope({name.decode(): value.decode() for name, value in fields.items()}, payload, topic)
-    except Exception as error:  # a stranger may have written anything, and it must not stop the feed
+    except Exception as error:  # noqa: BLE001 - a stranger may have written anything, and it must not stop the feed
         return Garbage(
             f"{type(error).__name__}: {error}"[:LONGEST],
             payload[:max_bytes],
@@ -72,9 +72,12 @@ def _envelope(fields: dict[str, str], payload: bytes, topic: str) -> Envelope:
     missing = [name for name in NEEDED if not fields.get(name)]
     if missing:
         raise ValueError(f"no field {', '.join(missing)}")
+    kind = KINDS.get(fields.get("kind", "event"))
+    if kind is None:
+        raise ValueError(f"kind {fields['kind']!r} is neither command nor event")
     envelope = Envelope(
         id=UUID(fields["id"]),
-        kind=KINDS[fields.get("kind", "event")],
+        kind=kind,
         name=fields["name"],
         version=int(fields.get("version", "1")),
         topic=topic,
@@ -119,7 +122,7 @@ def _headers(text: str) -> Mapping[str, str]:
         raise ValueError("headers are a JSON object")
     for name, value in cast("dict[str, Any]", headers).items():
         if not isinstance(value, str):
-            raise ValueError(f"header {name} is no string")
+            raise ValueError(f"header {name!r} is no string")
     return cast("dict[str, str]", headers)
 
 

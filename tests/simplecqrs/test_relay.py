@@ -259,7 +259,6 @@ def test_too_few_receipts_change_nothing() -> None:
 def test_what_comes_while_a_batch_is_sent_waits_for_the_next() -> None:
     """Only what was read is deleted."""
 
-
     def answer(envelopes: Sequence[Envelope]) -> Sequence[Receipt]:
         if envelopes[0].payload == b"a1":
             producer = threading.Thread(target=shop.publish, args=["a2"])

@@ -76,6 +76,7 @@ def test_ignores_fields_that_it_does_not_know() -> None:
         pytest.param({b"headers": b"{"}, id="headers that are no JSON"),
         pytest.param({b"headers": b"[]"}, id="headers that are no object"),
         pytest.param({b"headers": b'{"user": 7}'}, id="header that is no string"),
+        pytest.param({b"headers": b'{"\\ud83c\\u0000": 7}'}, id="name of a header that is no text"),
         pytest.param({b"headers": b'{"user": "\\u0000"}'}, id="NUL in a header"),
         pytest.param({b"headers": b'{"user": "\\ud83c"}'}, id="half of a pair in a header"),
         pytest.param({b"headers": b"[" * 1900}, id="headers without a bottom"),
@@ -88,7 +89,7 @@ def test_takes_for_garbage_what_no_table_could_hold(spoilt: dict[bytes, bytes]) 
     garbage = read({**NECESSARY, **spoilt}, b"payload")
 
     assert isinstance(garbage, Garbage)
-    assert garbage.error
+    assert garbage.error.isprintable()
     assert garbage.payload == b"payload"
     assert "OrderPlaced" in garbage.headers.values() or b"name" in spoilt
 

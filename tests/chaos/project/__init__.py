@@ -1,0 +1,1 @@
+"""A small Django project that is killed, stopped and starved: counters, and the events of their changes."""

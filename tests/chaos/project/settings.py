@@ -1,0 +1,60 @@
+"""Settings of the project under fire; where its servers are comes from the environment."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import urlsplit
+
+SECRET_KEY = "for tests only"  # noqa: S105
+USE_TZ = True
+DEBUG = False
+ALLOWED_HOSTS = ["*"]
+ROOT_URLCONF = "tests.chaos.project.views"
+INSTALLED_APPS = ["django.contrib.contenttypes", "django_cqrs", "tests.chaos.project"]
+DATABASE_ROUTERS = ["tests.chaos.project.routers.AuditRouter"]
+REDIS = os.environ.get("CHAOS_REDIS", "")
+BROKER = "redis" if REDIS else "database"
+ENGINE = os.environ.get("CHAOS_ENGINE", "daemon")
+
+
+def _database(url: str) -> dict[str, object]:
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite":
+        options = {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 30,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL",
+        }
+        return {"ENGINE": "django.db.backends.sqlite3", "NAME": parts.path, "OPTIONS": options, "ATOMIC_REQUESTS": True}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.path.lstrip("/"),
+        "USER": parts.username or "",
+        "PASSWORD": parts.password or "",
+        "HOST": parts.hostname or "",
+        "PORT": parts.port or "",
+        "ATOMIC_REQUESTS": True,
+    }
+
+
+DATABASES = {alias: _database(os.environ[f"CHAOS_{alias.upper()}"]) for alias in ("default", "audit")}
+DJANGO_CQRS = {
+    "SOURCE": "chaos",
+    "RELAY_BATCH": int(os.environ.get("CHAOS_BATCH", "50")),
+    "DATABASES": {"chaos.Audit*": "audit"},
+    "CONSUMERS": {"ledger": {"broker": BROKER, "engine": ENGINE}, "copy": {"broker": BROKER, "engine": ENGINE}},
+}
+if REDIS:
+    DJANGO_CQRS["BROKERS"] = {
+        "redis": {
+            "BACKEND": "tests.chaos.project.brokers.ChaosRedis",
+            "OPTIONS": {"url": REDIS, "prefix": os.environ["CHAOS_PREFIX"]},
+        }
+    }
+    DJANGO_CQRS["ROUTES"] = {"*": "redis"}
+CELERY_BROKER_URL = os.environ.get("CHAOS_CELERY", "")
+CELERY_TASK_DEFAULT_QUEUE = "cqrs"
+CELERY_BEAT_SCHEDULE = {
+    name: {"task": f"django_cqrs.{name}", "schedule": 1.0, "options": {"queue": "cqrs", "expires": 5}}
+    for name in ("relay", "consume")
+}
