@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from attrs import define, field
+from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from django_cqrs.conf import settings
@@ -82,3 +83,11 @@ def broker(name: str) -> Broker:
         return make(**found.options)  # type: ignore[no-any-return]
     except TypeError as error:
         raise NotConfigured(f"BROKERS[{name!r}]: {found.backend} does not take these OPTIONS: {error}") from error
+
+
+def _forget(*, setting: str, **_: object) -> None:
+    if setting == "DJANGO_CQRS":
+        broker.cache_clear()
+
+
+setting_changed.connect(_forget)

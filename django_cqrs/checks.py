@@ -10,7 +10,9 @@ from django.conf import settings as django_settings
 from django.core import checks
 from django.utils.module_loading import import_string
 
-from django_cqrs.conf import Settings, read_settings
+from django_cqrs.conf import read_settings
+from django_cqrs.entries import Settings
+from django_cqrs.mediator import DjangoMediator
 from simplecqrs.errors import CQRSError
 from simplecqrs.messages import Command, IntegrationEvent, Message, Query
 from simplecqrs.queue import DATABASE, DEFERRED
@@ -36,6 +38,8 @@ def check_settings(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]:
         messages += _importable(path, "DJANGO_CQRS")
     if not problems and not messages:
         messages += _constructible(found)
+        if not isinstance(import_string(found.mediator), DjangoMediator):
+            messages.append(checks.Error(f"MEDIATOR: {found.mediator!r} is no DjangoMediator", id="cqrs.E002"))
     return messages
 
 
@@ -87,7 +91,7 @@ def check_consumers(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]
     return messages
 
 
-def _reaches(found: Settings, mediator: Any, name: str, topic: str) -> Iterator[checks.CheckMessage]:
+def _reaches(found: Settings, mediator: DjangoMediator, name: str, topic: str) -> Iterator[checks.CheckMessage]:
     """Complain of a consumer that waits at one broker for what goes to another; strangers may send it, so it warns."""
     source = found.consumer(name).broker
     ours = [
@@ -143,7 +147,7 @@ def check_databases(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]
     found, _problems = _settings()
     messages: list[checks.CheckMessage] = []
     for alias in dict.fromkeys(["default", *found.databases.values()]):
-        configured = django_settings.DATABASES.get(alias, {})
+        configured: Any = django_settings.DATABASES.get(alias, {})
         engine = str(configured.get("ENGINE", ""))
         if engine.endswith("sqlite3") and configured.get("OPTIONS", {}).get("transaction_mode") != "IMMEDIATE":
             messages.append(
@@ -161,13 +165,15 @@ def _settings() -> tuple[Settings, list[str]]:
     return read_settings(getattr(django_settings, "DJANGO_CQRS", {}))
 
 
-def _mediator() -> Any:
+def _mediator() -> DjangoMediator | None:
     """Return the project's mediator, or None if the settings do not allow one."""
     found, problems = _settings()
     if problems:
         return None
     try:
         mediator = import_string(found.mediator)
+        if not isinstance(mediator, DjangoMediator):
+            return None
         mediator.configure()
     except ImportError:
         return None

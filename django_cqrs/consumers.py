@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from attrs import evolve
+from attrs import define, evolve, field
 from django.apps import apps
 from django.db import transaction
 
@@ -18,7 +18,7 @@ from django_cqrs.mediator import DjangoMediator, project_mediator
 from django_cqrs.models import Inbox, ParkedInbox, Subscription
 from django_cqrs.queue import inbox
 from django_cqrs.relay import aliases
-from simplecqrs.consumer import Consumer, Fetcher, Policy
+from simplecqrs.consumer import Consumer, Counts, Fetcher, Policy
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import NotConfigured
 from simplecqrs.loop import Job
@@ -106,31 +106,62 @@ def subscribe_after_migrate(*, using: str, **_: Any) -> None:
     Subscription.objects.using(INBOXES).exclude(consumer__in=names).delete()
 
 
-def consumers(*names: str, mediator: DjangoMediator | None = None) -> list[Job]:
+def consumers(
+    *names: str, databases: Sequence[str] = (), stopping: Callable[[], bool] = lambda: False
+) -> list[Job]:
     """
     Return what empties the inboxes of these consumers; of all, if none are named: fetchers first, then workers.
+
+    Args:
+        databases: only inboxes on these aliases.
+        stopping: asked between two messages; if true, a worker ends its run.
 
     Raises:
         NotConfigured: if there is no such consumer.
     """
-    bus = mediator or project_mediator()
+    bus = project_mediator()
     known = consumer_names(bus)
     for name in names:
         if name not in known:
             raise NotConfigured(f"there is no consumer {name!r}; known are {', '.join(known) or 'none'}")
     chosen = list(names) or known
     subscribe(chosen, bus)
-    fetchers = [_fetcher(name, bus) for name in chosen if settings().consumer(name).broker != DATABASE]
-    workers = [_worker(name, alias, bus) for name in chosen for alias in (aliases() if name == DEFERRED else [INBOXES])]
+    fetchers = [_Fetching(name, bus) for name in chosen if settings().consumer(name).broker != DATABASE]
+    workers = [
+        _worker(name, alias, bus, stopping)
+        for name in chosen
+        for alias in (aliases() if name == DEFERRED else [INBOXES])
+        if alias in databases or not databases
+    ]
     return [*fetchers, *workers]
 
 
-def _fetcher(name: str, mediator: DjangoMediator) -> Fetcher:
-    source = broker(settings().consumer(name).broker)
-    return Fetcher(consumer=name, inbox=door(INBOXES), feeds=source.feeds(name, topics_of(name, mediator)))
+@define
+class _Fetching:
+    """A fetcher that opens its feeds at its first step: a broker that is down then is waited for like later."""
+
+    consumer: str
+    mediator: DjangoMediator
+    counts: Counts = field(factory=Counts)
+    _fetcher: Fetcher | None = None
+
+    @property
+    def name(self) -> str:
+        return f"fetcher {self.consumer}"
+
+    @property
+    def asides(self) -> dict[str, int]:
+        return self._fetcher.asides if self._fetcher is not None else {}
+
+    def step(self) -> int:
+        if self._fetcher is None:
+            source = broker(settings().consumer(self.consumer).broker)
+            feeds = source.feeds(self.consumer, topics_of(self.consumer, self.mediator))
+            self._fetcher = Fetcher(consumer=self.consumer, inbox=door(INBOXES), feeds=feeds, counts=self.counts)
+        return self._fetcher.step()
 
 
-def _worker(name: str, alias: str, mediator: DjangoMediator) -> Consumer:
+def _worker(name: str, alias: str, mediator: DjangoMediator, stopping: Callable[[], bool]) -> Consumer:
     found = settings().consumer(name)
     return Consumer(
         consumer=name,
@@ -141,6 +172,7 @@ def _worker(name: str, alias: str, mediator: DjangoMediator) -> Consumer:
         lanes=lanes_of(name, alias),
         strict=found.strict,
         timeout=found.timeout,
+        stopping=stopping,
     )
 
 

@@ -13,8 +13,10 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import django
 from attrs import define, field
 from django.core.management.base import OutputWrapper
+from django.utils.module_loading import import_string
 
 from django_cqrs.loops import make_loop, run
 from simplecqrs.errors import BrokerDown
@@ -23,6 +25,9 @@ from simplecqrs.loop import Job, Loop
 __all__ = ["multiply", "serve", "stopping"]
 
 log = logging.getLogger("django_cqrs")
+
+#: Makes the jobs of a loop; is given what tells whether it is stopping.
+MakeJobs = Callable[[Callable[[], bool]], Sequence[Job]]
 
 #: Seconds between two lines of a live terminal, and of a log.
 LIVE, LOGGED = 0.5, 10.0
@@ -49,26 +54,30 @@ def stopping() -> Generator[threading.Event, None, None]:
             signal.signal(number, handler)
 
 
-def serve(jobs: Sequence[Job], out: OutputWrapper, *, once: bool = False, drain: bool = False) -> None:
+def serve(make_jobs: MakeJobs, out: OutputWrapper, *, once: bool = False, drain: bool = False) -> None:
     """
     Run jobs until a signal, and say what they do: a live line on a terminal, log lines elsewhere.
 
     Args:
+        make_jobs: makes them; is given what they may ask whether the loop is stopping.
         once: one step of each job.
         drain: until there is nothing left to do.
+
+    Raises:
+        BrokerDown: if the loop was to drain, and a job could not.
     """
-    meter = Meter(out, jobs)
-    metered = [Metered(job, meter) for job in jobs]
-    if once:
-        for job in metered:
-            job.step()
-        meter.close()
-        return
     with stopping() as stop:
-        meter.loop = make_loop([*metered, Orphaned(stop)], stop)
-        run(meter.loop, drain=drain)
+        jobs = make_jobs(stop.is_set)
+        meter = Meter(out, jobs)
+        metered = [Metered(job, meter) for job in jobs]
+        if once:
+            for job in metered:
+                job.step()
+        else:
+            meter.loop = make_loop([*metered, Orphaned(stop)], stop)
+            run(meter.loop, drain=drain)
     meter.close()
-    if drain and meter.loop.down:
+    if drain and meter.loop is not None and meter.loop.down:
         raise BrokerDown(f"not drained: {'; '.join(meter.loop.down)}")
 
 
@@ -160,12 +169,12 @@ class Orphaned:
         return 0
 
 
-def multiply(number: int, target: Callable[..., None], *arguments: Any) -> None:
+def multiply(number: int, target: str, *arguments: Any) -> None:
     """
     Run a function in so many processes until a signal, and start anew those that die.
 
     Args:
-        target: importable; called with the arguments in a process that has set up Django.
+        target: the dotted path of the function, which is imported once Django is set up in the process.
     """
     spawn = multiprocessing.get_context("spawn")
 
@@ -187,8 +196,6 @@ def multiply(number: int, target: Callable[..., None], *arguments: Any) -> None:
         process.join()
 
 
-def _in_process(target: Callable[..., None], *arguments: Any) -> None:
-    import django
-
+def _in_process(target: str, *arguments: Any) -> None:
     django.setup()
-    target(*arguments, out=OutputWrapper(sys.stdout))
+    import_string(target)(*arguments, out=OutputWrapper(sys.stdout))

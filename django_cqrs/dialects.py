@@ -17,7 +17,7 @@ from django_cqrs.errors import InsideTransaction
 from django_cqrs.models import Lane
 from simplecqrs.errors import NotConfigured
 
-__all__ = ["LANE", "Dialect", "PostgreSQL", "SQLite", "dialect", "placeholders"]
+__all__ = ["LANE", "Dialect", "PostgreSQL", "SQLite", "dialect", "held_lane", "placeholders"]
 
 #: Set on a connection while a lane is held in its transaction: a message handled there needs no savepoint.
 LANE = "_cqrs_lane"
@@ -67,7 +67,8 @@ class PostgreSQL:
     few milliseconds after its holder was killed.  The server takes it from one that hangs.
     """
 
-    now = "now()"
+    #: Stable, so that an index serves it, and moving on inside of a transaction, as in a TestCase.
+    now = "statement_timestamp()"
     later = "clock_timestamp() + %s * interval '1 second'"
 
     def __init__(self, alias: str) -> None:
@@ -196,6 +197,11 @@ def lane_transaction(alias: str) -> Generator[None, None, None]:
             yield
         finally:
             delattr(connection, LANE)
+
+
+def held_lane() -> str | None:
+    """Return the alias on which a lane is held in this thread, if there is one."""
+    return next((c.alias for c in connections.all(initialized_only=True) if hasattr(c, LANE)), None)
 
 
 @contextmanager

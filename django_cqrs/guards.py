@@ -6,25 +6,27 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Any
 
 from django.conf import settings as django_settings
+from django.core.signals import setting_changed
 from django.db import connections, transaction
 from django.db.utils import InternalError, NotSupportedError, OperationalError
 
 from django_cqrs.conf import settings
 from django_cqrs.errors import QueryWrote, WroteElsewhere
 from simplecqrs.messages import Message, Query
-from simplecqrs.pipeline import Call
+from simplecqrs.pipeline import Call, Middleware
 
 __all__ = ["alias_guard", "query_guard", "writes_to"]
 
 log = logging.getLogger("django_cqrs")
 
 READS = re.compile(
-    r"[\s(]*(SELECT|EXPLAIN|SHOW|BEGIN|SAVEPOINT|RELEASE|ROLLBACK|COMMIT|VALUES|PRAGMA|SET|DECLARE|FETCH|CLOSE)\b", re.I
+    r"(?:[\s(]|--[^\n]*\n|/\*.*?\*/)*(?:SELECT|EXPLAIN|SHOW|BEGIN|SAVEPOINT|RELEASE|ROLLBACK|COMMIT|VALUES|PRAGMA|SET|DECLARE|FETCH|CLOSE)\b",
+    re.I | re.S,
 )
 WRITE = re.compile(
     r"\b(?:INSERT\s+(?:OR\s+\w+\s+)?INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO|REPLACE\s+INTO)\s+[\"`\[]?(\w+)", re.I
@@ -32,34 +34,46 @@ WRITE = re.compile(
 _acting = threading.local()
 
 
-def writes_to(sql: str) -> str | None:
+def writes_to(sql: Any) -> str | None:
     """
     Return the table that a statement writes to, or what it is if no table is named; None if it reads.
 
     It reads the statement's text, so it is a net and not a wall: a function that writes is not seen.
     """
-    if READS.match(sql):
+    text: str = sql if isinstance(sql, str) else sql.as_string(None)  # psycopg's composed statements
+    if READS.match(text):
         return None
-    found = WRITE.search(sql)
+    found = WRITE.search(text)
     if found:
         return found[1]
-    word = sql.split(None, 1)[0].upper() if sql.strip() else ""
+    word = text.split(None, 1)[0].upper() if text.strip() else ""
     return None if word in ("", "WITH") else word
 
 
-def query_guard(message: Message, call_next: Call) -> Any:
-    """Refuse, as the setting QUERY_GUARD says, that the handler of a query writes.  A middleware."""
-    mode = settings().query_guard
-    if not isinstance(message, Query) or mode == "off":
-        return call_next(message)
-    with _read_only_transaction(message) if mode == "database" else nullcontext(), ExitStack() as guards:
-        for alias in connections:
-            guards.enter_context(connections[alias].execute_wrapper(_refusing_writes(message, mode)))
-        return call_next(message)
+def query_guard(alias_of: Callable[[Message], str]) -> Middleware:
+    """
+    Make a middleware that refuses, as the setting QUERY_GUARD says, that the handler of a query writes.
+
+    Args:
+        alias_of: the database alias of a message.
+    """
+
+    def guard(message: Message, call_next: Call) -> Any:
+        mode = settings().query_guard
+        if not isinstance(message, Query) or mode == "off":
+            return call_next(message)
+        with ExitStack() as guards:
+            if mode == "database":
+                guards.enter_context(_read_only_transaction(message, alias_of(message)))
+            for alias in connections:
+                guards.enter_context(connections[alias].execute_wrapper(_refusing_writes(message, mode)))
+            return call_next(message)
+
+    return guard
 
 
 def _refusing_writes(message: Message, mode: str) -> Callable[..., Any]:
-    def guard(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+    def guard(execute: Callable[..., Any], sql: Any, *args: Any) -> Any:
         table = writes_to(sql)
         if table is not None and table not in _exempt_tables():
             complaint = (
@@ -70,15 +84,15 @@ def _refusing_writes(message: Message, mode: str) -> Callable[..., Any]:
                 log.warning(complaint)
             else:
                 raise QueryWrote(complaint)
-        return execute(sql, params, many, context)
+        return execute(sql, *args)
 
     return guard
 
 
 @contextmanager
-def _read_only_transaction(message: Message) -> Generator[None, None, None]:
+def _read_only_transaction(message: Message, alias: str) -> Generator[None, None, None]:
     """Let PostgreSQL itself refuse writes, where no transaction is open yet."""
-    connection = connections[settings().alias_for(type(message).__name__)]
+    connection = connections[alias]
     if connection.vendor != "postgresql" or connection.in_atomic_block:
         yield
         return
@@ -126,7 +140,7 @@ def alias_guard(message: Message, alias: str) -> Generator[None, None, None]:
 
 
 def _refusing_elsewhere(message: Message, alias: str, other: str, mode: str) -> Callable[..., Any]:
-    def guard(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+    def guard(execute: Callable[..., Any], sql: Any, *args: Any) -> Any:
         # A nested command on the other alias is that alias's own: it commits by itself.
         table = writes_to(sql) if _acting.alias == alias else None
         if table is not None and table not in _exempt_tables():
@@ -139,6 +153,14 @@ def _refusing_elsewhere(message: Message, alias: str, other: str, mode: str) -> 
                 log.warning(complaint)
             else:
                 raise WroteElsewhere(complaint)
-        return execute(sql, params, many, context)
+        return execute(sql, *args)
 
     return guard
+
+
+def _forget(*, setting: str, **_: object) -> None:
+    if setting == "CACHES":
+        _exempt_tables.cache_clear()
+
+
+setting_changed.connect(_forget)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
 from django.db import connections
 
 from django_cqrs import rows
@@ -62,9 +63,13 @@ class HeldLanes:
     def park(self, row: Row, failure: Failure, /) -> None:
         """Put a row aside and block its key, or make a dead letter of it."""
         with self._together():
+            # It may be parked by now, whatever it was when it was read.
+            if not self._move([row.id]) and not self._is_parked(row):
+                return
+            row = evolve(row, parked=True)
             if failure.pause is None:
                 self._bury(row, failure)
-            elif row.parked or self._move([row.id]):
+            else:
                 self._block(row, failure)
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -141,42 +146,46 @@ class HeldLanes:
             )
         return s.delete(s.hot, ids)
 
+    def _is_parked(self, row: Row) -> bool:
+        with connections[self._storage.alias].cursor() as cursor:
+            cursor.execute(f"SELECT 1 FROM {self._storage.parked} WHERE id = %s", [row.id])
+            return cursor.fetchone() is not None
+
     def _block(self, row: Row, failure: Failure) -> None:
         """Set when a key is tried again; without a pause it waits for an operator."""
         s = self._storage
         next_at = "NULL" if failure.pause is None else self._speech.later
         pause = [] if failure.pause is None else [str(failure.pause) if self._is_sqlite() else failure.pause]
         place = [s.box, self._queue, row.envelope.topic, row.envelope.key, _slot(row)]
+        error = rows.text(failure.reason)
         with connections[s.alias].cursor() as cursor:
             cursor.execute(
                 f"UPDATE {s.blocked} SET head = %s, attempts = %s, error = %s, next_at = {next_at}"
                 " WHERE box = %s AND queue = %s AND topic = %s AND key = %s AND slot = %s",
-                [row.id, failure.attempts, failure.reason, *pause, *place],
+                [row.id, failure.attempts, error, *pause, *place],
             )
             if cursor.rowcount:
                 return
             cursor.execute(
                 f"INSERT INTO {s.blocked} (head, attempts, error, next_at, lane, box, queue, topic, key, slot)"
                 f" VALUES (%s, %s, %s, {next_at}, %s, %s, %s, %s, %s, %s)",
-                [row.id, failure.attempts, failure.reason, *pause, row.lane, *place],
+                [row.id, failure.attempts, error, *pause, row.lane, *place],
             )
 
     def _bury(self, row: Row, failure: Failure) -> None:
         """Make a dead letter of a row; its key waits for an operator, or goes on."""
         s = self._storage
-        table = s.parked if row.parked else s.hot
         holds = failure.hold and row.envelope.key != ""
         with connections[s.alias].cursor() as cursor:
             cursor.execute(
                 f"INSERT INTO {Dead._meta.db_table} (box, row, attempts, reason, holds, created_at, {rows.COLUMNS})"
-                f" SELECT %s, id, %s, %s, %s, created_at, {rows.COLUMNS} FROM {table} WHERE id = %s",
-                [s.box, failure.attempts, failure.reason, holds, row.id],
+                f" SELECT %s, id, %s, %s, %s, created_at, {rows.COLUMNS} FROM {s.parked} WHERE id = %s",
+                [s.box, failure.attempts, rows.text(failure.reason), holds, row.id],
             )
-        if not s.delete(table, [row.id]):
-            return
+        s.delete(s.parked, [row.id])
         if holds:
             self._block(row, failure)
-        elif row.parked:
+        else:
             self.unblock([row])
 
     def unblock(self, settled: Sequence[Row], /) -> None:

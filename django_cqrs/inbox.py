@@ -15,6 +15,7 @@ from django.db import connections, transaction
 from django_cqrs.dialects import dialect, placeholders
 from django_cqrs.models import Dead, Seen, Subscription
 from django_cqrs.queue import inbox as queue_of
+from django_cqrs.rows import text
 from simplecqrs.envelope import Envelope
 from simplecqrs.queue import DEFERRED, LANES, Stored, lane_of
 from simplecqrs.transport import Garbage
@@ -128,7 +129,7 @@ def _letter(
         content_type=envelope.content_type if envelope else "",
         payload=payload,
         attempts=0,
-        reason=reason,
+        reason=text(reason),
         holds=False,
     )
 

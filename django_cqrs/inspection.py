@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.db import connections, models, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from django_cqrs import rows
@@ -88,7 +89,7 @@ class DjangoInspection:
             if dead.holds:
                 # Whoever holds the lane next handles what waits, or finds that nothing does and unblocks the key.
                 key = Blocked.objects.using(self.alias).filter(box=dead.box, queue=dead.queue, slot=0)
-                key.filter(topic=dead.topic, key=dead.key).update(next_at=timezone.now(), attempts=0, head=0)
+                key.filter(topic=dead.topic, key=dead.key).update(next_at=Now(), attempts=0, head=0)
             dead.delete()
         return True
 
@@ -96,7 +97,7 @@ class DjangoInspection:
         slot = 0 if dead.key else dead.row
         assert slot is not None
         Blocked.objects.using(self.alias).update_or_create(
-            {"head": dead.row, "attempts": 0, "next_at": timezone.now(), "error": dead.reason, "lane": dead.lane},
+            {"head": dead.row, "attempts": 0, "next_at": Now(), "error": dead.reason, "lane": dead.lane},
             box=dead.box, queue=dead.queue, topic=dead.topic, key=dead.key, slot=slot,
         )  # fmt: skip
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from django.db import Error, connections, reset_queries
+from django.db import Error, OperationalError, ProgrammingError, connections, reset_queries
 
 from simplecqrs.loop import Job, Loop
 
-__all__ = ["make_loop", "run"]
+__all__ = ["lacks_tables", "make_loop", "recover", "run"]
 
 
 def run(jobs: Sequence[Job] | Loop, *, seconds: float | None = None, drain: bool = False) -> int:
@@ -35,9 +35,17 @@ def make_loop(jobs: Sequence[Job], stop: threading.Event | None = None) -> Loop:
 
 def recover(error: Exception) -> bool:
     """Drop broken connections after a database error; the loop pauses and tries again."""
-    if not isinstance(error, Error):
+    if not isinstance(error, Error) or lacks_tables(error):
         return False
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             connection.close()
     return True
+
+
+def lacks_tables(error: Exception) -> bool:
+    """Tell whether a database error says that ``migrate`` has not been run yet."""
+    text = str(error)
+    return isinstance(error, (OperationalError, ProgrammingError)) and (
+        "no such table" in text or ("relation" in text and "does not exist" in text)
+    )

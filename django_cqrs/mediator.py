@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -54,14 +54,15 @@ class DjangoMediator(Mediator):
             require_transaction(event, self.alias(event))
         super().publish(event)
 
-    def defer(self, command: Command[Any], /, *, key: str = "") -> None:
+    def defer(self, command: Command[Any], /, *, key: str | None = None) -> None:
         """
         Store a command to be handled later, once, by the consumer ``deferred``.
 
         It is stored in the transaction that is open, and shares its fate.
 
         Args:
-            key: commands of one key are handled in the order in which they were deferred.
+            key: commands of one key are handled in the order in which they were deferred.  Default: what the class
+                says.
 
         Raises:
             InvalidMessage: if it is no command, or has no handler.
@@ -84,11 +85,14 @@ class DjangoMediator(Mediator):
         return settings().alias_for(self.vocabulary.name(type(message)))
 
     def _make_vocabulary(self) -> Vocabulary:
+        return self.vocabulary_of([m for r in self.registrations() for m in r.messages])
+
+    def vocabulary_of(self, classes: Sequence[type[Message]]) -> Vocabulary:
+        """Translate these message classes, and their subclasses, as this project does."""
         from django_cqrs.conf import settings
         from simplecqrs.codec import JSONCodec
         from simplecqrs.vocabulary import Vocabulary
 
-        classes = [m for r in self.registrations() for m in r.messages]
         codec = self._codec or JSONCodec(max_bytes=settings().max_bytes)
         return Vocabulary(classes, codec=codec, naming=app_label_name, source=settings().source)
 
@@ -109,10 +113,13 @@ class DjangoMediator(Mediator):
         from django_cqrs.transactions import UnitsOfWork
 
         found = settings()
-        self._middlewares = (*(import_string(path) for path in found.middlewares), query_guard)
+        self._middlewares = (*(import_string(path) for path in found.middlewares), query_guard(self.alias))
         if found.container is not None:
             self._container = import_string(found.container)
         self._transaction = UnitsOfWork(self).open
+
+    def _how_to_provide(self, kind: str) -> str:
+        return f"name a container that makes {kind} in CONTAINER of DJANGO_CQRS"
 
     def _ship_function(self) -> Callable[[list[Published]], None]:
         """Accept what goes out: each transaction's unit stores it, see ``UnitOfWork``."""

@@ -26,6 +26,9 @@ __all__ = [
     "Subscription",
 ]
 
+#: Characters of W3C's header, which has 55; what is longer is cut.
+TRACEPARENT = 64
+
 
 class MessageRow(models.Model):
     """The columns of one message; those that change-data-capture maps are columns of their own."""
@@ -43,8 +46,8 @@ class MessageRow(models.Model):
     correlation_id = models.CharField(max_length=LONGEST)
     causation_id = models.CharField(max_length=LONGEST, null=True)
     headers = models.TextField()
-    traceparent = models.CharField(max_length=64, null=True)
-    content_type = models.CharField(max_length=100)
+    traceparent = models.CharField(max_length=TRACEPARENT, null=True)
+    content_type = models.CharField(max_length=LONGEST)
     payload = models.BinaryField()
     created_at = models.DateTimeField(db_default=Now())
 
@@ -59,7 +62,7 @@ class Outbox(MessageRow):
 
     class Meta:
         db_table = table("outbox")
-        indexes = [models.Index(fields=["queue", "lane", "id"], name="cqrs_outbox_lane")]
+        indexes = [models.Index(fields=["queue", "lane", "id"], name=table("outbox_lane"))]
 
 
 class Inbox(MessageRow):
@@ -70,7 +73,7 @@ class Inbox(MessageRow):
 
     class Meta:
         db_table = table("inbox")
-        indexes = [models.Index(fields=["queue", "lane", "id"], name="cqrs_inbox_lane")]
+        indexes = [models.Index(fields=["queue", "lane", "id"], name=table("inbox_lane"))]
 
 
 class ParkedOutbox(MessageRow):
@@ -80,7 +83,7 @@ class ParkedOutbox(MessageRow):
 
     class Meta:
         db_table = table("outbox_parked")
-        indexes = [models.Index(fields=["queue", "topic", "key", "id"], name="cqrs_outbox_parked_key")]
+        indexes = [models.Index(fields=["queue", "topic", "key", "id"], name=table("outbox_parked_key"))]
 
 
 class ParkedInbox(MessageRow):
@@ -90,7 +93,7 @@ class ParkedInbox(MessageRow):
 
     class Meta:
         db_table = table("inbox_parked")
-        indexes = [models.Index(fields=["queue", "topic", "key", "id"], name="cqrs_inbox_parked_key")]
+        indexes = [models.Index(fields=["queue", "topic", "key", "id"], name=table("inbox_parked_key"))]
 
 
 class Blocked(models.Model):
@@ -117,9 +120,9 @@ class Blocked(models.Model):
     class Meta:
         db_table = table("blocked")
         constraints = [
-            models.UniqueConstraint(fields=["box", "queue", "topic", "key", "slot"], name="cqrs_blocked_key")
+            models.UniqueConstraint(fields=["box", "queue", "topic", "key", "slot"], name=table("blocked_key"))
         ]
-        indexes = [models.Index(fields=["box", "queue", "lane", "next_at"], name="cqrs_blocked_due")]
+        indexes = [models.Index(fields=["box", "queue", "lane", "next_at"], name=table("blocked_due"))]
 
 
 class Dead(MessageRow):
@@ -137,7 +140,7 @@ class Dead(MessageRow):
 
     class Meta:
         db_table = table("dead")
-        indexes = [models.Index(fields=["box", "queue", "id"], name="cqrs_dead_queue")]
+        indexes = [models.Index(fields=["box", "queue", "id"], name=table("dead_queue"))]
 
 
 class Scheduled(MessageRow):
@@ -149,7 +152,7 @@ class Scheduled(MessageRow):
 
     class Meta:
         db_table = table("scheduled")
-        indexes = [models.Index(fields=["due", "id"], name="cqrs_scheduled_due")]
+        indexes = [models.Index(fields=["due", "id"], name=table("scheduled_due"))]
 
 
 class Seen(models.Model):
@@ -164,7 +167,7 @@ class Seen(models.Model):
 
     class Meta:
         db_table = table("seen")
-        indexes = [models.Index(fields=["seen_at"], name="cqrs_seen_at")]
+        indexes = [models.Index(fields=["seen_at"], name=table("seen_at"))]
 
 
 class Subscription(models.Model):
@@ -178,7 +181,7 @@ class Subscription(models.Model):
 
     class Meta:
         db_table = table("subscription")
-        constraints = [models.UniqueConstraint(fields=["consumer", "broker", "topic"], name="cqrs_subscription_topic")]
+        constraints = [models.UniqueConstraint(fields=["consumer", "broker", "topic"], name=table("subscription_topic"))]
 
 
 class Lane(models.Model):
@@ -192,4 +195,4 @@ class Lane(models.Model):
 
     class Meta:
         db_table = table("lane")
-        constraints = [models.UniqueConstraint(fields=["box", "queue", "lane"], name="cqrs_lane_place")]
+        constraints = [models.UniqueConstraint(fields=["box", "queue", "lane"], name=table("lane_place"))]

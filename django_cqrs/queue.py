@@ -105,7 +105,8 @@ class DjangoStorage:
         """
         Raise OperationalError in place of what was raised if the connection was lost meanwhile.
 
-        A message is not to be blamed for a database that went away, or that took the lane from one that hung.
+        The loop then connects anew; what was being handled is parked like any failure, so that a handler from which
+        the database takes its lane each time does not go round for ever.
         """
         connection = connections[self.alias]
         try:

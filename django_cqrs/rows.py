@@ -9,11 +9,11 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_cqrs.dialects import Dialect
-from django_cqrs.models import Inbox, Outbox, ParkedInbox, ParkedOutbox
+from django_cqrs.models import TRACEPARENT, Inbox, Outbox, ParkedInbox, ParkedOutbox
 from simplecqrs.envelope import Envelope
 from simplecqrs.queue import Row
 
-__all__ = ["COLUMNS", "TABLES", "insert", "read_row", "values_of"]
+__all__ = ["COLUMNS", "TABLES", "insert", "read_row", "text", "values_of"]
 
 #: The hot table and the parked table of each box.
 TABLES = {
@@ -27,6 +27,11 @@ COLUMNS = (
 )
 WIDTH = COLUMNS.count(",") + 1
 ROW = f"({', '.join(['%s'] * WIDTH)})"
+
+
+def text(said: str) -> str:
+    """Return what somebody said as every database can keep it."""
+    return said.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 def insert(connection: BaseDatabaseWrapper, table: str, rows: Sequence[tuple[str, int, Envelope]]) -> None:
@@ -55,7 +60,7 @@ def values_of(connection: BaseDatabaseWrapper, queue: str, lane: int, envelope: 
         envelope.correlation_id,
         envelope.causation_id,
         json.dumps(dict(envelope.headers)) if envelope.headers else "{}",
-        envelope.headers.get("traceparent"),
+        envelope.headers.get("traceparent", "")[:TRACEPARENT] or None,
         envelope.content_type,
         envelope.payload,
     )

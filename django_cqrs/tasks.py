@@ -13,6 +13,8 @@ Overlapping ticks are safe: one that finds every lane taken returns at once.
 
 from __future__ import annotations
 
+import time
+
 from simplecqrs.errors import MissingExtra
 
 try:
@@ -37,4 +39,6 @@ def relay(*routes: str) -> None:
 @shared_task(name="django_cqrs.consume", ignore_result=True, max_retries=0)  # type: ignore[untyped-decorator]
 def consume(*names: str) -> None:
     """Fetch and handle what waits for these consumers, or all, for at most RELAY_TICK_SECONDS."""
-    run(consumers(*names), seconds=settings().relay_tick_seconds, drain=True)
+    seconds = settings().relay_tick_seconds
+    ends = time.monotonic() + seconds
+    run(consumers(*names, stopping=lambda: time.monotonic() > ends), seconds=seconds, drain=True)

@@ -11,10 +11,12 @@ Helpers for a project's tests: what was published, and everything that follows, 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from attrs import define, field
 from django.db import connections
+from django.test.testcases import DatabaseOperationForbidden
 
 from django_cqrs.consumers import consumers
 from django_cqrs.dialects import dialect
@@ -67,7 +69,7 @@ def run_all(*, rounds: int = 100, fail: bool = True) -> Story:
     story = Story()
     for _ in range(rounds):
         story.shipped += _waiting()
-        jobs: list[Job] = [*relays(), *consumers()]
+        jobs: list[Job] = [*relays(databases=_aliases()), *consumers(databases=_aliases())]
         if not _after_commit() + run(jobs, drain=True):
             break
     else:
@@ -91,19 +93,29 @@ def _after_commit() -> int:
 
 
 def _waiting() -> list[Any]:
-    mediator = project_mediator()
     envelopes: dict[Any, Envelope] = {}
-    for alias in aliases():
+    for alias in _aliases():
         with connections[alias].cursor() as cursor:
             cursor.execute(f"SELECT id, 0, {COLUMNS} FROM {Outbox._meta.db_table} ORDER BY id")
             records = cursor.fetchall()
         for record in records:
             envelope = read_row(dialect(alias), record, parked=False).envelope
             envelopes.setdefault(envelope.id, envelope)
-    return [mediator.vocabulary.decode(envelope) for envelope in envelopes.values()]
+    # What is published for others need not have a handler here.
+    vocabulary = project_mediator().vocabulary_of([Event])
+    return [vocabulary.decode(envelope) for envelope in envelopes.values()]
 
 
 def _failures() -> list[str]:
-    parked = [f"{b.queue}: {b.error}" for alias in aliases() for b in Blocked.objects.using(alias).order_by("id")]
-    dead = [f"{d.queue}: {d.reason}" for alias in aliases() for d in Dead.objects.using(alias).order_by("id")]
+    parked = [f"{b.queue}: {b.error}" for alias in _aliases() for b in Blocked.objects.using(alias).order_by("id")]
+    dead = [f"{d.queue}: {d.reason}" for alias in _aliases() for d in Dead.objects.using(alias).order_by("id")]
     return list(dict.fromkeys(parked + dead))
+
+
+def _aliases() -> list[str]:
+    """Return the aliases that this test may use; a TestCase has only ``default`` unless its ``databases`` say more."""
+    found = []
+    for alias in aliases():
+        with suppress(DatabaseOperationForbidden), connections[alias].cursor():
+            found.append(alias)
+    return found

@@ -1,9 +1,9 @@
 """
 Units of work on Django's connections: a command in ``atomic``, its events bound to their savepoints.
 
-A unit belongs to a connection, which is an alias in a thread.  Each event registers a no-op ``on_commit`` hook; Django
-drops the hook when the savepoint in which it was registered is rolled back, by whatever means, and so tells us which
-events are still true.
+A unit belongs to a connection, which is an alias in a thread.  It watches the statements of its connection: a
+``ROLLBACK TO SAVEPOINT``, whoever sends it, takes along what was published since that savepoint.  (Django's on_commit
+hooks would tell of ``atomic`` only, not of ``savepoint_rollback``.)
 """
 
 from __future__ import annotations
@@ -15,43 +15,36 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_cqrs.dialects import LANE
+from django_cqrs.dialects import LANE, held_lane
 from django_cqrs.errors import PublishedOutsideTransaction, TransactionBroken
 from django_cqrs.guards import alias_guard
 from django_cqrs.outbox import store
-from simplecqrs.messages import Message
+from simplecqrs.messages import Event, Message
 from simplecqrs.unit import Published
 
 if TYPE_CHECKING:
     from django_cqrs.mediator import DjangoMediator
 
-__all__ = ["AfterCommit", "UnitOfWork", "UnitsOfWork", "refuse_without_unit", "require_transaction"]
+__all__ = ["AfterCommit", "UnitOfWork", "UnitsOfWork", "refuse_broken", "refuse_without_unit", "require_transaction"]
 
 UNIT = "_cqrs_unit"
 
 
-class _Hook:
-    """Stands in ``run_on_commit`` for as long as its event is true."""
-
-    __slots__ = ("published",)
-
-    def __init__(self, published: Published) -> None:
-        self.published = published
-
-    def __call__(self) -> None:
-        """Do nothing: it is enough to have been there."""
-
-
 class AfterCommit:
-    """A call that Django makes after the commit; the test helpers find it by its type."""
+    """A call that Django makes after the commit, unless it is forgotten; the test helpers find it by its type."""
 
-    __slots__ = ("call",)
+    __slots__ = ("_call",)
 
     def __init__(self, call: Callable[[], None]) -> None:
-        self.call = call
+        self._call: Callable[[], None] | None = call
 
     def __call__(self) -> None:
-        self.call()
+        if self._call is not None:
+            self._call()
+
+    def forget(self) -> None:
+        """Do not call it: its savepoint was rolled back."""
+        self._call = None
 
 
 class UnitOfWork:
@@ -60,32 +53,50 @@ class UnitOfWork:
     def __init__(self, mediator: DjangoMediator, connection: BaseDatabaseWrapper) -> None:
         self._mediator = mediator
         self._connection = connection
+        self._kept: list[Published | AfterCommit] = []
+        self._savepoints: list[tuple[str, int]] = []  # and how much was kept when they were set
 
     def collect(self, published: Published, /) -> None:
         """Bind an event to the savepoint that is open now."""
-        self._connection.on_commit(_Hook(published))
+        self._kept.append(published)
 
     def kept(self, published: list[Published], /) -> list[Published]:
         """Return those whose savepoint has not been rolled back."""
-        alive = {id(hook.published) for hook in self._hooks()}
+        if published and published[0].cause is not None:
+            refuse_broken(published[0].cause.message, self._connection)
+        alive = {id(p) for p in self._kept}
         return [p for p in published if id(p) in alive]
 
     def after_commit(self, call: Callable[[], None], /) -> None:
         """Call this after the commit; what it raises stops nobody."""
-        self._connection.on_commit(AfterCommit(call), robust=True)
+        later = AfterCommit(call)
+        self._kept.append(later)
+        self._connection.on_commit(later, robust=True)
 
     def flush(self) -> None:
         """Store the events that are to go out, in one INSERT, in the order in which they were published."""
-        published = [hook.published for hook in self._hooks()]
-        outward = [p for p in published if p.plan.outward]
+        outward = [p for p in self._kept if isinstance(p, Published) and p.plan.outward]
         if outward:
             store(self._mediator.vocabulary, outward, self._connection.alias)
-        self._connection.run_on_commit = [
-            entry for entry in self._connection.run_on_commit if type(entry[1]) is not _Hook
-        ]
 
-    def _hooks(self) -> list[_Hook]:
-        return [entry[1] for entry in self._connection.run_on_commit if type(entry[1]) is _Hook]
+    def watch(self, execute: Callable[..., Any], sql: Any, *args: Any) -> Any:
+        """Notice when a savepoint is set or rolled back; an execute_wrapper."""
+        result = execute(sql, *args)
+        if isinstance(sql, str) and sql.startswith(("SAVEPOINT ", "ROLLBACK TO ")):
+            self._note(sql.split()[-1], undone=sql.startswith("R"))
+        return result
+
+    def _note(self, name: str, *, undone: bool) -> None:
+        if not undone:
+            self._savepoints.append((name, len(self._kept)))
+            return
+        while self._savepoints and self._savepoints[-1][0] != name:
+            self._savepoints.pop()
+        number = self._savepoints[-1][1] if self._savepoints else 0
+        for later in self._kept[number:]:
+            if isinstance(later, AfterCommit):
+                later.forget()
+        del self._kept[number:]
 
 
 class UnitsOfWork:
@@ -99,25 +110,27 @@ class UnitsOfWork:
         """
         Open an ``atomic``, a savepoint inside of another one; the outermost stores the events at its end.
 
-        Under a lane's lock the message is all that happens in the transaction, so it needs no savepoint.
+        Under a lane's lock the message is all that happens in the transaction, so it needs no savepoint.  An event
+        that a consumer handles there belongs to that transaction, whatever alias it was published on.
 
         Raises:
             TransactionBroken: if the transaction was lost and nobody said so.
         """
-        alias = self._mediator.alias(message)
+        alias = (isinstance(message, Event) and held_lane()) or self._mediator.alias(message)
         connection = connections[alias]
         unit: UnitOfWork | None = getattr(connection, UNIT, None)
         savepoint = unit is not None or not getattr(connection, LANE, False)
         with transaction.atomic(using=alias, savepoint=savepoint), alias_guard(message, alias):
             if unit is not None:
                 yield unit
-                _refuse_broken(message, connection)
+                refuse_broken(message, connection)
                 return
             unit = UnitOfWork(self._mediator, connection)
             setattr(connection, UNIT, unit)
             try:
-                yield unit
-                _refuse_broken(message, connection)
+                with connection.execute_wrapper(unit.watch):
+                    yield unit
+                refuse_broken(message, connection)
                 unit.flush()
             finally:
                 delattr(connection, UNIT)
@@ -138,7 +151,8 @@ def refuse_without_unit(published: list[Published]) -> None:
     raise PublishedOutsideTransaction(f"{names} was published where no unit of work is open; publish it in a command")
 
 
-def _refuse_broken(message: Message, connection: BaseDatabaseWrapper) -> None:
+def refuse_broken(message: Message, connection: BaseDatabaseWrapper) -> None:
+    """Raise TransactionBroken if the database, or Django, has given up the transaction."""
     if connection.needs_rollback or _is_aborted(connection):
         raise TransactionBroken(
             f"the transaction of {type(message).__qualname__} was given up after a database error that somebody "

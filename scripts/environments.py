@@ -188,10 +188,10 @@ def combinations() -> list[Environment]:
 
 def core(python: str) -> Environment:
     """
-    Return an environment without Django: the core, what it needs, and pytest.
+    Return an environment without Django: the core, what it needs, and what its tests need.
     """
-    (pytest,) = (item for item in requirements_of("test") if item.startswith("pytest>"))
-    return Environment(f"py{python}-core", interpreters()[python], (".", pytest))
+    tests = [item for item in requirements_of("test") if item.startswith(("pytest>", "hypothesis"))]
+    return Environment(f"py{python}-core", interpreters()[python], (".", *tests))
 
 
 def lowest() -> Environment:

@@ -23,7 +23,9 @@ def pause(
         rnd: gives the chance, from 0 to 1.  Default: ``random.random``.
     """
     if rnd is None:
-        from random import random as rnd
+        from random import random
+
+        rnd = random
     doubled = first * 2.0 ** min(max(failures, 1) - 1, 63)
     return float(min(cap, doubled) * (1 + jitter * (2 * rnd() - 1)))
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
-from simplecqrs.dispatch import emit, stack, top
+from simplecqrs.dispatch import stack, top
 from simplecqrs.errors import DependencyNotFound
 from simplecqrs.handlers import Handler, Shape, is_buildable, shape_of
 from simplecqrs.messages import Message
@@ -36,8 +35,7 @@ def bind(handler: Handler, messages: tuple[type[Message], ...], trial: Any) -> C
 
 def _bind_publishing(handler: Handler) -> Call:
     def call(message: Message) -> Any:
-        frames = stack.frames
-        return handler(message, partial(emit, frames, frames[-1]))
+        return handler(message, top(stack.frames).publish)
 
     return call
 
@@ -54,8 +52,7 @@ def _bind_injected(handler: Handler, shape: Shape) -> Call:
         return handler(message, **_resolved(shape))
 
     def call_publishing(message: Message) -> Any:
-        frames = stack.frames
-        return handler(message, partial(emit, frames, frames[-1]), **_resolved(shape))
+        return handler(message, top(stack.frames).publish, **_resolved(shape))
 
     return call_publishing if shape.publishes else call
 

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import json
-import typing
-from collections.abc import Callable, Mapping
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
-from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-from uuid import UUID
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, TypeVar
 
+from simplecqrs.conversion import Several, converter
 from simplecqrs.errors import InvalidPayload, PayloadTooLarge
-from simplecqrs.handlers import hints_of
-from simplecqrs.messages import Message, Unset
-from simplecqrs.validating import WrongValue, report_every_field
-
-if TYPE_CHECKING:
-    from cattrs.preconf.json import JsonConverter
+from simplecqrs.messages import Message
+from simplecqrs.validating import WrongValue
 
 __all__ = ["Codec", "JSONCodec", "load"]
 
@@ -46,6 +38,8 @@ class JSONCodec:
     """
     JSON by cattrs, lossless for UUID, aware datetime, date, time, timedelta, Decimal, Enum, bytes and their nestings.
 
+    Bytes are base64, a timedelta is seconds; all else that JSON does not know is text.
+
     Args:
         max_bytes: the largest payload that is encoded or decoded.
         strict: refuse unknown fields when decoding.
@@ -60,10 +54,12 @@ class JSONCodec:
     def encode(self, message: Message, /) -> bytes:
         """Return a message as JSON in UTF-8."""
         try:
-            fields = converter(self._strict).unstructure(message)
-            payload = json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-        except (TypeError, ValueError) as error:
-            raise InvalidPayload(f"{type(message).__qualname__} cannot be written as JSON: {error}") from error
+            payload = _write(message)
+        except (TypeError, ValueError, RecursionError) as error:
+            name = type(message).__qualname__
+            errors = [(field, reason) for field in _field_names(message) if (reason := _cannot_write(message, field))]
+            lines = "; ".join(f"{path}: {reason}" for path, reason in errors) or str(error)
+            raise InvalidPayload(f"{name} cannot be written as JSON: {lines}", errors) from error
         self._refuse_large(type(message), payload)
         return payload
 
@@ -71,7 +67,7 @@ class JSONCodec:
         """Make a message of JSON."""
         self._refuse_large(kind, payload)
         try:
-            fields = json.loads(payload)
+            fields = json.loads(payload, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
             raise InvalidPayload(f"{kind.__qualname__}: the payload is no JSON: {error}") from None
         return structure(kind, fields, strict=self._strict)
@@ -102,137 +98,66 @@ def structure(kind: type[T], fields: object, *, strict: bool) -> T:
             [("", "an object was expected")],
         )
     try:
-        return converter(strict).structure(fields, kind)
+        return converter(strict=strict).structure(fields, kind)
     except Exception as error:
         errors = _explain(error)
         lines = "; ".join(f"{path or kind.__qualname__}: {reason}" for path, reason in errors)
         raise InvalidPayload(f"this makes no {kind.__qualname__}: {lines}", errors) from error
 
 
+def _write(value: object) -> bytes:
+    fields = converter(strict=False).unstructure(value)
+    return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _field_names(message: Message) -> list[str]:
+    return [*getattr(message, "__match_args__", ())]
+
+
+def _cannot_write(message: Message, field: str) -> str:
+    """Return why one field cannot be written; empty if it can."""
+    try:
+        _write(getattr(message, field))
+    except (TypeError, ValueError, RecursionError) as error:
+        return str(error)
+    return ""
+
+
+def _refuse_constant(constant: str) -> Any:
+    raise ValueError(f"{constant} is no number")
+
+
 def _explain(error: Exception) -> list[tuple[str, str]]:
-    from cattrs import transform_error
-
-    return [_split(line) for line in transform_error(error, format_exception=_format)]
-
-
-def _split(line: str) -> tuple[str, str]:
-    reason, _, path = line.rpartition(" @ ")
-    return path.removeprefix("$").removeprefix("."), reason
+    """Return the path of every bad field, and what is wrong with it."""
+    try:
+        return [(path.removeprefix("."), reason) for path, reason in _reasons(error, "")]
+    except RecursionError:
+        return [("", "nested too deeply")]
 
 
-def _format(error: BaseException, kind: type[Any] | None) -> str:
-    from cattrs.v import format_exception
+def _reasons(error: Exception, path: str) -> Iterator[tuple[str, str]]:
+    from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
 
+    if isinstance(error, ClassValidationError):
+        fields, others = error.group_exceptions()
+        for nested, note in fields:
+            yield from _reasons(nested, f"{path}.{note.name}")
+        for nested in others:
+            yield from _reasons(nested, path)
+    elif isinstance(error, Several):
+        for step, nested in error.errors:
+            yield from _reasons(nested, path + step)
+    elif isinstance(error, ForbiddenExtraKeysError):
+        yield from ((f"{path}.{name}", "there is no such field") for name in sorted(error.extra_fields))
+    else:
+        yield path, _reason(error)
+
+
+def _reason(error: Exception) -> str:
     if isinstance(error, WrongValue):
         return str(error)
-    if isinstance(error, ValueError) and kind is None:  # a constructor, which knows no path
-        return str(error)
-    return format_exception(error, kind)
-
-
-@cache
-def converter(strict: bool) -> JsonConverter:
-    """Return the converter that all JSON goes through; made when first needed, since cattrs takes long to import."""
-    from cattrs.preconf.json import make_converter
-
-    made = make_converter(forbid_extra_keys=strict, omit_if_default=False)
-    for kind in (int, str, bool, float):
-        made.register_structure_hook(kind, _exactly(kind))
-    made.register_unstructure_hook(datetime, _aware_text)
-    made.register_structure_hook(datetime, _text(_aware))
-    texts: list[tuple[type[Any], Callable[[Any], Any], Callable[[str], Any]]] = [
-        (UUID, str, UUID),
-        (Decimal, str, _decimal),
-        (date, date.isoformat, date.fromisoformat),
-        (time, time.isoformat, time.fromisoformat),
-    ]
-    for kind, write, read in texts:
-        made.register_unstructure_hook(kind, write)
-        made.register_structure_hook(kind, _text(read))
-    made.register_unstructure_hook(timedelta, timedelta.total_seconds)
-    made.register_structure_hook(timedelta, _seconds)
-    report_every_field(made)
-    _omit_unset(made)
-    return made
-
-
-def _exactly(kind: type[Any]) -> Callable[[Any, Any], Any]:
-    """Accept a value of just this type: cattrs alone makes True of "false" and 2 of 2.9."""
-    accepted = (float, int) if kind is float else (kind,)
-
-    def hook(value: Any, _: Any) -> Any:
-        if type(value) in accepted:
-            return kind(value)
-        raise WrongValue(f"{kind.__name__} expected, not {type(value).__name__}")
-
-    return hook
-
-
-def _text(read: Callable[[str], Any]) -> Callable[[Any, Any], Any]:
-    def hook(value: Any, kind: Any) -> Any:
-        if not isinstance(value, str):
-            return value if type(value) is kind else _reject(f"{kind.__name__} expected, as text")
-        try:
-            return read(value)
-        except WrongValue:
-            raise
-        except (ValueError, ArithmeticError):
-            raise WrongValue(f"{kind.__name__} expected, not {value[:60]!r}") from None
-
-    return hook
-
-
-def _reject(reason: str) -> Any:
-    raise WrongValue(reason)
-
-
-def _decimal(text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        raise WrongValue(f"Decimal expected, not {text[:60]!r}") from None
-
-
-def _seconds(value: Any, _: Any) -> timedelta:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise WrongValue("seconds expected, as a number")
-    return timedelta(seconds=value)
-
-
-def _aware(text: str) -> datetime:
-    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    if moment.tzinfo is None:
-        raise WrongValue("a time zone is missing")
-    return moment
-
-
-def _aware_text(moment: datetime) -> str:
-    if moment.tzinfo is None:
-        raise ValueError(f"{moment!r} has no time zone; use datetime.now(timezone.utc)")
-    return moment.isoformat()
-
-
-def _omit_unset(made: JsonConverter) -> None:
-    """Leave out the fields that are UNSET, so that they are UNSET again on the other side."""
-    from cattrs.gen import make_dict_unstructure_fn, override
-
-    def has_unset(kind: Any) -> bool:
-        return hasattr(kind, "__attrs_attrs__") and any(map(_may_be_unset, hints_of(kind).values()))
-
-    def make(kind: Any) -> Callable[[Any], Any]:
-        omitted: Any = {
-            name: override(omit_if_default=True) for name, hint in hints_of(kind).items() if _may_be_unset(hint)
-        }
-        return make_dict_unstructure_fn(kind, made, **omitted)
-
-    made.register_unstructure_hook_factory(has_unset, make)
-    made.register_structure_hook_func(_may_be_unset, lambda value, kind: made.structure(value, _without_unset(kind)))
-
-
-def _may_be_unset(kind: Any) -> bool:
-    return Unset in typing.get_args(kind)
-
-
-def _without_unset(kind: Any) -> Any:
-    rest = tuple(t for t in typing.get_args(kind) if t is not Unset)
-    return typing.Union[rest]  # noqa: UP007 - made at run time
+    if isinstance(error, KeyError):
+        return "required, and missing"
+    if isinstance(error, (ValueError, TypeError)) and error.args:  # a validator, or somebody's own type
+        return str(error.args[0])
+    return f"not understood ({type(error).__name__})"

@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from simplecqrs.backoff import Retry
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import InvalidPayload, UnknownMessage
-from simplecqrs.queue import LANES, Failure, Inbox, Row, Storage, Stored
+from simplecqrs.queue import LANES, PASSES, Failure, Inbox, Row, Storage, Stored
 from simplecqrs.registry import OnDead
 from simplecqrs.transport import Delivery, Feed, Garbage
 
@@ -82,6 +82,8 @@ class Fetcher:
             stored = self._store(deliveries)
         self.counts.fetched += stored.new
         self.counts.seen += stored.seen
+        if stored.seen:
+            log.info("%s dropped %d messages that it had seen before", self.consumer, stored.seen)
         feed.acknowledge(deliveries)
         return len(deliveries)
 
@@ -134,13 +136,21 @@ class Consumer:
 
     def step(self) -> int:
         """Work one lane for a run of messages and return how many were settled, handled or not."""
+        for _ in range(PASSES):
+            settled = self._work_lane()
+            if settled is not None:
+                return settled
+        return 0
+
+    def _work_lane(self) -> int | None:
+        """Work one lane; None if its rows had only to be moved behind their blocked keys, so that others are next."""
         order = random.sample(range(self.lanes), self.lanes)
         tried: Row | None = None
         try:
             with self.storage.hold(self.consumer, lanes=order, limit=1, local=True, idle=self.timeout) as held:
                 rows = held.read(self.run, self.max_bytes) if held is not None else ()
                 if held is None or not rows:
-                    return 0
+                    return 0 if held is None else None
                 held.done(rows[:1])
                 tried = rows[0]
                 claimed = self._handle(tried)

@@ -1,9 +1,9 @@
 """
 What is being handled in this thread, and what is published meanwhile.
 
-Each thread has a stack of frames, one for each message that is being handled there.  A frame is at first only
-what is at hand, a tuple or the published event; it becomes a ``Dispatch`` when somebody asks for more.  So what
-nobody asks for costs nothing.
+Each thread has a stack of frames, one for each message that is being handled there.  Where a dispatch may not be
+needed, a frame is at first only what is at hand, a tuple or the published event; it becomes a ``Dispatch`` when
+somebody asks for more.  So what nobody asks for costs nothing.
 """
 
 from __future__ import annotations
@@ -16,13 +16,31 @@ from typing import Any, Protocol
 from simplecqrs.errors import NotPublished, OutsideDispatch
 from simplecqrs.messages import Event, Message, Query
 from simplecqrs.metadata import Metadata, active_context, new_metadata, setting
-from simplecqrs.unit import OwnUnit, Published, Unit
+from simplecqrs.unit import OwnUnit, Published, Unit, new_published
 
-__all__ = ["Dispatch", "Wiring", "context", "current", "emit", "fresh_stack", "publish_here", "stack", "top"]
+__all__ = [
+    "Dispatch",
+    "Frame",
+    "Wiring",
+    "context",
+    "current",
+    "fresh_stack",
+    "new_dispatch",
+    "publish_here",
+    "stack",
+    "top",
+]
 
 
 class Wiring(Protocol):
-    """What a dispatch asks of its mediator."""
+    """
+    What a dispatch asks of its mediator.
+
+    Attributes:
+        plans: what ``plan_for`` has returned, by the type of event.
+    """
+
+    plans: dict[type[Any], Any]
 
     def plan_for(self, event: Event, /) -> Any:
         """Return what is to be done with an event, or raise why it cannot be published."""
@@ -34,40 +52,45 @@ class Dispatch:
     One message while it is being handled.
 
     Attributes:
+        frames: the stack on which it is.
         parent: the dispatch in which it was sent, if any.
         origin: of an event, how it was published.
-        published: the events that its handler has published and that are still to be handled.
+        published: the events that its handler has published and that are still to be handled; None: nothing is to be
+            done when the handler has returned.
         resolve: makes dependencies, where a scope is open.
         query: the query in which all this happens, if any.
+        opened_unit: its unit of work; None: nothing was, or will be, collected so far.
         working: whether its handler is at work, inside of its unit of work.  Middlewares are outside.
     """
 
-    # No __init__ and no slots: most dispatches need three of these, and three assignments take half the time.
+    # Made by ``new_dispatch``, not by an __init__, which would take twice the time.
+    __slots__ = (
+        "_metadata", "frames", "generation", "message", "opened_unit", "origin", "parent", "published", "query",
+        "resolve", "wiring", "working",
+    )  # fmt: skip
     message: Message
     wiring: Wiring
-    parent: Dispatch | None = None
-    origin: Published | None = None
-    published: list[Published] | None = None
-    resolve: Callable[[Any], Any] | None = None
-    generation: int = 0
-    query: Message | None = None
-    working: bool = True
-    frame: Frame = None
-    _metadata: Metadata | None = None
-    _unit: Unit | None = None
+    frames: list[Frame]
+    parent: Dispatch | None
+    origin: Published | None
+    published: list[Published] | None
+    resolve: Callable[[Any], Any] | None
+    generation: int
+    query: Message | None
+    working: bool
+    _metadata: Metadata | None
+    opened_unit: Unit | None
 
     @classmethod
     def of_event(cls, published: Published, parent: Dispatch | None) -> Dispatch:
         """Return the dispatch of an event: in the unit of its root, or in one of its own."""
-        dispatch = cls()
-        dispatch.message = published.event
-        dispatch.wiring = published.plan.wiring
+        dispatch = new_dispatch(stack.frames, published.event, published.plan.wiring)
         dispatch.parent = parent
         dispatch.origin = published
         dispatch.generation = published.generation
         root = published.root
         if root is not None:
-            dispatch._unit = root.unit
+            dispatch.opened_unit = root.unit
             dispatch.resolve = root.resolve
         elif parent is not None and parent.wiring is dispatch.wiring:
             dispatch.resolve = parent.resolve
@@ -76,19 +99,21 @@ class Dispatch:
     @classmethod
     def of_request(cls, message: Message, wiring: Wiring, parent: Dispatch | None) -> Dispatch:
         """Return the dispatch of a request, nested or not."""
-        dispatch = cls()
-        dispatch.message = message
-        dispatch.wiring = wiring
-        if isinstance(message, Query):
-            dispatch.query = message
-        if parent is not None:
-            dispatch.parent = parent
-            dispatch.generation = parent.generation
-            if parent.query is not None:
-                dispatch.query = parent.query
-            if parent.wiring is wiring:
-                dispatch.resolve = parent.resolve
+        dispatch = new_dispatch(stack.frames, message, wiring)
+        dispatch.nest(parent)
         return dispatch
+
+    def nest(self, parent: Dispatch | None) -> None:
+        """Take over what a request has of the dispatch in which it was sent; a query, that it is one."""
+        if isinstance(self.message, Query):
+            self.query = self.message
+        if parent is not None:
+            self.parent = parent
+            self.generation = parent.generation
+            if parent.query is not None:
+                self.query = parent.query
+            if parent.wiring is self.wiring:
+                self.resolve = parent.resolve
 
     @classmethod
     def received(cls, message: Message, wiring: Wiring, metadata: Metadata) -> Dispatch:
@@ -100,18 +125,15 @@ class Dispatch:
     @property
     def unit(self) -> Unit:
         """Return the unit of work that this dispatch is in; one of its own unless a transaction brought one."""
-        if self._unit is None:
-            self._unit = OwnUnit()
-        return self._unit
+        if self.opened_unit is None:
+            self.opened_unit = OwnUnit()
+            if self.published is None:
+                self.published = []
+        return self.opened_unit
 
     @unit.setter
     def unit(self, unit: Unit | None) -> None:
-        self._unit = unit
-
-    @property
-    def has_unit(self) -> bool:
-        """Tell whether anything was, or will be, collected."""
-        return self._unit is not None
+        self.opened_unit = unit
 
     @property
     def metadata(self) -> Metadata:
@@ -129,7 +151,8 @@ class Dispatch:
         Publish an event: it is handled, and shipped, after the handler has returned.
 
         Raises:
-            NotPublished: in a query, once the handler has returned, and if it is to go out and there is no publisher.
+            NotPublished: in a query, once the handler has returned, in another thread, and if it is to go out and
+                there is no publisher.
             InvalidMessage: if it is no event.
         """
         if self.query is not None:
@@ -137,17 +160,15 @@ class Dispatch:
                 f"{type(event).__qualname__} was published in {type(self.query).__qualname__}, a query; queries "
                 "publish nothing, nor do the commands that they send: make it a command"
             )
-        if not self.working:
+        if not self.working or self.frames is not stack.frames:
             raise published_too_late(event)
-        plan = self.wiring.plan_for(event)
-        published = Published()
-        published.event = event
-        published.plan = plan
-        published.cause = self
-        published.within = active_context()
-        if published.within is not None:
+        wiring = self.wiring
+        plan = wiring.plans.get(type(event)) or wiring.plan_for(event)
+        within = active_context()
+        if within is not None:
             _ = self.metadata  # made now: later this context may have ended
-        if self._unit is not None or plan.outward:
+        published = new_published(event, plan, self, within)
+        if self.opened_unit is not None or plan.outward:
             self.unit.collect(published)
         if self.published is None:
             self.published = [published]
@@ -159,17 +180,17 @@ class Dispatch:
         taken, self.published = self.published, None
         if taken is None:
             return []
-        return taken if self._unit is None else self._unit.kept(taken)
+        return taken if self.opened_unit is None else self.opened_unit.kept(taken)
 
     def discard(self) -> None:
         """Forget what was published in a unit that failed."""
         self.working = False
         self.published = None
         if self.origin is None:
-            self._unit = None
+            self.opened_unit = None
 
 
-#: A tuple of message and wiring, and of None as well while middlewares are at work; an event; or a Dispatch.
+#: A tuple of message and wiring; a published event; or a Dispatch.
 Frame = Any  # since a union would cost a check per use
 
 
@@ -179,6 +200,19 @@ class _Stack(threading.local):
 
 
 stack = _Stack()
+
+
+def new_dispatch(frames: list[Frame], message: Message, wiring: Wiring) -> Dispatch:
+    """Return the dispatch of a command that is sent from outside of any."""
+    dispatch = Dispatch()
+    dispatch.frames = frames
+    dispatch.message = message
+    dispatch.wiring = wiring
+    dispatch.working = True
+    dispatch.generation = 0
+    dispatch.parent = dispatch.origin = dispatch.published = dispatch.resolve = dispatch.query = None
+    dispatch._metadata = dispatch.opened_unit = None
+    return dispatch
 
 
 def top(frames: list[Frame], index: int = -1) -> Dispatch:
@@ -192,30 +226,8 @@ def top(frames: list[Frame], index: int = -1) -> Dispatch:
         dispatch = Dispatch.of_event(frame, parent)
     else:
         dispatch = Dispatch.of_request(frame[0], frame[1], parent)
-        dispatch.working = len(frame) == 2
-    dispatch.frame = frame
     frames[index] = dispatch
     return dispatch
-
-
-def emit(frames: list[Frame], frame: Frame, event: Event, /) -> None:
-    """
-    Publish an event in the dispatch of a frame; with the first two bound, this is a handler's ``publish``.
-
-    Raises:
-        NotPublished: once that dispatch is over, and in another thread.
-    """
-    if frames is not stack.frames:
-        raise published_too_late(event)
-    if frames and frames[-1] is frame:
-        top(frames).publish(event)
-        return
-    for index in range(len(frames) - 1, -1, -1):
-        found = frames[index]
-        if found is frame or (type(found) is Dispatch and found.frame is frame):
-            top(frames, index).publish(event)
-            return
-    raise published_too_late(event)
 
 
 def published_too_late(event: Event) -> NotPublished:

@@ -45,7 +45,7 @@ class Envelope:
     time: datetime
     correlation_id: str = ""
     causation_id: str | None = None
-    headers: Mapping[str, str] = field(default=NO_HEADERS)
+    headers: Mapping[str, str] = field(default=NO_HEADERS, hash=False)
     content_type: str = "application/json"
     payload: bytes = field(repr=False)
 

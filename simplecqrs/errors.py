@@ -105,7 +105,11 @@ class MissingExtra(NotConfigured, ImportError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs a library that is not installed: pip install 'simplecqrs[{extra}]'")
+        self.what = what
         self.extra = extra
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str]]:
+        return type(self), (self.what, self.extra)
 
 
 class NotPublished(CQRSError, RuntimeError):

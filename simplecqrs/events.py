@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from simplecqrs.dispatch import Dispatch, fresh_stack, stack, top
+from simplecqrs.dispatch import Dispatch, Frame, fresh_stack, stack, top
 from simplecqrs.errors import InvalidMessage, NotPublished, TooManyEvents
 from simplecqrs.messages import DomainEvent, Event, IntegrationEvent, Message
 from simplecqrs.metadata import Metadata, active_context
 from simplecqrs.pipeline import Call
 from simplecqrs.registry import Registration
 from simplecqrs.transactions import Units
-from simplecqrs.unit import Published
+from simplecqrs.unit import Published, new_published
+
+if TYPE_CHECKING:
+    import logging
 
 __all__ = ["EventPlan", "Events"]
-
-#: Calls one handler with an event and returns what that has published.
-EventCall = Callable[[Published], Iterable[Published]]
 
 
 class EventPlan:
@@ -27,7 +27,7 @@ class EventPlan:
 
     __slots__ = ("later", "now", "outward", "wiring")
 
-    def __init__(self, wiring: Events, now: list[EventCall], later: list[EventCall], *, outward: bool) -> None:
+    def __init__(self, wiring: Events, now: list[Call], later: list[Call], *, outward: bool) -> None:
         self.wiring = wiring
         self.now = now
         self.later = later
@@ -54,12 +54,12 @@ class Events:
         ships: bool,
         max_generations: int,
     ) -> None:
-        self._calls = [(registration, _event_call(call)) for registration, call in calls]
+        self._calls = calls
         self._units = units
         self._scope = scope
         self._ships = ships
         self._max_generations = max_generations
-        self._plans: dict[type[Any], EventPlan] = {}
+        self.plans: dict[type[Any], EventPlan] = {}
 
     def plan_for(self, event: Event, /) -> EventPlan:
         """
@@ -69,9 +69,9 @@ class Events:
             InvalidMessage: if it is no event.
             NotPublished: if it is to go out, and there is no publisher.
         """
-        plan = self._plans.get(type(event))
+        plan = self.plans.get(type(event))
         if plan is None:
-            plan = self._plans[type(event)] = self._plan(type(event))
+            plan = self.plans[type(event)] = self._plan(type(event))
         return plan
 
     def _plan(self, kind: type[Any]) -> EventPlan:
@@ -98,13 +98,13 @@ class Events:
         later = [call for r, call in here if r.options.after_commit]
         return EventPlan(self, now, later, outward=outward)
 
-    def consumer_calls(self, kind: type[Message], consumer: str) -> list[tuple[Registration, EventCall]]:
+    def consumer_calls(self, kind: type[Message], consumer: str) -> list[tuple[Registration, Call]]:
         """Return the handlers by which a consumer handles an event, in their order."""
         return [(r, call) for r, call in self._subscribed(kind) if r.options.consumer == consumer]
 
-    def _subscribed(self, kind: type[Message]) -> list[tuple[Registration, EventCall]]:
+    def _subscribed(self, kind: type[Message]) -> list[tuple[Registration, Call]]:
         """Return who wants events of a type; a handler that asked for it and for its base as well has it once."""
-        found: dict[Any, tuple[Registration, EventCall]] = {}
+        found: dict[Any, tuple[Registration, Call]] = {}
         for registration, call in self._calls:
             if issubclass(kind, registration.messages):
                 options = registration.options
@@ -115,38 +115,46 @@ class Events:
     def handle_all(self, root: Dispatch) -> None:
         """Handle what was published in a dispatch, and what that causes, first in, first out."""
         root.working = False
-        queue = root.take()
+        frames, queue = root.frames, root.take()
         for published in queue:  # which grows meanwhile
-            if published.generation > self._max_generations:
+            cause = published.cause
+            if cause is not None and cause.generation >= self._max_generations:
                 raise TooManyEvents(_chain(published, self._max_generations))
             published.root = root
-            for call in published.plan.now:
-                queue.extend(call(published))
-            if published.plan.later:
+            plan = published.plan
+            for call in plan.now:
+                frames.append(published)
+                try:
+                    call(published.event)
+                finally:
+                    frame = frames.pop()
+                if frame is not published:
+                    frame.working = False
+                    queue += frame.take()
+            if plan.later:
                 root.unit.after_commit(partial(self._handle_later, published))
 
     def publish(self, event: Event) -> None:
         """Publish an event that no handler publishes: handle it, and ship it, as a message of its own."""
         cause = top(stack.frames) if stack.frames else None
-        published = Published()
-        published.event, published.plan = event, self.plan_for(event)
-        published.cause, published.within = cause, active_context()
+        published = new_published(event, self.plan_for(event), cause, active_context())
         with self._own_dispatch(published) as dispatch:
             dispatch.unit.collect(published)
             dispatch.published = [published]
             self.handle_all(dispatch)
 
-    def receive(self, event: Event, metadata: Metadata, calls: Sequence[EventCall]) -> None:
+    def receive(self, event: Event, metadata: Metadata, calls: Sequence[Call]) -> None:
         """Handle an event that came from elsewhere, so that it is not to be shipped again."""
         plan = EventPlan(self, [], [], outward=False)
         self.deliver(Published.received(event, plan, metadata), calls)
 
-    def deliver(self, published: Published, calls: Sequence[EventCall]) -> None:
+    def deliver(self, published: Published, calls: Sequence[Call]) -> None:
         """Handle an event by these handlers, as a message of its own, together in one unit of work."""
         published.root = None
         with self._own_dispatch(published) as dispatch:
             published.root = dispatch
-            dispatch.published = [caused for call in calls for caused in call(published)]
+            frames = dispatch.frames
+            dispatch.published = [caused for call in calls for caused in _handle(call, published, frames)]
             self.handle_all(dispatch)
 
     @contextmanager
@@ -166,21 +174,20 @@ class Events:
             try:
                 with fresh_stack():
                     self.deliver(published, [call])
-            except Exception:
+            except Exception:  # noqa: BLE001 - it is logged, and must not stop the others
                 _log().exception("an after-commit handler of %s failed", type(published.event).__qualname__)
 
 
-def _event_call(call: Call) -> EventCall:
-    def handle(published: Published) -> Iterable[Published]:
-        frames = stack.frames
-        frames.append(published)
-        try:
-            call(published.event)
-        finally:
-            frame = frames.pop()
-        return frame.take() if type(frame) is Dispatch else ()
-
-    return handle
+def _handle(call: Call, published: Published, frames: list[Frame]) -> Iterable[Published]:
+    """Call one handler with an event and return what that has published."""
+    frames.append(published)
+    try:
+        call(published.event)
+    finally:
+        frame = frames.pop()
+        if frame is not published:
+            frame.working = False
+    return () if frame is published else frame.take()
 
 
 def _chain(published: Published, limit: int) -> str:
@@ -198,7 +205,7 @@ def _chain(published: Published, limit: int) -> str:
     )
 
 
-def _log() -> Logger:
+def _log() -> logging.Logger:
     """Return our logger; imported late, since ``logging`` is a quarter of what importing us would cost."""
     from logging import getLogger
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-__all__ = ["call_of", "classes_in", "hints_of", "is_async"]
+__all__ = ["call_of", "classes_in", "hints_of", "is_async", "is_union"]
 
 
 def hints_of(target: Callable[..., Any]) -> dict[str, Any]:
@@ -61,9 +61,14 @@ def is_async(target: Callable[..., Any]) -> bool:
     )
 
 
+def is_union(hint: Any) -> bool:
+    """Tell whether a type hint is a union, written either way."""
+    return typing.get_origin(hint) in (typing.Union, types.UnionType)
+
+
 def classes_in(hint: Any) -> tuple[type[Any], ...] | None:
     """Return the classes of a type hint, those of a union; None if there is anything that is no plain class."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+    if is_union(hint):
         parts = [classes_in(part) for part in typing.get_args(hint)]
         return None if None in parts else tuple(cls for part in parts for cls in part or ())
     kind = typing.get_origin(hint) or hint

@@ -19,8 +19,8 @@ _MISSING: Any = object()
 
 @define(eq=False)
 class _Transaction:
-    undo: list[Callable[[], object]] = field(factory=list)
-    at_commit: list[Callable[[], object]] = field(factory=list)
+    undo: list[Callable[[], object]] = field(factory=list[Callable[[], object]])
+    at_commit: list[Callable[[], object]] = field(factory=list[Callable[[], object]])
 
 
 class MemoryTransactions:
@@ -37,11 +37,6 @@ class MemoryTransactions:
         self.mutex = threading.Condition(threading.RLock())
         self._local = threading.local()
         self._locks: dict[Hashable, _Transaction] = {}
-
-    @property
-    def open(self) -> bool:
-        """Tell whether this thread is in a transaction."""
-        return self._current is not None
 
     @contextmanager
     def transaction(self) -> Generator[None, None, None]:

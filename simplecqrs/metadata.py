@@ -7,13 +7,16 @@ import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import datetime, timezone
 from types import MappingProxyType
-from uuid import UUID
+from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
 from simplecqrs.errors import InvalidMessage
+
+if TYPE_CHECKING:  # the modules take as long to import as all of ours that a plain ``send`` needs
+    from datetime import datetime
+    from uuid import UUID
 
 __all__ = ["Context", "Metadata", "active_context", "new_metadata", "setting", "uuid7"]
 
@@ -88,6 +91,8 @@ def new_metadata(cause: Metadata | None, within: Context | None) -> Metadata:
 
     A context that was set before the cause began says nothing new: what the cause carries goes before it.
     """
+    from datetime import datetime, timezone
+
     own_id = uuid7()
     if within is None or (cause is not None and within.cause is not cause):
         within = Context()
@@ -104,6 +109,8 @@ def new_metadata(cause: Metadata | None, within: Context | None) -> Metadata:
 
 def uuid7() -> UUID:
     """Return a UUID of version 7 (RFC 9562, 5.7): 48 bits of milliseconds, then random bits."""
+    from uuid import UUID
+
     milliseconds = time.time_ns() // 1_000_000
     noise = int.from_bytes(os.urandom(10), "big")
     value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | noise

@@ -23,6 +23,7 @@ __all__ = [
     "DATABASE",
     "DEFERRED",
     "LANES",
+    "PASSES",
     "Backlog",
     "Box",
     "Failure",
@@ -40,6 +41,8 @@ Box = Literal["outbox", "inbox"]
 
 #: Lanes of the outbox; a constant, since a change of the hash needs an empty table.
 LANES = 16
+#: How often a step holds lanes anew when all that it read had to be moved behind blocked keys.
+PASSES = 1000
 #: The queue of events that the relay moves into the project's own inboxes.
 DATABASE = "database"
 #: The consumer of deferred commands.
@@ -99,7 +102,7 @@ class Held(Protocol):
         Return rows that may be worked now, each key's in their order: parked ones that are due, then new ones.
 
         New rows of a blocked key are not among them: they are moved behind it.  At least one row is returned if
-        there is one, whatever its size.
+        there is one, whatever its size.  None at all means that rows were moved, and that lanes may be held anew.
         """
         ...
 

@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from simplecqrs.backoff import Retry
 from simplecqrs.errors import BrokerDown
-from simplecqrs.queue import LANES, Failure, Held, Row, Storage
+from simplecqrs.queue import LANES, PASSES, Failure, Held, Row, Storage
 from simplecqrs.transport import Publisher, Receipt
 
 __all__ = ["Relay", "Shipped"]
@@ -78,13 +78,21 @@ class Relay:
         Raises:
             BrokerDown: if nothing was accepted and nothing refused; nothing is changed then.
         """
+        for _ in range(PASSES):
+            shipped = self._ship()
+            if shipped is not None:
+                return shipped
+        return Shipped()
+
+    def _ship(self) -> Shipped | None:
+        """Ship one batch; None if rows had only to be moved behind their blocked keys, so that there may be more."""
         lanes = random.sample(range(LANES), LANES)
         with self.storage.hold(self.queue, lanes=lanes, limit=LANES, local=self.local, idle=self.idle) as held:
             if held is None:
                 return Shipped()
             rows = held.read(self.batch, self.max_bytes)
             if not rows:
-                return Shipped()
+                return None
             receipts = self.publisher.publish([row.envelope for row in rows], deadline=self.deadline)
             return self._mark(held, rows, receipts)
 

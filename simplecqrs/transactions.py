@@ -40,25 +40,17 @@ class Units:
 
     def _in_own_unit(self, call: Call, finish: Finish) -> Call:
         def run(message: Message) -> Any:
-            frames = stack.frames
-            outside = frames[-1]
-            if type(outside) is Dispatch:
-                outside.working = True
-            else:  # the frame says as well that the handler is at work, until it is put back
-                frames[-1] = (message, outside[1])
+            dispatch = stack.frames[-1]
+            dispatch.working = True
             try:
                 answer = call(message)
-                if type(frames[-1]) is Dispatch:
-                    finish(frames[-1])
-                    self.close(frames[-1])
-                else:
-                    frames[-1] = outside
+                if dispatch.published is not None:
+                    finish(dispatch)
+                    self.close(dispatch)
             except BaseException:
-                if type(frames[-1]) is Dispatch:
-                    frames[-1].discard()
-                else:
-                    frames[-1] = outside
+                dispatch.discard()
                 raise
+            dispatch.working = False
             return answer
 
         return run
@@ -96,7 +88,7 @@ class Units:
 
     def close(self, dispatch: Dispatch) -> None:
         """End our own unit of a dispatch: what it has collected goes to the unit around it, or out."""
-        if dispatch.has_unit:
+        if dispatch.opened_unit is not None:
             for call in self._settle(dispatch):
                 call()
 
@@ -119,7 +111,7 @@ class Units:
         """Open a nested unit of work; if it is left by an exception, its writes and its events are gone."""
         dispatch = top(stack.frames)
         published, unit = dispatch.published, dispatch.unit
-        dispatch.published = None
+        dispatch.published = []
         if isinstance(unit, OwnUnit):
             dispatch.unit = OwnUnit()
         try:
@@ -132,7 +124,7 @@ class Units:
             raise
         if isinstance(unit, OwnUnit) and isinstance(dispatch.unit, OwnUnit):
             unit.absorb(dispatch.unit)
-        dispatch.published, dispatch.unit = [*(published or ()), *(dispatch.published or ())], unit
+        dispatch.published, dispatch.unit = [*(published or ()), *dispatch.published], unit
 
     @contextmanager
     def _nested(self, message: Message) -> Generator[Any, None, None]:

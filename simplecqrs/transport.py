@@ -106,9 +106,13 @@ class Broker(Publisher, Protocol):
 
     @property
     def promise(self) -> Promise:
-        """Say what an acknowledgement of this broker is worth, as read from the server."""
+        """Say what an acknowledgement of this broker is worth, as read from the server.  Raises BrokerDown."""
         ...
 
     def feeds(self, consumer: str, topics: Sequence[str], /) -> Sequence[Feed]:
-        """Open the feeds of a consumer; what was published before its first time is included if it is still there."""
+        """
+        Open the feeds of a consumer.
+
+        What was published before its first time is included if it is still there.  Raises BrokerDown.
+        """
         ...

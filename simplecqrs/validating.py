@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
-from attrs import NOTHING, Attribute, Factory, fields, has
+from attrs import NOTHING, Attribute, fields, has
 
 if TYPE_CHECKING:
     from cattrs import Converter
+    from cattrs.errors import ClassValidationError
 
 __all__ = ["WrongValue", "report_every_field"]
-
-Structure = Callable[[Any, Any], Any]
 
 
 class WrongValue(TypeError, ValueError):
@@ -20,10 +19,10 @@ class WrongValue(TypeError, ValueError):
 
 
 def report_every_field(made: Converter) -> None:
-    """Make a converter list all fields of attrs classes whose validators refuse them."""
-    from cattrs.errors import AttributeValidationNote, ClassValidationError
+    """Make a converter list all fields that are wrong in an attrs class, those that validators refuse included."""
+    from cattrs.errors import ClassValidationError
 
-    def factory(kind: type[Any]) -> Structure:
+    def factory(kind: type[Any]) -> Callable[[Any, Any], Any]:
         plain = made.gen_structure_attrs_fromdict(kind)
 
         def structure(data: Any, _: Any) -> Any:
@@ -32,35 +31,40 @@ def report_every_field(made: Converter) -> None:
             try:
                 return plain(data, kind)
             except ClassValidationError as error:
-                if error.group_exceptions()[0]:  # some fields are of the wrong type
-                    raise
-                refused = _refused(kind, data, made)
-                if not refused:  # it was no validator
-                    raise
-            for name, reason in refused:
-                note = AttributeValidationNote(f"Structuring class {kind.__qualname__} @ attribute {name}", name, kind)
-                reason.__notes__ = [note]  # type: ignore[attr-defined]
-            raise ClassValidationError(f"While structuring {kind.__name__}", [r for _, r in refused], kind)
+                raise _completed(error, kind, data, made) from None
 
         return structure
 
     made.register_structure_hook_factory(has, factory)
 
 
-def _refused(kind: type[Any], data: Mapping[str, Any], made: Converter) -> list[tuple[str, Exception]]:
+def _completed(
+    error: ClassValidationError, kind: type[Any], data: Mapping[str, Any], made: Converter
+) -> ClassValidationError:
+    """Add what validators say of the fields that are of the right type; a constructor's own error is one of these."""
+    from cattrs.errors import AttributeValidationNote, ForbiddenExtraKeysError
+
+    of_fields, others = error.group_exceptions()
+    refused = _refused(kind, data, made, wrong={note.name for _, note in of_fields})
+    for name, reason in refused.items():
+        reason.__notes__ = [AttributeValidationNote(f"attribute {name}", name, kind)]  # type: ignore[attr-defined]
+    others = [e for e in others if not refused or isinstance(e, ForbiddenExtraKeysError)]
+    return error.derive([*(e for e, _ in of_fields), *refused.values(), *others])
+
+
+def _refused(kind: type[Any], data: Mapping[str, Any], made: Converter, *, wrong: Set[str]) -> dict[str, Exception]:
     """Ask each validator by itself, with an instance that nobody has validated."""
     instance = object.__new__(kind)
-    for attribute in fields(kind):
-        if attribute.init and attribute.name in data:
-            object.__setattr__(instance, attribute.name, _structured(attribute, data[attribute.name], made))
-        elif attribute.default is not NOTHING and not isinstance(attribute.default, Factory):  # type: ignore[arg-type]
-            object.__setattr__(instance, attribute.name, attribute.default)
-    asked = ((a.name, _ask(a, instance)) for a in fields(kind) if a.name in data and a.validator is not None)
-    return [(name, reason) for name, reason in asked if reason is not None]
+    given = [a for a in fields(kind) if a.init and a.name in data and a.name not in wrong]
+    for attribute in given:
+        object.__setattr__(instance, attribute.name, _structured(attribute, data[attribute.name], made))
+    asked = {a.name: _ask(a, instance) for a in given if a.validator is not None}
+    return {name: reason for name, reason in asked.items() if reason is not None}
 
 
 def _structured(attribute: Attribute[Any], value: Any, made: Converter) -> Any:
-    found = value if attribute.type in (None, NOTHING) else made.structure(value, attribute.type)  # type: ignore[arg-type]
+    kind: Any = attribute.type
+    found = value if kind in (None, NOTHING) else made.structure(value, kind)
     return attribute.converter(found) if callable(attribute.converter) else found
 
 
@@ -68,6 +72,8 @@ def _ask(attribute: Attribute[Any], instance: Any) -> Exception | None:
     assert attribute.validator is not None
     try:
         attribute.validator(instance, attribute, getattr(instance, attribute.name))
+    except AttributeError:  # it compares with a field that is wrong or missing
+        return None
     except Exception as error:  # noqa: BLE001 - a validator may raise what it likes
         return WrongValue(str(error.args[0]) if error.args else type(error).__name__)
     return None

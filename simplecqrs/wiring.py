@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simplecqrs.binding import bind
-from simplecqrs.containers import Container
-from simplecqrs.dispatch import Dispatch, emit, stack, top
+from simplecqrs.dispatch import Dispatch, new_dispatch, stack, top
 from simplecqrs.events import Events
 from simplecqrs.handlers import Handler
-from simplecqrs.messages import Command, Event, Message
+from simplecqrs.messages import Command, Event, Message, Query
 from simplecqrs.metadata import Metadata
 from simplecqrs.pipeline import Call, Middleware, Unswallowed, compose
 from simplecqrs.registry import Registration
 from simplecqrs.transactions import Ship, Transaction, Units
+
+if TYPE_CHECKING:
+    from simplecqrs.containers import Container
 
 __all__ = ["Wiring"]
 
@@ -64,7 +65,7 @@ class Wiring:
         call = compose(self._middlewares, self._in_scope(call) if self._container is not None else call)
         self._pipelines[kind] = call
         if self._middlewares or self._container is not None or transactional:
-            self.requests[kind] = self._in_frame(call)
+            self.requests[kind] = self._in_dispatch(call, is_query=issubclass(kind, Query))
         else:
             self.requests[kind] = self._straight(registration, handler)
 
@@ -79,13 +80,17 @@ class Wiring:
         finally:
             frames.pop()
 
-    def _in_frame(self, call: Call) -> Call:
-        """Put the message on this thread's stack; a tuple does, until somebody asks for more."""
+    def _in_dispatch(self, call: Call, *, is_query: bool) -> Call:
+        """Put the message on this thread's stack; its handler is not at work before its unit of work is open."""
         wiring = self.events
 
         def run(message: Message) -> Any:
             frames = stack.frames
-            frames.append((message, wiring, None))
+            dispatch = new_dispatch(frames, message, wiring)
+            if frames or is_query:
+                dispatch.nest(top(frames) if frames else None)
+            frames.append(dispatch)
+            dispatch.working = False
             try:
                 return call(message)
             finally:
@@ -97,29 +102,19 @@ class Wiring:
         """
         Make frame, unit of work and handler one function: nothing else is asked for.
 
-        It does what ``_in_frame`` and ``Units.around`` do; two calls less are a third of a ``send``.
+        It does what ``_in_dispatch`` and ``Units.around`` do; two calls less are a third of a ``send``.
         """
-        wiring, finish = self.events, self._finish
-        if registration.shape is not None and registration.shape.publishes and not registration.shape.needs:
-            return _straight_publishing(registration.handler, wiring, finish)
-
-        def run(message: Message) -> Any:
-            frames = stack.frames
-            frame = (message, wiring)
-            frames.append(frame)
-            try:
-                answer = handler(message)
-                if frames[-1] is not frame:
-                    finish(frames[-1])
-                return answer
-            finally:
-                frames.pop()
-
-        return run
+        shape = registration.shape
+        if shape is not None and shape.publishes and not shape.needs:
+            is_query = issubclass(registration.messages[0], Query)
+            return _straight_publishing(registration.handler, self.events, self._finish, is_query=is_query)
+        return _straight(handler, self.events, self._finish)
 
     def _finish(self, dispatch: Dispatch) -> None:
+        """Handle what a handler has published."""
         self.events.handle_all(dispatch)
-        self._units.close(dispatch)
+        if dispatch.opened_unit is not None:
+            self._units.close(dispatch)
 
     def _in_scope(self, call: Call) -> Call:
         def run(message: Message) -> Any:
@@ -142,17 +137,48 @@ class Wiring:
                 dispatch.resolve = None  # a middleware may call again
 
 
-def _straight_publishing(handler: Handler, wiring: Events, finish: Callable[[Dispatch], None]) -> Call:
+def _straight(handler: Call, wiring: Events, finish: Callable[[Dispatch], None]) -> Call:
     def run(message: Message) -> Any:
         frames = stack.frames
-        frame = (message, wiring)
+        frame = (message, wiring)  # somebody who asks for more replaces it by a dispatch
         frames.append(frame)
         try:
-            answer = handler(message, partial(emit, frames, frame))
-            if frames[-1] is not frame:
-                finish(frames[-1])
+            answer = handler(message)
+        except BaseException:
+            frames.pop()
+            raise
+        last = frames.pop()
+        if last is not frame:
+            _on_top(finish, last)
+        return answer
+
+    return run
+
+
+def _on_top(finish: Callable[[Dispatch], None], dispatch: Dispatch) -> None:
+    dispatch.frames.append(dispatch)
+    try:
+        finish(dispatch)
+    finally:
+        dispatch.frames.pop()
+
+
+def _straight_publishing(
+    handler: Handler, wiring: Events, finish: Callable[[Dispatch], None], *, is_query: bool
+) -> Call:
+    def run(message: Message) -> Any:
+        frames = stack.frames
+        dispatch = new_dispatch(frames, message, wiring)
+        if frames or is_query:
+            dispatch.nest(top(frames) if frames else None)
+        frames.append(dispatch)
+        try:
+            answer = handler(message, dispatch.publish)
+            if dispatch.published is not None:
+                finish(dispatch)
             return answer
         finally:
+            dispatch.working = False
             frames.pop()
 
     return run

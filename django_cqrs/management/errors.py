@@ -6,9 +6,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from django.core.management.base import CommandError
-from django.db import ProgrammingError
-from django.db.utils import OperationalError
+from django.db import Error
 
+from django_cqrs.loops import lacks_tables
 from simplecqrs.errors import CQRSError
 
 __all__ = ["explaining"]
@@ -21,10 +21,8 @@ def explaining() -> Generator[None, None, None]:
         yield
     except CQRSError as error:
         raise CommandError(str(error)) from error
-    except (OperationalError, ProgrammingError) as error:
-        text = str(error)
-        if "no such table" in text or "does not exist" in text:
-            raise CommandError(
-                f"the tables are not there yet; run `manage.py migrate` ({text.splitlines()[0]})"
-            ) from error
+    except Error as error:
+        if lacks_tables(error):
+            said = str(error).splitlines()[0]
+            raise CommandError(f"the tables are not there yet; run `manage.py migrate` ({said})") from error
         raise

@@ -32,8 +32,8 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': table('blocked'),
-                'indexes': [models.Index(fields=['box', 'queue', 'lane', 'next_at'], name='cqrs_blocked_due')],
-                'constraints': [models.UniqueConstraint(fields=('box', 'queue', 'topic', 'key', 'slot'), name='cqrs_blocked_key')],
+                'indexes': [models.Index(fields=['box', 'queue', 'lane', 'next_at'], name=table('blocked_due'))],
+                'constraints': [models.UniqueConstraint(fields=('box', 'queue', 'topic', 'key', 'slot'), name=table('blocked_key'))],
             },
         ),
         migrations.CreateModel(
@@ -51,7 +51,7 @@ class Migration(migrations.Migration):
                 ('causation_id', models.CharField(max_length=200, null=True)),
                 ('headers', models.TextField()),
                 ('traceparent', models.CharField(max_length=64, null=True)),
-                ('content_type', models.CharField(max_length=100)),
+                ('content_type', models.CharField(max_length=200)),
                 ('payload', models.BinaryField()),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
@@ -66,7 +66,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': table('dead'),
-                'indexes': [models.Index(fields=['box', 'queue', 'id'], name='cqrs_dead_queue')],
+                'indexes': [models.Index(fields=['box', 'queue', 'id'], name=table('dead_queue'))],
             },
         ),
         migrations.CreateModel(
@@ -86,7 +86,7 @@ class Migration(migrations.Migration):
                 ('causation_id', models.CharField(max_length=200, null=True)),
                 ('headers', models.TextField()),
                 ('traceparent', models.CharField(max_length=64, null=True)),
-                ('content_type', models.CharField(max_length=100)),
+                ('content_type', models.CharField(max_length=200)),
                 ('payload', models.BinaryField()),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
@@ -94,7 +94,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': table('inbox'),
-                'indexes': [models.Index(fields=['queue', 'lane', 'id'], name='cqrs_inbox_lane')],
+                'indexes': [models.Index(fields=['queue', 'lane', 'id'], name=table('inbox_lane'))],
             },
         ),
         migrations.CreateModel(
@@ -108,7 +108,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': table('lane'),
-                'constraints': [models.UniqueConstraint(fields=('box', 'queue', 'lane'), name='cqrs_lane_place')],
+                'constraints': [models.UniqueConstraint(fields=('box', 'queue', 'lane'), name=table('lane_place'))],
             },
         ),
         migrations.CreateModel(
@@ -128,14 +128,14 @@ class Migration(migrations.Migration):
                 ('causation_id', models.CharField(max_length=200, null=True)),
                 ('headers', models.TextField()),
                 ('traceparent', models.CharField(max_length=64, null=True)),
-                ('content_type', models.CharField(max_length=100)),
+                ('content_type', models.CharField(max_length=200)),
                 ('payload', models.BinaryField()),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
             ],
             options={
                 'db_table': table('outbox'),
-                'indexes': [models.Index(fields=['queue', 'lane', 'id'], name='cqrs_outbox_lane')],
+                'indexes': [models.Index(fields=['queue', 'lane', 'id'], name=table('outbox_lane'))],
             },
         ),
         migrations.CreateModel(
@@ -155,14 +155,14 @@ class Migration(migrations.Migration):
                 ('causation_id', models.CharField(max_length=200, null=True)),
                 ('headers', models.TextField()),
                 ('traceparent', models.CharField(max_length=64, null=True)),
-                ('content_type', models.CharField(max_length=100)),
+                ('content_type', models.CharField(max_length=200)),
                 ('payload', models.BinaryField()),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('id', models.BigIntegerField(primary_key=True, serialize=False)),
             ],
             options={
                 'db_table': table('inbox_parked'),
-                'indexes': [models.Index(fields=['queue', 'topic', 'key', 'id'], name='cqrs_inbox_parked_key')],
+                'indexes': [models.Index(fields=['queue', 'topic', 'key', 'id'], name=table('inbox_parked_key'))],
             },
         ),
         migrations.CreateModel(
@@ -182,14 +182,14 @@ class Migration(migrations.Migration):
                 ('causation_id', models.CharField(max_length=200, null=True)),
                 ('headers', models.TextField()),
                 ('traceparent', models.CharField(max_length=64, null=True)),
-                ('content_type', models.CharField(max_length=100)),
+                ('content_type', models.CharField(max_length=200)),
                 ('payload', models.BinaryField()),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('id', models.BigIntegerField(primary_key=True, serialize=False)),
             ],
             options={
                 'db_table': table('outbox_parked'),
-                'indexes': [models.Index(fields=['queue', 'topic', 'key', 'id'], name='cqrs_outbox_parked_key')],
+                'indexes': [models.Index(fields=['queue', 'topic', 'key', 'id'], name=table('outbox_parked_key'))],
             },
         ),
         migrations.CreateModel(
@@ -209,7 +209,7 @@ class Migration(migrations.Migration):
                 ('causation_id', models.CharField(max_length=200, null=True)),
                 ('headers', models.TextField()),
                 ('traceparent', models.CharField(max_length=64, null=True)),
-                ('content_type', models.CharField(max_length=100)),
+                ('content_type', models.CharField(max_length=200)),
                 ('payload', models.BinaryField()),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
@@ -218,7 +218,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': table('scheduled'),
-                'indexes': [models.Index(fields=['due', 'id'], name='cqrs_scheduled_due')],
+                'indexes': [models.Index(fields=['due', 'id'], name=table('scheduled_due'))],
             },
         ),
         migrations.CreateModel(
@@ -233,7 +233,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': table('seen'),
-                'indexes': [models.Index(fields=['seen_at'], name='cqrs_seen_at')],
+                'indexes': [models.Index(fields=['seen_at'], name=table('seen_at'))],
             },
         ),
         migrations.CreateModel(
@@ -247,7 +247,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': table('subscription'),
-                'constraints': [models.UniqueConstraint(fields=('consumer', 'broker', 'topic'), name='cqrs_subscription_topic')],
+                'constraints': [models.UniqueConstraint(fields=('consumer', 'broker', 'topic'), name=table('subscription_topic'))],
             },
         ),
     ]

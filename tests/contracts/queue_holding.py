@@ -137,10 +137,9 @@ class HoldingContract(QueueHarness):
 
         assert texts(self.in_thread(lambda: self.read(storage))) == ["x"]
 
+    @pytest.mark.needs("parallel")
     def test_lanes_that_are_free_are_held_by_others(self, storage: Storage) -> None:
         """A second worker gets the lanes that the first one has not."""
-        if not self.parallel:
-            pytest.skip("one lane at a time here")
         with self.transaction():
             storage.append([(QUEUE, 1, make("one", key="a")), (QUEUE, 2, make("two", key="b"))])
 
@@ -148,10 +147,9 @@ class HoldingContract(QueueHarness):
             assert held is not None
             assert texts(self.in_thread(lambda: self.read(storage))) == ["two"]
 
+    @pytest.mark.needs("parallel")
     def test_queues_do_not_share_their_locks(self, storage: Storage) -> None:
         """Who holds a lane of one queue is not in the way of another queue."""
-        if not self.parallel:
-            pytest.skip("one queue at a time here")
         self.fill(storage, make("x", key="a"))
         self.fill(storage, make("y", key="a"), queue="other")
 
@@ -171,10 +169,9 @@ class HoldingContract(QueueHarness):
         assert texts(self.read(storage)) == ["y"]
 
     @pytest.mark.parametrize("local", [True, False])
+    @pytest.mark.needs("whole")
     def test_what_an_exception_leaves_is_undone(self, storage: Storage, inspection: Inspection, *, local: bool) -> None:
         """Deleting, parking and moving are rolled back together."""
-        if not (local or self.whole):
-            pytest.skip("each step is committed by itself here")
         self.fill(storage, make("1", key="a"), make("2", key="a"), make("3", key="b"), make("4", key="c"))
         with pytest.raises(Boom), self.hold(storage, local=local) as held:
             assert held is not None

@@ -144,10 +144,9 @@ class InboxContract(QueueHarness):
 
     # fetching
 
+    @pytest.mark.needs("whole")
     def test_a_batch_that_an_exception_leaves_was_never_seen(self, storage: Storage, inbox: Inbox) -> None:
         """Rows, what was seen, and dead letters are undone together: the batch comes again."""
-        if not self.whole:
-            pytest.skip("each step is committed by itself here")
         envelope = make("1", key="a")
         with pytest.raises(Boom), inbox.fetching(QUEUE, "orders"):
             inbox.store(QUEUE, [envelope])
@@ -171,11 +170,9 @@ class InboxContract(QueueHarness):
             raise Boom
         assert self.in_thread(fetch) is True
 
+    @pytest.mark.needs("parallel")
     def test_feeds_and_consumers_are_fetched_side_by_side(self, inbox: Inbox, storage: Storage) -> None:
         """The lock is one consumer's, for one feed."""
-        if not self.parallel:
-            pytest.skip("one fetcher at a time here")
-
         def fetch(consumer: str, feed: str) -> bool:
             with inbox.fetching(consumer, feed) as ours:
                 return ours
@@ -218,10 +215,9 @@ class InboxContract(QueueHarness):
         assert (second.reason, bytes(second.payload)) == ("no name", b"")
         assert self.backlog(inspection).dead == 2
 
+    @pytest.mark.needs("whole")
     def test_garbage_shares_the_fate_of_its_batch(self, inbox: Inbox, inspection: Inspection) -> None:
         """If the batch comes again, so does its garbage."""
-        if not self.whole:
-            pytest.skip("each step is committed by itself here")
         with pytest.raises(Boom), inbox.fetching(QUEUE, "orders"):
             inbox.bury(QUEUE, [Garbage("no id", b"{")])
             raise Boom

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from simplecqrs import Publish, Retry, handles
@@ -56,7 +56,7 @@ def broken(command: Broken, publish: Publish) -> None:
     if command.how == "swallow":
         try:
             Ticket.objects.create(title=f"broken {command.how}")
-        except Exception:
+        except IntegrityError:
             return
     if command.how == "elsewhere":
         AuditEntry.objects.create(text="not mine")

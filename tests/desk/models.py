@@ -21,6 +21,7 @@ class Note(models.Model):
     """What handlers write down, in the order in which they did."""
 
     text = models.CharField(max_length=200)
+    ticket = models.ForeignKey(Ticket, models.CASCADE, null=True)
 
 
 class AuditEntry(models.Model):

@@ -1,3 +1,7 @@
-"""No pages: the views of the tests are called directly."""
+"""The one page of the tests."""
 
-urlpatterns: list[object] = []
+from django.urls import path
+
+from tests.desk.views import open_ticket
+
+urlpatterns = [path("open", open_ticket)]

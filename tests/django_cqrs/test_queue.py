@@ -36,21 +36,21 @@ class _Database:
         connections.close_all()
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("committed")
 class TestOutbox(_Database, StorageContract):
     """An outbox on tables."""
 
     box = "outbox"
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("committed")
 class TestInbox(_Database, StorageContract):
     """An inbox on tables."""
 
     box = "inbox"
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("committed")
 class TestDoor(_Database, InboxContract):
     """The door of an inbox on tables."""
 

@@ -136,6 +136,20 @@ def test_a_failed_message_is_tried_again_in_time_and_its_key_goes_on_in_order() 
     assert mailing.counts == (0, 0, 0, 0)
 
 
+def test_a_step_passes_over_lanes_whose_rows_only_wait() -> None:
+    """What has to be moved behind a blocked key is no reason to sleep: the next lane has work."""
+    mailing = Mailing()
+    mailing.errors["a1"] = ValueError("no")
+    mailing.store("a1")
+    mailing.work()
+
+    for n in range(20):
+        mailing.store("a2", f"b{n}")
+        assert mailing.consumer.step() == 1
+
+    assert mailing.effects == [f"b{n}" for n in range(20)]
+
+
 def test_after_its_attempts_a_message_is_dead(caplog: pytest.LogCaptureFixture) -> None:
     """With the reason, first line first, and the error in the log each time."""
     mailing = Mailing(policy=Policy(Retry(3, first=0)))
@@ -359,20 +373,11 @@ def test_workers_in_threads_handle_each_message_once_and_keys_in_order() -> None
 
     mailing.store(*(f"{key}{n}" for n in range(100) for key in "abcdef"))
     stop = threading.Event()
-    workers = [
-        threading.Thread(
-            target=Loop(
-                [
-                    Consumer(
-                        consumer=NAME, storage=mailing.inbox, receive=receive, policy=mailing.consumer.policy, run=5
-                    )
-                ],
-                stop,
-            ).run,
-            kwargs={"seconds": 20},
-        )
-        for _ in range(4)
+    policy = mailing.consumer.policy
+    consumers = [
+        Consumer(consumer=NAME, storage=mailing.inbox, receive=receive, policy=policy, run=5) for _ in range(4)
     ]
+    workers = [threading.Thread(target=Loop([consumer], stop).run, kwargs={"seconds": 20}) for consumer in consumers]
     logging.disable()
     try:
         for worker in workers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -149,7 +150,7 @@ def test_a_job_that_is_down_pauses_growingly_says_so_and_comes_back(
 
     loop.run()
 
-    pauses = [later - earlier for earlier, later in zip(at, at[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(at)]
     for pause, expected in zip(pauses, [0.1 * 2**n for n in range(9)] + [30] * 3, strict=True):
         assert 0.8 * min(expected, 30) <= pause <= 1.2 * min(expected, 30)
     assert "relay redis: BrokerDown: no route; nothing is lost, next attempt in 0.1 s" in caplog.text

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,7 @@ from simplecqrs.errors import BrokerDown
 from simplecqrs.loop import Loop
 from simplecqrs.memory import MemoryBroker
 from simplecqrs.memory_queue import MemoryQueue
-from simplecqrs.queue import lane_of
+from simplecqrs.queue import Row, lane_of
 from simplecqrs.relay import Relay, Shipped
 from simplecqrs.transport import ACCEPTED, UNKNOWN, Publisher, Receipt
 from tests.contracts.queue import make
@@ -139,6 +141,29 @@ def test_a_refused_event_is_tried_again_in_time_and_its_key_goes_on_in_order() -
     Loop([shop.relay]).run(drain=True)
     assert shop.sent == ["b1", "a1", "a2", "a3"]
     assert shop.counts == (0, 0, 0, 0)
+
+
+def test_a_step_does_not_end_where_rows_only_have_to_be_moved() -> None:
+    """More followers of a blocked key than a storage moves at once: the step holds its lanes anew."""
+
+    class Slow(MemoryQueue):
+        passes = 0
+
+        @contextmanager
+        def hold(self, queue: str, /, **options: Any) -> Generator[Any, None, None]:
+            with super().hold(queue, **options) as held:
+                self.passes += 1
+                yield held if self.passes > 4 else Moving()
+
+    class Moving:
+        def read(self, limit: int, max_bytes: int, /) -> Sequence[Row]:
+            return []
+
+    shop = Shop()
+    outbox = Slow("outbox")
+    outbox.append([("shop", 0, make("a1", key="a"))])
+
+    assert Relay(queue="shop", storage=outbox, publisher=shop.broker).step() == Shipped(read=1, accepted=1)
 
 
 def test_an_event_without_a_key_has_no_followers() -> None:

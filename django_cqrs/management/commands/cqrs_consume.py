@@ -30,7 +30,7 @@ class Command(BaseCommand):
         what = (options["names"], options["once"], options["drain"])
         with explaining():
             if options["workers"] > 1:
-                multiply(options["workers"], work, *what)
+                multiply(options["workers"], f"{__name__}.work", *what)
             else:
                 work(*what, out=self.stdout)
 
@@ -41,4 +41,4 @@ def work(names: list[str], once: bool, drain: bool, *, out: OutputWrapper) -> No
     if not chosen:
         out.write("there is no consumer to run: no handler has consumer=, and no command can be deferred")
         return
-    serve(consumers(*chosen), out, once=once, drain=drain)
+    serve(lambda stopping: consumers(*chosen, stopping=stopping), out, once=once, drain=drain)

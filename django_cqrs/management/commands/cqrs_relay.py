@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser, OutputWrapper
@@ -32,7 +33,7 @@ class Command(BaseCommand):
         what = (options["route"], options["database"], options["consume"], options["once"], options["drain"])
         with explaining():
             if options["processes"] > 1:
-                multiply(options["processes"], ship, *what)
+                multiply(options["processes"], f"{__name__}.ship", *what)
             else:
                 ship(*what, out=self.stdout)
 
@@ -41,5 +42,9 @@ def ship(
     routes: list[str], databases: list[str], consume: bool, once: bool, drain: bool, *, out: OutputWrapper
 ) -> None:
     """Run relays, and consumers if asked to."""
-    jobs: list[Job] = [*relays(routes=routes, databases=databases), *(consumers() if consume else [])]
-    serve(jobs, out, once=once, drain=drain)
+
+    def make(stopping: Callable[[], bool]) -> list[Job]:
+        shipping = relays(routes=routes, databases=databases)
+        return [*shipping, *(consumers(stopping=stopping) if consume else [])]
+
+    serve(make, out, once=once, drain=drain)

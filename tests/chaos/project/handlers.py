@@ -1,11 +1,13 @@
-"""Who does it: the producer's side, and two consumers that count."""
+"""Who does it: the producer's side, and a consumer that counts."""
 
 from __future__ import annotations
+
+from importlib import import_module
 
 from django.db.models import F
 
 from simplecqrs import Publish, Retry, current, handles
-from tests.chaos.project.faults import at, fails
+from tests.chaos.project.faults import at, dawdle, fails
 from tests.chaos.project.messages import AuditBump, AuditBumped, Bump, Bumped, Later
 from tests.chaos.project.models import AuditDeed, Counter, Deed, Effect, Handled
 
@@ -21,6 +23,7 @@ def bump(command: Bump, publish: Publish) -> int:
         publish(Bumped(command.key, counter.version, command.deed))
         at("produce")
     counter.save()
+    dawdle()
     return counter.version
 
 
@@ -37,29 +40,26 @@ def audit_bump(command: AuditBump, publish: Publish) -> None:
 def keep_ledger(event: Bumped | AuditBumped) -> None:
     """Count, and fail now and then if told to: before and after the effect."""
     fails()
-    count("ledger", event)
+    effect_of("ledger", event)
     at("handle")
     fails()
-
-
-@handles(Bumped, AuditBumped, consumer="copy", retry=Retry(20, first=0.05, cap=0.2))
-def keep_copy(event: Bumped | AuditBumped) -> None:
-    """Count a second time, as another consumer."""
-    count("copy", event)
 
 
 @handles(Later, retry=Retry(20, first=0.05, cap=0.2))
 def later(command: Later) -> None:
     """Have the effect of a deferred command."""
     fails()
-    count("deferred", command)
+    effect_of("deferred", command)
     at("handle")
 
 
-def count(consumer: str, event: Bumped | AuditBumped | Later) -> None:
+def effect_of(consumer: str, event: Bumped | AuditBumped | Later) -> None:
     """Add one, and write down that it was done: both in the transaction of the inbox row."""
     Effect.objects.get_or_create(consumer=consumer, key=event.key)
     Effect.objects.filter(consumer=consumer, key=event.key).update(n=F("n") + 1)
     Handled.objects.create(
         consumer=consumer, event_id=current().id, deed=event.deed, key=event.key, version=event.version
     )
+
+
+import_module("tests.chaos.project.breaks")  # its handlers as well

@@ -41,8 +41,8 @@ DATABASES = {alias: _database(os.environ[f"CHAOS_{alias.upper()}"]) for alias in
 DJANGO_CQRS = {
     "SOURCE": "chaos",
     "RELAY_BATCH": int(os.environ.get("CHAOS_BATCH", "50")),
-    "DATABASES": {"chaos.Audit*": "audit"},
-    "CONSUMERS": {"ledger": {"broker": BROKER, "engine": ENGINE}, "copy": {"broker": BROKER, "engine": ENGINE}},
+    "DATABASES": {"chaos.AuditBump": "audit"},
+    "CONSUMERS": {"ledger": {"broker": BROKER, "engine": ENGINE}, "deferred": {"engine": ENGINE}},
 }
 if REDIS:
     DJANGO_CQRS["BROKERS"] = {

@@ -1,0 +1,67 @@
+"""The messages of the Django benchmarks, and their handlers: each does one UPDATE."""
+
+from __future__ import annotations
+
+from attrs import frozen
+from django.db.models import F
+
+from benchmarks.models import Account
+from simplecqrs import Command, NotificationEvent, Publish, handles
+
+__all__ = ["Bare", "Changed", "Counted", "Telling", "add_one"]
+
+
+@frozen
+class Bare(Command[None]):
+    """Changes a row and tells nobody."""
+
+    account: int
+
+
+@frozen
+class Telling(Command[None]):
+    """Changes a row and publishes so many events."""
+
+    account: int
+    events: int
+
+
+@frozen
+class Changed(NotificationEvent, name="Changed", key="account"):
+    """Goes to the outbox."""
+
+    account: int
+    number: int
+
+
+@frozen
+class Counted(NotificationEvent, name="Counted", key="account"):
+    """Goes to the consumer."""
+
+    account: int
+    number: int
+
+
+def add_one(account: int) -> None:
+    """Do what every handler does: one UPDATE."""
+    Account.objects.filter(pk=account).update(n=F("n") + 1)
+
+
+@handles(Bare)
+def bare(command: Bare) -> None:
+    """Change the row."""
+    add_one(command.account)
+
+
+@handles(Telling)
+def telling(command: Telling, publish: Publish) -> None:
+    """Change the row and say so."""
+    add_one(command.account)
+    for number in range(command.events):
+        publish(Changed(command.account, number))
+
+
+@handles(Counted, consumer="counting")
+def count(event: Counted) -> None:
+    """Change the row."""
+    add_one(event.account)

@@ -1,0 +1,119 @@
+"""What the setting ``DJANGO_CQRS`` may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from attrs import field, frozen
+from attrs.converters import optional as optionally
+from attrs.validators import ge, in_, instance_of, le, matches_re, optional
+
+from simplecqrs.backoff import Retry
+from simplecqrs.queue import DATABASE, LANES
+from simplecqrs.registry import OnDead
+
+__all__ = ["BrokerSettings", "ConsumerSettings", "Guard", "Settings", "list_of_names", "most_specific"]
+
+Guard = Literal["raise", "log", "off", "database"]
+MOST_LANES = 256
+
+
+def list_of_names(value: Any) -> tuple[str, ...]:
+    """Make a tuple of a list of names; one string is no list of its letters."""
+    if isinstance(value, str) or not all(isinstance(name, str) for name in value):
+        raise TypeError(f"it is a list of strings, not {value!r}")
+    return tuple(value)
+
+
+def _mapping() -> Any:
+    kind: Any = Mapping
+    return field(factory=dict, validator=instance_of(kind))
+
+
+def _text(default: str) -> Any:
+    return field(default=default, validator=instance_of(str))
+
+
+def _number(kind: type | tuple[type, ...], default: float, *limits: Any) -> Any:
+    of_kind: Any = instance_of(kind)
+    return field(default=default, validator=[of_kind, *limits])
+
+
+@frozen(kw_only=True)
+class BrokerSettings:
+    """One entry of BROKERS: the dotted path of a class, and what it is called with."""
+
+    backend: str = field(validator=instance_of(str))
+    options: Mapping[str, Any] = _mapping()
+
+
+@frozen(kw_only=True)
+class ConsumerSettings:
+    """
+    One entry of CONSUMERS.
+
+    Args:
+        topics: what it subscribes to; None: the topics of the events that it has handlers for.
+        broker: where they come from.
+        engine: what starts its workers: ``daemon`` or ``celery``.
+        lanes: how many messages can be worked at a time; changed only while its inbox is empty.
+        timeout: seconds that a handler may do nothing at the database.
+        apps: integration events' handlers in these apps belong to it if they say nothing else.
+        retry: attempts and pauses of its handlers that say nothing else.
+        on_dead: what a dead letter does to the followers of its key.
+        strict: a message without a handler is a dead letter.
+    """
+
+    topics: tuple[str, ...] | None = field(default=None, converter=optionally(list_of_names))
+    broker: str = _text(DATABASE)
+    engine: Literal["daemon", "celery"] = field(default="daemon", validator=in_(("daemon", "celery")))
+    lanes: int = _number(int, LANES, ge(1), le(MOST_LANES))
+    timeout: float = _number((int, float), 300.0, ge(0.001))
+    apps: tuple[str, ...] = field(default=(), converter=list_of_names)
+    retry: Retry = field(factory=Retry, validator=instance_of(Retry))
+    on_dead: OnDead = field(default="hold", validator=in_(("hold", "continue")))
+    strict: bool = field(default=False, validator=instance_of(bool))
+
+
+@frozen(kw_only=True)
+class Settings:
+    """All of ``DJANGO_CQRS``; the keys are these names in capitals."""
+
+    brokers: Mapping[str, BrokerSettings] = _mapping()
+    routes: Mapping[str, tuple[str, ...]] = _mapping()
+    consumers: Mapping[str, ConsumerSettings] = _mapping()
+    middlewares: tuple[str, ...] = field(default=(), converter=list_of_names)
+    container: str | None = field(default=None, validator=optional(instance_of(str)))
+    databases: Mapping[str, str] = _mapping()
+    mediator: str = _text("django_cqrs.bus")
+    source: str = _text("")
+    query_guard: Guard = field(default="raise", validator=in_(("raise", "log", "off", "database")))
+    alias_guard: Guard = field(default="raise", validator=in_(("raise", "log", "off")))
+    relay_tick_seconds: float = _number((int, float), 5.0, ge(0.001))
+    relay_batch: int = _number(int, 1000, ge(1))
+    relay_retry: Retry = field(factory=Retry, validator=instance_of(Retry))
+    max_bytes: int = _number(int, 1024 * 1024, ge(1))
+    table_prefix: str = field(default="cqrs_", validator=matches_re("[a-z_][a-z0-9_]{0,11}"))
+
+    def brokers_for(self, topic: str) -> tuple[str, ...]:
+        """Return the brokers that events of a topic go to."""
+        found: tuple[str, ...] = most_specific(self.routes, topic, default=(DATABASE,))
+        return found
+
+    def alias_for(self, name: str) -> str:
+        """Return the database alias of a message's transaction."""
+        return str(most_specific(self.databases, name, default="default"))
+
+    def consumer(self, name: str) -> ConsumerSettings:
+        """Return a consumer's settings; those of one that is not named are the defaults."""
+        return self.consumers.get(name, ConsumerSettings())
+
+
+def most_specific(patterns: Mapping[str, Any], name: str, *, default: Any) -> Any:
+    """Return the value of the pattern that fits a name best: the name itself, else the one with most literal text."""
+    fitting = [pattern for pattern in patterns if fnmatchcase(name, pattern)]
+    if not fitting:
+        return default
+    return patterns[max(fitting, key=lambda pattern: (pattern == name, len(pattern.replace("*", ""))))]

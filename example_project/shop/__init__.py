@@ -1,0 +1,1 @@
+"""A small shop: what is ordered is reserved, mailed about and counted."""

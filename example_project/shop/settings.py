@@ -1,0 +1,103 @@
+"""
+The shop's settings.
+
+SHOP_BACKEND chooses what it runs on:
+
+    sqlite        SQLite, and the database itself as the broker.  Needs nothing else.  The default.
+    postgresql    PostgreSQL, Redis Streams as the broker, Celery beat and workers in place of the relay daemon.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from shop.databases import database_from_url
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = Path(os.environ.get("SHOP_DATA_DIR", BASE_DIR / "data"))
+DATA_DIR.mkdir(parents=True, exist_ok=True)
+BACKEND = os.environ.get("SHOP_BACKEND", "sqlite")
+
+SECRET_KEY = os.environ.get("SHOP_SECRET_KEY", "for-development-only")
+DEBUG = os.environ.get("SHOP_DEBUG", "1") == "1"
+ALLOWED_HOSTS = os.environ.get("SHOP_HOSTS", "localhost,127.0.0.1").split(",")
+ROOT_URLCONF = "shop.urls"
+WSGI_APPLICATION = "shop.wsgi.application"
+USE_TZ = True
+TIME_ZONE = "UTC"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = ["django_cqrs", "orders", "stock", "mailing", "reports"]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "shop" / "templates"],
+        "APP_DIRS": True,
+    }
+]
+
+# Mails become files, unless SHOP_MAIL says "console" or "smtp".
+EMAIL_BACKEND = f"django.core.mail.backends.{os.environ.get('SHOP_MAIL', 'filebased')}.EmailBackend"
+EMAIL_FILE_PATH = DATA_DIR / "mails"
+
+if BACKEND == "sqlite":
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": DATA_DIR / "shop.sqlite3",
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",  # wait for the one writer at the start, not in the middle
+                "timeout": 20,
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+            },
+        }
+    }
+    DJANGO_CQRS: dict[str, Any] = {"SOURCE": "shop"}
+
+if BACKEND == "postgresql":
+    REDIS_URL = os.environ.get("SHOP_REDIS_URL", "redis://127.0.0.1:6379/0")
+    DATABASES = {
+        "default": database_from_url(os.environ.get("SHOP_DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/shop"))
+    }
+    DJANGO_CQRS = {
+        "SOURCE": "shop",
+        "BROKERS": {
+            "events": {"BACKEND": "simplecqrs.brokers.redis.RedisStreams", "OPTIONS": {"url": REDIS_URL}},
+        },
+        "ROUTES": {"orders": ["events"]},
+        "CONSUMERS": {
+            "reports": {"broker": "events"},  # manage.py cqrs_consume
+            "mailing": {"broker": "events", "engine": "celery"},  # the second entry of CELERY_BEAT_SCHEDULE
+        },
+    }
+    CELERY_BROKER_URL = REDIS_URL
+    CELERY_TASK_IGNORE_RESULT = True
+    CELERY_WORKER_CONCURRENCY = 2
+    CELERY_BEAT_SCHEDULE = {
+        "cqrs-relay": {
+            "task": "django_cqrs.relay",
+            "schedule": 1.0,
+            "options": {"queue": "cqrs", "expires": 5},
+        },
+        "cqrs-consume": {
+            "task": "django_cqrs.consume",
+            "args": ["mailing"],
+            "schedule": 1.0,
+            "options": {"queue": "cqrs", "expires": 5},
+        },
+    }
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "loggers": {name: {"handlers": ["stderr"], "level": "INFO"} for name in ("simplecqrs", "django_cqrs")},
+}

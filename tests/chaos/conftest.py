@@ -1,0 +1,95 @@
+"""Worlds for the proofs: PostgreSQL with Redis Streams, and SQLite with the database as its broker."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from tests.chaos.stores import PostgreSQLStore, SQLiteStore, Store
+from tests.chaos.world import REPORTS, World
+
+MakeWorld: TypeAlias = Callable[..., World]
+POSTGRESQL = [pytest.mark.services, pytest.mark.postgresql]
+REDIS = [pytest.mark.services, pytest.mark.redis]
+
+
+def _server(name: str) -> str:
+    url = os.environ.get(f"CQRS_TEST_{name}")
+    if not url:
+        pytest.skip(f"CQRS_TEST_{name} names no server, see scripts/services")
+    return url
+
+
+class Templates:
+    """Migrated databases, one for each kind, made when they are first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made: dict[tuple[str, bool], Store] = {}
+
+    def copy(self, database: str, name: str, *, redis: bool) -> Store:
+        """Return a new database like the template."""
+        if (database, redis) not in self._made:
+            self._made[database, redis] = self._make(database, redis=redis)
+        return self._made[database, redis].copy(name)
+
+    def _make(self, database: str, *, redis: bool) -> Store:
+        name = f"chaos_{os.getpid()}_template_{'redis' if redis else 'database'}"
+        store = PostgreSQLStore(_server("POSTGRESQL"), name) if database == "postgresql" else SQLiteStore(self._folder, name)
+        world = World(self._folder, store, "redis://127.0.0.1:1/0" if redis else "")
+        for alias in ("default", "audit"):
+            world.manage("migrate", "--run-syncdb", "--verbosity", "0", "--database", alias)
+        return store
+
+    def drop(self) -> None:
+        """Remove them."""
+        for store in self._made.values():
+            store.drop()
+
+
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Templates]:
+    made = Templates(tmp_path_factory.mktemp("templates"))
+    yield made
+    made.drop()
+
+
+@pytest.fixture
+def make_world(templates: Templates, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[MakeWorld]:
+    """Make a world; its processes end with the test."""
+    made: list[World] = []
+
+    def make(database: str, broker: str, *, redis: str = "", **settings: object) -> World:
+        name = f"{len(made)}_{tmp_path.name[-30:]}".lower().replace("-", "_")
+        store = templates.copy(database, name, redis=broker == "redis")
+        url = (redis or _server("REDIS")) if broker == "redis" else ""
+        env = {f"CHAOS_{key.upper()}": str(value) for key, value in settings.items()}
+        made.append(World(tmp_path, store, url, settings=env))
+        return made[-1]
+
+    yield make
+    for world in made:
+        world.close()
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(("postgresql", "redis"), marks=[*POSTGRESQL, *REDIS], id="postgresql-redis"),
+        pytest.param(("sqlite", "database"), id="sqlite-database"),
+    ]
+)
+def pair(request: pytest.FixtureRequest) -> Any:
+    """Give each pair of database and broker in turn."""
+    return request.param
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print a line for each run."""
+    if REPORTS:
+        terminalreporter.section("chaos")
+    for row in REPORTS:
+        terminalreporter.write_line("  ".join(f"{name}={value}" for name, value in row.items()))

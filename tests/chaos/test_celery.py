@@ -1,0 +1,96 @@
+"""Relay and consumers under Celery: beat ticks, workers work, and ticks that overlap do no harm."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("celery", reason="Celery is not installed: pip install 'simplecqrs[celery]'")
+redis = pytest.importorskip("redis", reason="redis-py is not installed: pip install 'simplecqrs[redis]'")
+
+from tests.chaos.children import Child, wait_until  # noqa: E402
+from tests.chaos.conftest import MakeWorld  # noqa: E402
+from tests.chaos.servers import Servers, private_servers  # noqa: E402
+from tests.chaos.world import EVENTS, World  # noqa: E402
+
+pytestmark = [pytest.mark.processes, pytest.mark.services, pytest.mark.celery, pytest.mark.redis]
+APP = ["-m", "celery", "-A", "tests.chaos.project.celery"]
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    """Run a Redis for Celery's queue and for the events."""
+    with private_servers("redis") as servers:
+        yield servers
+
+
+def start(world: World, folder: Path) -> tuple[list[Child], Child]:
+    """Start two workers and beat."""
+    workers = [
+        world.spawn("worker", *APP, "worker", "-Q", "cqrs", "-c", "1", "-n", f"w{number}@%h", "-l", "info")
+        for number in range(2)
+    ]
+    beat = world.spawn("beat", *APP, "beat", "-s", str(folder / "beat"), "-l", "info", "--max-interval", "1")
+    return workers, beat
+
+
+def length(client: Any) -> int:
+    """Return how many ticks wait in Celery's queue."""
+    return int(client.llen("cqrs"))
+
+
+def watch(client: Any, stop: threading.Event) -> list[int]:
+    """Note the length of Celery's queue every now and then, until told to stop."""
+    lengths = []
+    while not stop.wait(0.1):
+        lengths.append(length(client))
+    return lengths
+
+
+@pytest.mark.postgresql
+def test_beat_every_second_does_not_pile_up_behind_a_slow_broker(
+    make_world: MakeWorld, servers: Servers, tmp_path: Path
+) -> None:
+    """A broker that takes longer than the beat: ticks find the lanes taken and return, nothing is sent twice."""
+    url = servers.url("redis")
+    world = make_world("postgresql", "redis", redis=url, celery=url, engine="celery", batch=400, dwell_publish=1.5)
+    workers, beat = start(world, tmp_path)
+    producer = world.producer("p1", EVENTS, EVENTS / 15)
+    stop, found = threading.Event(), list[int]()
+    with redis.Redis.from_url(url) as client:
+        watcher = threading.Thread(target=lambda: found.extend(watch(client, stop)))
+        watcher.start()
+        wait_until(lambda: world.count("chaos_handled"), seconds=30, what="that Celery works")
+        world.enough([producer])
+        world.settle()
+        stop.set()
+        watcher.join()
+    codes = [child.terminate(seconds=15)[0] for child in (beat, *workers)]
+
+    assert codes == [0, 0, 0]
+    assert beat.output().count("Sending due task") > 10
+    assert max(found) <= 12  # two ticks a second, each of which expires after five
+    world.judge("celery beat", kills=0, longest_queue=max(found), ticks=beat.output().count("Sending due task"))
+
+
+def test_guarantee_10_celery_only_rings(make_world: MakeWorld, servers: Servers, tmp_path: Path) -> None:
+    """Celery's queue is emptied and a worker killed: deferred commands wait in the database, and are handled."""
+    url = servers.url("redis")
+    world = make_world("sqlite", "database", celery=url, engine="celery", dwell_handle=0.001)
+    workers, beat = start(world, tmp_path)
+    producer = world.producer("p1", EVENTS // 10, 40, "--deferred")
+    with redis.Redis.from_url(url) as client:
+        for worker in workers[:1]:
+            wait_until(lambda: world.count("chaos_handled"), seconds=30, what="that Celery works")
+            worker.clear()
+            client.delete("cqrs", "unacked", "unacked_index")
+    world.enough([producer])
+    world.settle()
+    for child in (beat, workers[1]):
+        child.terminate(seconds=15)
+
+    world.judge("celery killed and flushed", kills=1)
