@@ -17,7 +17,9 @@ def prepare() -> None:
     """Make the database and its tables, and have database and streams removed when the process ends."""
     name = f"cqrs_bench_{os.getpid()}"
     os.environ.update(
-        CQRS_BENCH_DATABASE=name, CQRS_BENCH_PREFIX=f"bench-{os.getpid()}:", DJANGO_SETTINGS_MODULE="benchmarks.settings"
+        CQRS_BENCH_DATABASE=name,
+        CQRS_BENCH_PREFIX=f"bench-{os.getpid()}:",
+        DJANGO_SETTINGS_MODULE="benchmarks.settings",
     )
     execute(f"CREATE DATABASE {name}")
     atexit.register(_remove, name)

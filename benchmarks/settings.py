@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 _postgresql = urlsplit(os.environ.get("CQRS_TEST_POSTGRESQL", ""))
 
-SECRET_KEY = "for benchmarks only"  # noqa: S105
+SECRET_KEY = "for benchmarks only"
 USE_TZ = True
 DEBUG = False
 INSTALLED_APPS = ["django.contrib.contenttypes", "django_cqrs", "benchmarks"]

@@ -106,9 +106,7 @@ def subscribe_after_migrate(*, using: str, **_: Any) -> None:
     Subscription.objects.using(INBOXES).exclude(consumer__in=names).delete()
 
 
-def consumers(
-    *names: str, databases: Sequence[str] = (), stopping: Callable[[], bool] = lambda: False
-) -> list[Job]:
+def consumers(*names: str, databases: Sequence[str] = (), stopping: Callable[[], bool] = lambda: False) -> list[Job]:
     """
     Return what empties the inboxes of these consumers; of all, if none are named: fetchers first, then workers.
 

@@ -35,11 +35,17 @@ LIVE, LOGGED = 0.5, 10.0
 
 @contextmanager
 def stopping() -> Generator[threading.Event, None, None]:
-    """Give an event that SIGTERM and SIGINT set; a second signal ends the process at once, with 1."""
+    """
+    Give an event that SIGTERM and SIGINT set; a second signal ends the process at once, with 1.
+
+    A worker process hears a terminal's or a supervisor's signal to the whole group, and then its parent's: for it the
+    second one is no impatience.  If the parent ends at once, the worker finishes its step and ends as well.
+    """
     stop = threading.Event()
+    is_worker = multiprocessing.parent_process() is not None
 
     def on_signal(number: int, frame: object) -> None:
-        if stop.is_set():
+        if stop.is_set() and not is_worker:
             os._exit(1)
         stop.set()
 

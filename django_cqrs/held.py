@@ -129,7 +129,7 @@ class HeldLanes:
             records = cursor.fetchall()
         behind = [record[0] for record in records if record[1]]
         fresh = [rows.read_row(self._speech, (r[0], 0, *r[2:]), parked=False) for r in records if not r[1]]
-        return fresh, behind
+        return fresh[:limit], behind
 
     # -- parking ---------------------------------------------------------------------------------------------------
 

@@ -181,7 +181,9 @@ class Subscription(models.Model):
 
     class Meta:
         db_table = table("subscription")
-        constraints = [models.UniqueConstraint(fields=["consumer", "broker", "topic"], name=table("subscription_topic"))]
+        constraints = [
+            models.UniqueConstraint(fields=["consumer", "broker", "topic"], name=table("subscription_topic"))
+        ]
 
 
 class Lane(models.Model):

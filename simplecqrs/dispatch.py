@@ -65,8 +65,18 @@ class Dispatch:
 
     # Made by ``new_dispatch``, not by an __init__, which would take twice the time.
     __slots__ = (
-        "_metadata", "frames", "generation", "message", "opened_unit", "origin", "parent", "published", "query",
-        "resolve", "wiring", "working",
+        "frames",
+        "generation",
+        "made_metadata",
+        "message",
+        "opened_unit",
+        "origin",
+        "parent",
+        "published",
+        "query",
+        "resolve",
+        "wiring",
+        "working",
     )  # fmt: skip
     message: Message
     wiring: Wiring
@@ -78,7 +88,7 @@ class Dispatch:
     generation: int
     query: Message | None
     working: bool
-    _metadata: Metadata | None
+    made_metadata: Metadata | None
     opened_unit: Unit | None
 
     @classmethod
@@ -105,7 +115,7 @@ class Dispatch:
 
     def nest(self, parent: Dispatch | None) -> None:
         """Take over what a request has of the dispatch in which it was sent; a query, that it is one."""
-        if isinstance(self.message, Query):
+        if issubclass(type(self.message), Query):
             self.query = self.message
         if parent is not None:
             self.parent = parent
@@ -119,7 +129,7 @@ class Dispatch:
     def received(cls, message: Message, wiring: Wiring, metadata: Metadata) -> Dispatch:
         """Return the dispatch of a message that came from elsewhere."""
         dispatch = cls.of_request(message, wiring, None)
-        dispatch._metadata = metadata
+        dispatch.made_metadata = metadata
         return dispatch
 
     @property
@@ -138,13 +148,13 @@ class Dispatch:
     @property
     def metadata(self) -> Metadata:
         """Return the message's metadata, made when first asked for."""
-        if self._metadata is None:
-            self._metadata = (
+        if self.made_metadata is None:
+            self.made_metadata = (
                 self.origin.metadata
                 if self.origin is not None
                 else new_metadata(self.parent.metadata if self.parent else None, active_context())
             )
-        return self._metadata
+        return self.made_metadata
 
     def publish(self, event: Event, /) -> None:
         """
@@ -211,7 +221,7 @@ def new_dispatch(frames: list[Frame], message: Message, wiring: Wiring) -> Dispa
     dispatch.working = True
     dispatch.generation = 0
     dispatch.parent = dispatch.origin = dispatch.published = dispatch.resolve = dispatch.query = None
-    dispatch._metadata = dispatch.opened_unit = None
+    dispatch.made_metadata = dispatch.opened_unit = None
     return dispatch
 
 

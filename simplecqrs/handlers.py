@@ -86,7 +86,7 @@ def is_buildable(handler: object) -> bool:
     return not inspect.isclass(handler) and hasattr(handler, "build")
 
 
-@frozen
+@frozen(eq=False, repr=False)  # each method that attrs writes costs at import
 class Shape:
     """
     How a handler is to be called.

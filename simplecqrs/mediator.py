@@ -16,8 +16,8 @@ from simplecqrs.unit import Published
 from simplecqrs.wiring import Wiring
 
 if TYPE_CHECKING:
-    from simplecqrs.containers import Container
     from simplecqrs.codec import Codec
+    from simplecqrs.containers import Container
     from simplecqrs.envelope import Envelope
     from simplecqrs.transactions import Transaction
     from simplecqrs.transport import Publisher

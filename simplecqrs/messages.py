@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from attrs import frozen
@@ -71,17 +71,22 @@ class Message:
 
     __slots__ = ()
 
-    def __init_subclass__(
-        cls,
-        *,
-        name: str | None = None,
-        version: int | None = None,
-        topic: str | None = None,
-        key: str | None = None,
-        **others: Any,
-    ) -> None:
-        super().__init_subclass__(**others)
-        _mark(cls, name=name, version=version, topic=topic, key=key)
+    if TYPE_CHECKING:  # so that checkers see a misspelt keyword
+
+        def __init_subclass__(
+            cls,
+            *,
+            name: str | None = None,
+            version: int | None = None,
+            topic: str | None = None,
+            key: str | None = None,
+        ) -> None: ...
+
+    else:
+
+        def __init_subclass__(cls, *, name=None, version=None, topic=None, key=None, **others):
+            super().__init_subclass__(**others)
+            _mark(cls, name=name, version=version, topic=topic, key=key)
 
 
 class Request(Message, Generic[R_co]):

@@ -43,7 +43,7 @@ class Metadata:
     headers: Mapping[str, str] = field(default=NO_HEADERS)
 
 
-@frozen
+@frozen(eq=False, repr=False)  # each method that attrs writes costs at import
 class Context:
     """What ``context(...)`` has set for the messages that follow."""
 

@@ -55,7 +55,7 @@ class Options:
     on_dead: OnDead | None = field(default=None, validator=validators.in_([None, "hold", "continue"]))
 
 
-@frozen
+@frozen(eq=False)  # each method that attrs writes costs at import
 class Registration:
     """One handler and the messages that it was registered for."""
 

@@ -26,19 +26,19 @@ class Published:
     """
 
     # No __init__: what ``new_published`` does takes half the time.
-    __slots__ = ("_metadata", "cause", "event", "plan", "root", "within")
+    __slots__ = ("cause", "event", "made_metadata", "plan", "root", "within")
     event: Event
     plan: Any
     cause: Dispatch | None
     root: Dispatch | None
     within: Context | None
-    _metadata: Metadata | None
+    made_metadata: Metadata | None
 
     @staticmethod
     def received(event: Event, plan: Any, metadata: Metadata) -> Published:
         """Return an event that was published elsewhere."""
         published = new_published(event, plan, None, None)
-        published._metadata = metadata
+        published.made_metadata = metadata
         return published
 
     @property
@@ -49,9 +49,9 @@ class Published:
     @property
     def metadata(self) -> Metadata:
         """Return the event's metadata, made when first asked for."""
-        if self._metadata is None:
-            self._metadata = new_metadata(self.cause.metadata if self.cause else None, self.within)
-        return self._metadata
+        if self.made_metadata is None:
+            self.made_metadata = new_metadata(self.cause.metadata if self.cause else None, self.within)
+        return self.made_metadata
 
 
 def new_published(event: Event, plan: Any, cause: Dispatch | None, within: Context | None) -> Published:
@@ -61,7 +61,7 @@ def new_published(event: Event, plan: Any, cause: Dispatch | None, within: Conte
     published.plan = plan
     published.cause = cause
     published.within = within
-    published.root = published._metadata = None
+    published.root = published.made_metadata = None
     return published
 
 

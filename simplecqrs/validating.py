@@ -26,12 +26,13 @@ def report_every_field(made: Converter) -> None:
         plain = made.gen_structure_attrs_fromdict(kind)
 
         def structure(data: Any, _: Any) -> Any:
+            given = data
             if not isinstance(data, Mapping):
-                raise WrongValue(f"an object was expected, not {type(data).__name__}")
+                raise WrongValue(f"an object was expected, not {type(given).__name__}")
             try:
-                return plain(data, kind)
+                return plain(given, kind)
             except ClassValidationError as error:
-                raise _completed(error, kind, data, made) from None
+                raise _completed(error, kind, given, made) from None
 
         return structure
 
@@ -65,7 +66,8 @@ def _refused(kind: type[Any], data: Mapping[str, Any], made: Converter, *, wrong
 def _structured(attribute: Attribute[Any], value: Any, made: Converter) -> Any:
     kind: Any = attribute.type
     found = value if kind in (None, NOTHING) else made.structure(value, kind)
-    return attribute.converter(found) if callable(attribute.converter) else found
+    declared: Any = attribute
+    return declared.converter(found) if callable(declared.converter) else found
 
 
 def _ask(attribute: Attribute[Any], instance: Any) -> Exception | None:

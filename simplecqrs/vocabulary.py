@@ -32,7 +32,7 @@ class Vocabulary:
         codec: makes the payload.
         naming: names classes that do not name themselves.
         source: who we are, in the envelopes.
-        stored: the classes, their subclasses included, that are stored or sent; no two of them may share a name.
+        stored: no two of the classes that derive from these, those that are stored or sent, may share a name.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Vocabulary:
         self._naming = naming
         self._source = source
         self._stored = tuple(stored)
-        self._classes: dict[str, type[Message]] = {}
+        self._classes: dict[str, list[type[Message]]] = {}
 
     def name(self, cls: type[Message]) -> str:
         """Return the name of a message class."""
@@ -64,20 +64,29 @@ class Vocabulary:
         Return the message class of a name.
 
         Raises:
-            UnknownMessage: if none is known by it.
+            UnknownMessage: if none is known by it, or if nobody could know which one is meant.
         """
         if name not in self._classes:
-            self._classes = {self.name(cls): cls for cls in _with_subclasses(self._roots)}
-        try:
-            return self._classes[name]
-        except KeyError:
-            raise UnknownMessage(f"no message is called {name!r} here") from None
+            self._classes = self._by_name()
+        known = self._classes.get(name, [])
+        if not known:
+            raise UnknownMessage(f"no message is called {name!r} here")
+        if len(known) > 1:
+            raise UnknownMessage(f"{name!r} may be {' or '.join(map(_path, known))}; give one of them a name")
+        return known[0]
+
+    def _by_name(self) -> dict[str, list[type[Message]]]:
+        """Return the classes of each name; those that were registered go before mere subclasses."""
+        found: dict[str, list[type[Message]]] = {}
+        for cls in _with_subclasses(self._roots):
+            found.setdefault(self.name(cls), []).append(cls)
+        return {name: [c for c in known if c in self._roots] or known for name, known in found.items()}
 
     def problems(self) -> list[str]:
-        """Return what is wrong with names and keys."""
+        """Return what is wrong with names and keys of the classes that were registered."""
         found: list[str] = []
         by_name: dict[str, type[Message]] = {}
-        for cls in _with_subclasses(self._roots):
+        for cls in [c for c in _with_subclasses(self._roots) if c in self._roots]:
             other = by_name.setdefault(self.name(cls), cls) if issubclass(cls, self._stored) else cls
             if other is not cls:
                 found.append(

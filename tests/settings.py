@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -18,7 +19,10 @@ INSTALLED_APPS = [
     "django_cqrs",
     "tests.desk",
 ]
-FOLDER = Path(os.environ.get("CQRS_TEST_FOLDER") or tempfile.gettempdir()) / f"cqrs-tests-{os.getpid()}"
+#: The test run whose databases are used: a process that a test starts gets it from there.
+RUN = os.environ.get("CQRS_TEST_RUN") or str(os.getpid())
+IS_CHILD = "CQRS_TEST_RUN" in os.environ
+FOLDER = Path(os.environ.get("CQRS_TEST_FOLDER") or tempfile.gettempdir()) / f"cqrs-tests-{RUN}"
 
 
 def _sqlite(name: str) -> dict[str, object]:
@@ -40,12 +44,12 @@ def _postgresql(url: str, name: str) -> dict[str, object]:
     parts = urlsplit(url)
     return {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": name,
+        "NAME": f"test_{name}_{RUN}" if IS_CHILD else name,
         "USER": parts.username or "",
         "PASSWORD": parts.password or "",
         "HOST": parts.hostname or "",
         "PORT": parts.port or "",
-        "TEST": {"NAME": f"test_{name}_{os.getpid()}"},
+        "TEST": {"NAME": f"test_{name}_{RUN}"},
     }
 
 
@@ -57,5 +61,9 @@ def _database(name: str) -> dict[str, object]:
 
 DATABASES = {"default": _database("cqrs"), "audit": _database("cqrs_audit")}
 DATABASE_ROUTERS = ["tests.desk.routers.AuditRouter"]
-DJANGO_CQRS = {"SOURCE": "desk", "DATABASES": {"desk.Audit*": "audit"}}
+DJANGO_CQRS = {
+    "SOURCE": "desk",
+    "DATABASES": {"desk.Audit*": "audit"},
+    **json.loads(os.environ.get("CQRS_TEST_SETTING", "{}")),
+}
 LOGGING_CONFIG = None

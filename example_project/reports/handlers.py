@@ -17,14 +17,14 @@ from simplecqrs import handles
 @handles(OrderPlaced, consumer="reports")
 def count_placed(event: OrderPlaced) -> None:
     """Count an order."""
-    add(Day, event.day, orders=1)
+    change(Day, event.day, orders=F("orders") + 1)
     move(event.order_id, to="placed")
 
 
 @handles(OrderPaid, consumer="reports")
 def count_paid(event: OrderPaid) -> None:
     """Count what was earned."""
-    add(Day, event.day, paid=1, turnover=event.total)
+    change(Day, event.day, paid=F("paid") + 1, turnover=F("turnover") + event.total)
     move(event.order_id, to="paid", before="placed")
 
 
@@ -36,14 +36,15 @@ def count_cancelled(event: OrderCancelled) -> None:
 
 def move(order_id: int, *, to: str, before: str | None = None) -> None:
     """Count an order in its new state, and no longer in the one before."""
+    change(OrderHistory, order_id, state=to, **{to: F(to) + 1})
     if before is not None:
-        add(StateCount, before, orders=-1)
-    add(StateCount, to, orders=1)
-    add(OrderHistory, order_id, **{to: 1})
-    OrderHistory.objects.filter(pk=order_id).update(state=to)
+        change(StateCount, before, orders=F("orders") - 1)
+    change(StateCount, to, orders=F("orders") + 1)
 
 
-def add(model: type[Model], key: Any, **numbers: Any) -> None:
-    """Add to the numbers of a row, which is made if it is not there."""
-    model._default_manager.get_or_create(pk=key)
-    model._default_manager.filter(pk=key).update(**{name: F(name) + number for name, number in numbers.items()})
+def change(model: type[Model], key: Any, **values: Any) -> None:
+    """Change a row, which is made if it is not there."""
+    row = model._default_manager.filter(pk=key)
+    if not row.update(**values):
+        model._default_manager.get_or_create(pk=key)
+        row.update(**values)

@@ -102,7 +102,7 @@ class UpdateUser(Command[None]):
 
     user_id: int
     name: str | Unset = UNSET
-    email: str | None | Unset = UNSET
+    email: str | Unset | None = UNSET
 
 
 @frozen
@@ -395,9 +395,7 @@ class Emitting(SyncRequestHandler[DeleteUser, None]):
 SHARED = Emitting()
 
 
-@pytest.mark.parametrize(
-    "handler", [Emitting, lambda command: SHARED.handle(command)], ids=["one instance each", "one instance for all"]
-)
+@pytest.mark.parametrize("handler", [Emitting, SHARED.handle], ids=["one instance each", "one instance for all"])
 def test_row_20_events_are_emitted_after_success_only_and_once_each(handler: Any) -> None:
     """With one shared instance as well; ``publish`` takes the place of an ``events`` collection on the handler."""
     log: list[int] = []
@@ -444,7 +442,7 @@ def test_row_22_a_domain_event_has_several_handlers_in_the_order_of_registration
     registry = Registry()
     registry.add(UserCreated, lambda event: log.append("first"))
     registry.add(UserCreated, Second)
-    registry.add(UserCreated, lambda event, *, _=0: log.append("third"))
+    registry.add(UserCreated, lambda event: log.append("third"))
 
     Mediator(registry).publish(UserCreated(1))
 

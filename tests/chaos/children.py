@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["ROOT", "Child", "wait_until"]
@@ -90,8 +91,6 @@ class Child:
 
     def clear(self) -> None:
         """End it and whatever it has left behind in its group."""
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait()

@@ -39,7 +39,9 @@ class Templates:
 
     def _make(self, database: str, *, redis: bool) -> Store:
         name = f"chaos_{os.getpid()}_template_{'redis' if redis else 'database'}"
-        store = PostgreSQLStore(_server("POSTGRESQL"), name) if database == "postgresql" else SQLiteStore(self._folder, name)
+        store: Store = SQLiteStore(self._folder, name)
+        if database == "postgresql":
+            store = PostgreSQLStore(_server("POSTGRESQL"), name)
         world = World(self._folder, store, "redis://127.0.0.1:1/0" if redis else "")
         for alias in ("default", "audit"):
             world.manage("migrate", "--run-syncdb", "--verbosity", "0", "--database", alias)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,17 +39,22 @@ def start(world: World, folder: Path) -> tuple[list[Child], Child]:
     return workers, beat
 
 
-def length(client: Any) -> int:
-    """Return how many ticks wait in Celery's queue."""
-    return int(client.llen("cqrs"))
+@contextmanager
+def watching(client: Any) -> Iterator[list[int]]:
+    """Note the length of Celery's queue every now and then, meanwhile."""
+    found, stop = list[int](), threading.Event()
 
+    def watch() -> None:
+        while not stop.wait(0.1):
+            found.append(int(client.llen("cqrs")))
 
-def watch(client: Any, stop: threading.Event) -> list[int]:
-    """Note the length of Celery's queue every now and then, until told to stop."""
-    lengths = []
-    while not stop.wait(0.1):
-        lengths.append(length(client))
-    return lengths
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        stop.set()
+        watcher.join()
 
 
 @pytest.mark.postgresql
@@ -59,16 +65,11 @@ def test_beat_every_second_does_not_pile_up_behind_a_slow_broker(
     url = servers.url("redis")
     world = make_world("postgresql", "redis", redis=url, celery=url, engine="celery", batch=400, dwell_publish=1.5)
     workers, beat = start(world, tmp_path)
-    producer = world.producer("p1", EVENTS, EVENTS / 15)
-    stop, found = threading.Event(), list[int]()
-    with redis.Redis.from_url(url) as client:
-        watcher = threading.Thread(target=lambda: found.extend(watch(client, stop)))
-        watcher.start()
+    producers = [world.producer(name, EVENTS // 5, EVENTS / 50) for name in ("p1", "p2")]
+    with redis.Redis.from_url(url) as client, watching(client) as found:
         wait_until(lambda: world.count("chaos_handled"), seconds=30, what="that Celery works")
-        world.enough([producer])
+        world.enough(producers)
         world.settle()
-        stop.set()
-        watcher.join()
     codes = [child.terminate(seconds=15)[0] for child in (beat, *workers)]
 
     assert codes == [0, 0, 0]
@@ -84,10 +85,9 @@ def test_guarantee_10_celery_only_rings(make_world: MakeWorld, servers: Servers,
     workers, beat = start(world, tmp_path)
     producer = world.producer("p1", EVENTS // 10, 40, "--deferred")
     with redis.Redis.from_url(url) as client:
-        for worker in workers[:1]:
-            wait_until(lambda: world.count("chaos_handled"), seconds=30, what="that Celery works")
-            worker.clear()
-            client.delete("cqrs", "unacked", "unacked_index")
+        wait_until(lambda: world.count("chaos_handled"), seconds=30, what="that Celery works")
+        workers[0].clear()
+        client.delete("cqrs", "unacked", "unacked_index")
     world.enough([producer])
     world.settle()
     for child in (beat, workers[1]):

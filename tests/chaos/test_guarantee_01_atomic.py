@@ -76,7 +76,7 @@ def test_guarantee_01_an_event_is_there_exactly_if_the_row_of_a_killed_producer_
 
     kill_in_turn(posts, KILLS, random.Random(world.seed))
     world.enough([post.child for post in posts])
-    more = world.producer("last", EVENTS // 5, 400)
+    more = world.producer("last", EVENTS // 10, 400)
     world.enough([more])
     world.settle()
     world.stop([relay, *consumers])

@@ -37,5 +37,6 @@ def test_guarantee_02_nothing_is_lost_when_relays_and_consumers_are_killed(
     drained = world.settle()
     world.stop([relay.child, *(post.child for post in consumers)])
 
-    verdict = world.judge(f"kills {'+'.join(pair)}", duplicates=KILLS * BATCH, kills=2 * KILLS, drained=f"{drained:.1f}")
+    figures = {"kills": 2 * KILLS, "drained": f"{drained:.1f}"}
+    verdict = world.judge(f"kills {'+'.join(pair)}", duplicates=KILLS * BATCH, **figures)
     assert world.seen_at_door() <= verdict.duplicates + KILLS * FETCH

@@ -23,20 +23,20 @@ def test_guarantee_02_nothing_is_lost_while_redis_is_dead(make_world: MakeWorld)
     """Redis is killed for twenty seconds: commands go on, nothing is lost, nothing is blamed, all is made up for."""
     with private_servers("redis") as servers:
         world = make_world("postgresql", "redis", redis=servers.url("redis"), batch=100)
-        outage(world, servers, ("kill", "start"), OUTAGE)
+        outage(world, servers, ("kill", "start"), OUTAGE, EVENTS)
 
 
 def test_guarantee_02_nothing_is_lost_while_redis_hangs(make_world: MakeWorld) -> None:
     """Redis is stopped, so that it takes connections and answers nothing."""
     with private_servers("redis") as servers:
         world = make_world("sqlite", "redis", redis=servers.url("redis"), batch=100)
-        outage(world, servers, ("pause", "resume"), PAUSE)
+        outage(world, servers, ("pause", "resume"), PAUSE, EVENTS // 4)
 
 
-def outage(world: World, servers: Servers, doing: tuple[str, str], seconds: float) -> None:
+def outage(world: World, servers: Servers, doing: tuple[str, str], seconds: float, events: int) -> None:
     """Take Redis away and bring it back, under load."""
     relay, consumers = world.relay(), [world.consumer() for _ in range(2)]
-    producer = world.producer("p1", EVENTS, EVENTS / (seconds + 8))
+    producer = world.producer("p1", events, events / (seconds + 8))
     wait_until(lambda: world.count("chaos_handled") > 100, seconds=20, what="that events flow")
 
     servers.do(doing[0], "redis")
@@ -48,7 +48,7 @@ def outage(world: World, servers: Servers, doing: tuple[str, str], seconds: floa
     recovered = world.settle()
     world.stop([relay, *consumers])
 
-    assert waiting > EVENTS / 10
+    assert waiting > events / 10
     says(relay)
     pairs = f"{doing[0]} redis {seconds:.0f} s"
     most = relay.output().count("next attempt") * 100

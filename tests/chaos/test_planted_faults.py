@@ -41,11 +41,11 @@ def test_a_relay_without_lane_locks_sends_twice(make_world: MakeWorld) -> None:
 
 def test_a_fetcher_that_acknowledges_first_loses(make_world: MakeWorld) -> None:
     """What was acknowledged before it was stored is gone with the process."""
-    world = make_world("postgresql", "redis", fault="acknowledge_first", fetch=20, dwell_store=0.03)
+    world = make_world("postgresql", "redis", fault="acknowledge_first", fetch=50, dwell_store=0.3)
     world.relay()
     consumers = [Post.fill(world.consumer, "store")]
-    producer = world.producer("p1", EVENTS, 150)
-    kill_in_turn(consumers, 8, random.Random(world.seed))
+    producer = world.producer("p1", EVENTS, 100)
+    kill_in_turn(consumers, 4, random.Random(world.seed))
     world.enough([producer])
 
     assert found(world, "acknowledged first")["unhandled"] > 0

@@ -145,7 +145,7 @@ class Rename(Command[None]):
 
     id: int
     name: str | Unset = UNSET
-    email: str | None | Unset = UNSET
+    email: str | Unset | None = UNSET
 
 
 def errors_of(kind: type[Any], data: Any) -> dict[str, str]:
@@ -304,9 +304,7 @@ def test_load_makes_a_command_of_request_data() -> None:
 
     command = load(Place, data)
 
-    assert command == Place(
-        "Ada", [Line("A", 2)], Decimal("1.50"), datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
-    )
+    assert command == Place("Ada", [Line("A", 2)], Decimal("1.50"), datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc))
 
 
 def test_load_takes_what_is_of_the_right_type_already() -> None:
@@ -367,7 +365,7 @@ class Typed(Command[None]):
     keyed: dict[int, int] = field(factory=dict)
     maybe: int | None = None
     either: int | str = 0
-    id: UUID = UUID(int=0)
+    id: UUID | None = None
     price: Decimal = Decimal(0)
     at: datetime | None = None
     day: date = date(2026, 1, 1)

@@ -108,7 +108,7 @@ def test_a_handler_gets_what_it_asks_for_by_type() -> None:
     """Classes, functions and lambdas make it."""
     registry = Registry()
     registry.add(Do, with_users)
-    bus = Mediator(registry, provide={Users: users_of, Session: lambda: Session()})
+    bus = Mediator(registry, provide={Users: users_of, Session: Session})
 
     assert isinstance(bus.send(Do()).session, Session)
 
@@ -409,10 +409,15 @@ def test_an_async_factory_is_refused() -> None:
         Provider({Session: session})
 
 
+def untyped(session):  # type: ignore[no-untyped-def]
+    """Need something without a type."""
+    return Users(session)
+
+
 def test_a_parameter_of_a_factory_without_a_type_is_refused() -> None:
     """There is nothing to find it by."""
     with pytest.raises(DependencyNotFound, match=r"the factory of Users: its parameter session has no type"):
-        Provider({Users: lambda session: Users(session), Session: Session})
+        Provider({Users: untyped, Session: Session})
 
 
 def test_resolving_what_nothing_provides_is_an_error() -> None:

@@ -632,10 +632,8 @@ def test_a_publish_raises_in_another_thread(over: bool) -> None:
     if over:
         in_thread()
 
-    assert [str(error) for error in errors] == [
-        "Happened was published after its handler had returned, or outside of its thread; publish before that, and "
-        "keep no publish for later"
-    ]
+    [error] = errors
+    assert "Happened was published after its handler had returned, or outside of its thread" in str(error)
 
 
 # Class handlers

@@ -144,7 +144,7 @@ def test_all_handlers_of_an_event_see_the_same_metadata() -> None:
     registry = Registry()
     registry.add(Outer, lambda command, publish: publish(Happened()))
     registry.add(Happened, lambda event: seen.append(current()))
-    registry.add(Happened, lambda event, *, x=None: seen.append(current()))
+    registry.add(Happened, lambda event: seen.append(current()))
 
     Mediator(registry).send(Outer())
 

@@ -162,7 +162,12 @@ def test_middlewares_surround_received_messages() -> None:
 
     for kind, name in (("event", "Placed"), ("command", "Do")):
         envelope = Envelope(
-            id=uuid7(), kind=kind, name=name, topic=name, time=datetime.now(timezone.utc), payload=b"{}"  # type: ignore[arg-type]
+            id=uuid7(),
+            kind=kind,
+            name=name,
+            topic=name,
+            time=datetime.now(timezone.utc),
+            payload=b"{}",  # type: ignore[arg-type]
         )
         bus.receive(envelope, consumer="c", allow_commands=True)
 

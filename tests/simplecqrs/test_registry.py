@@ -113,9 +113,8 @@ def test_a_second_handler_of_a_request_is_refused_at_once_and_both_are_named() -
     with pytest.raises(DuplicateHandler) as caught:
         registry.add(Create, create_too)
 
-    assert str(caught.value) == (
-        f"Create is handled by function {__name__}.create; it cannot be handled by function {__name__}.create_too as well"
-    )
+    first, second = f"function {__name__}.create", f"function {__name__}.create_too"
+    assert str(caught.value) == f"Create is handled by {first}; it cannot be handled by {second} as well"
     assert Mediator(registry).send(Create()) == 1
 
 
@@ -253,7 +252,8 @@ def test_include_takes_over_registrations_in_their_order() -> None:
 
     ours.include(theirs)
 
-    assert [(r.messages, r.options.after_commit) for r in ours] == [((Created,), False), ((Removed,), True), ((Create,), False)]
+    assert [r.messages for r in ours] == [(Created,), (Removed,), (Create,)]
+    assert [r.options.after_commit for r in ours] == [False, True, False]
 
 
 def test_include_refuses_a_second_handler_and_takes_nothing_then() -> None:

@@ -569,9 +569,7 @@ def test_the_events_of_a_failed_trial_are_gone_and_those_of_the_next_one_are_kep
     registry.add(Noted, lambda event: log.append(event.what))
     registry.add(
         Do,
-        FirstThatWorks(
-            publishing(Placed("gone"), Noted("gone"), fail=True), publishing(Placed("kept"), Noted("kept"))
-        ),
+        FirstThatWorks(publishing(Placed("gone"), Noted("gone"), fail=True), publishing(Placed("kept"), Noted("kept"))),
     )
 
     make(registry).send(Do())
@@ -660,7 +658,7 @@ def test_after_commit_handlers_run_after_the_commit_each_as_a_message_of_its_own
     registry.add(Do, publishing(Noted("1"), Noted("2")))
     registry.add(Noted, lambda event: ledger.log.append(f"a{event.what}"), after_commit=True)
     registry.add(Noted, lambda event: ledger.log.append(f"now{event.what}"))
-    registry.add(Noted, lambda event, *, _=0: ledger.log.append(f"b{event.what}"), after_commit=True)
+    registry.add(Noted, lambda event: ledger.log.append(f"b{event.what}"), after_commit=True)
 
     Mediator(registry, transaction=ledger).send(Do())
 

@@ -95,11 +95,11 @@ def test_a_subclass_that_is_defined_later_is_found_as_well() -> None:
 
 def test_a_name_that_nobody_bears_is_named_in_the_error() -> None:
     """A LookupError; nothing is behind it."""
-    with pytest.raises(UnknownMessage, match="no message is called 'shop.paid' here") as caught:
+    with pytest.raises(UnknownMessage, match=r"no message is called 'shop\.paid' here") as caught:
         vocabulary(Placed).find("shop.paid")
 
     assert isinstance(caught.value, LookupError)
-    assert caught.value.__suppress_context__
+    assert caught.value.__context__ is None
 
 
 def test_a_class_that_attrs_made_twice_is_one_message() -> None:
@@ -127,10 +127,12 @@ def test_two_classes_of_one_name_are_a_problem_with_the_cure() -> None:
     @frozen
     class Other(NotificationEvent, name="shop.placed"): ...
 
-    assert vocabulary(Placed, Other).problems() == [
-        f"{__name__}.Placed and {__name__}.{Other.__qualname__} are both called 'shop.placed'; give one of them a name: "
-        f'class {Other.__qualname__}(..., name="...")'
-    ]
+    other = Other.__qualname__
+
+    [problem] = vocabulary(Placed, Other).problems()
+
+    assert problem.startswith(f"{__name__}.Placed and {__name__}.{other} are both called 'shop.placed'; give one")
+    assert problem.endswith(f'class {other}(..., name="...")')
 
 
 def test_only_what_is_stored_or_sent_is_compared() -> None:
@@ -141,6 +143,23 @@ def test_only_what_is_stored_or_sent_is_compared() -> None:
 
     assert vocabulary(Place, Other, stored=[NotificationEvent]).problems() == []
     assert len(vocabulary(Place, Other, stored=[Command]).problems()) == 1
+
+
+def test_subclasses_that_nobody_registered_are_not_compared() -> None:
+    """Who handles a base class is not told about every class that some test defines."""
+
+    class Base(NotificationEvent): ...
+
+    @frozen
+    class First(Base, name="same"): ...
+
+    @frozen
+    class Second(Base, name="same"): ...
+
+    assert vocabulary(Base).problems() == []
+    assert vocabulary(Base, Second).find("same") is Second
+    with pytest.raises(UnknownMessage, match=r"'same' may be .*First or .*Second; give one of them a name"):
+        vocabulary(Base).find("same")
 
 
 def test_a_class_that_was_defined_twice_in_one_place_is_no_problem() -> None:
@@ -164,7 +183,9 @@ def test_an_order_key_that_is_no_field_is_a_problem() -> None:
 
     class Odd(NotificationEvent, key="order"): ...
 
-    assert vocabulary(Odd).problems() == [f"{__name__}.{Odd.__qualname__} is ordered by key='order', but has no such field"]
+    [problem] = vocabulary(Odd).problems()
+
+    assert problem == f"{__name__}.{Odd.__qualname__} is ordered by key='order', but has no such field"
 
 
 def test_a_base_may_leave_the_field_of_its_order_key_to_its_subclasses() -> None:

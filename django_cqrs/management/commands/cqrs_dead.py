@@ -41,20 +41,23 @@ class Command(BaseCommand):
         if unknown:
             raise CommandError(f"there is no dead letter {', '.join(map(str, unknown))}")
         act = {"show": self._show, "retry": self._retry, "skip": self._skip}[options["action"]]
-        for number in ids:
-            act(inspection, letters[number])
+        refusals = [refusal for number in ids if (refusal := act(inspection, letters[number]))]
+        if refusals and not options["all"]:
+            raise CommandError("; ".join(refusals))
+        for refusal in refusals:
+            self.stdout.write(refusal)
 
     def _list(self, letters: list[Letter]) -> None:
         if not letters:
             self.stdout.write("no dead letters")
         for (box, queue, cause), count in Counter((x.box, x.queue, x.cause) for x in letters).most_common():
-            self.stdout.write(f"{count:,} × {box} {queue}: {cause}")
+            self.stdout.write(f"{count:,} x {box} {queue}: {cause}")
             for letter in [x for x in letters if (x.box, x.queue, x.cause) == (box, queue, cause)][:20]:
                 self.stdout.write(
                     f"    {letter.id}  {letter.since:%Y-%m-%d %H:%M:%S}  {letter.name}  key={letter.key!r}"
                 )
 
-    def _show(self, inspection: DjangoInspection, letter: Letter) -> None:
+    def _show(self, inspection: DjangoInspection, letter: Letter) -> str | None:
         for name in (
             "id",
             "box",
@@ -70,12 +73,15 @@ class Command(BaseCommand):
         ):
             self.stdout.write(f"{name:11} {getattr(letter, name)}")
         self.stdout.write(f"payload     {letter.payload!r}")
+        return None
 
-    def _retry(self, inspection: DjangoInspection, letter: Letter) -> None:
+    def _retry(self, inspection: DjangoInspection, letter: Letter) -> str | None:
         if not inspection.retry(letter.id):
-            raise CommandError(f"{letter.id} was never a readable message; it can only be skipped")
+            return f"{letter.id} was never a readable message; it can only be skipped"
         self.stdout.write(f"{letter.id} is tried again now")
+        return None
 
-    def _skip(self, inspection: DjangoInspection, letter: Letter) -> None:
+    def _skip(self, inspection: DjangoInspection, letter: Letter) -> str | None:
         inspection.skip(letter.id)
         self.stdout.write(f"{letter.id} is dropped; what waited behind it goes on")
+        return None

@@ -1,4 +1,4 @@
-"""What is to go wrong, as the environment says: delays, failing handlers, and faults planted for the checker to find."""
+"""What is to go wrong, as the environment says: delays, failing handlers, faults for the checker to find."""
 
 from __future__ import annotations
 

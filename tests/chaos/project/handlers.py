@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from django.db.models import F
+from django.db import connection
 
 from simplecqrs import Publish, Retry, current, handles
 from tests.chaos.project.faults import at, dawdle, fails
 from tests.chaos.project.messages import AuditBump, AuditBumped, Bump, Bumped, Later
-from tests.chaos.project.models import AuditDeed, Counter, Deed, Effect, Handled
+from tests.chaos.project.models import AuditDeed, Deed, Handled
 
 
 @handles(Bump)
 def bump(command: Bump, publish: Publish) -> int:
-    """Lock the counter, raise it, write a row for each step and tell each."""
-    Counter.objects.get_or_create(key=command.key)
-    counter = Counter.objects.select_for_update().get(key=command.key)
-    for _ in range(command.steps):
-        counter.version += 1
-        Deed.objects.create(deed=command.deed, key=command.key, version=counter.version)
-        publish(Bumped(command.key, counter.version, command.deed))
+    """Raise the counter, whose row is locked from then on; write a row for each step and tell each."""
+    version = raise_counter(command.key, command.steps)
+    for step in range(version - command.steps + 1, version + 1):
+        Deed.objects.create(deed=command.deed, key=command.key, version=step)
+        publish(Bumped(command.key, step, command.deed))
         at("produce")
-    counter.save()
     dawdle()
-    return counter.version
+    return version
 
 
 @handles(AuditBump)
@@ -53,10 +50,26 @@ def later(command: Later) -> None:
     at("handle")
 
 
+def raise_counter(key: str, steps: int) -> int:
+    """Raise a counter by one statement, and return its version."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO chaos_counter (key, version) VALUES (%s, %s) ON CONFLICT (key)"
+            " DO UPDATE SET version = chaos_counter.version + excluded.version RETURNING version",
+            [key, steps],
+        )
+        version: int = cursor.fetchone()[0]
+        return version
+
+
 def effect_of(consumer: str, event: Bumped | AuditBumped | Later) -> None:
     """Add one, and write down that it was done: both in the transaction of the inbox row."""
-    Effect.objects.get_or_create(consumer=consumer, key=event.key)
-    Effect.objects.filter(consumer=consumer, key=event.key).update(n=F("n") + 1)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO chaos_effect (consumer, key, n) VALUES (%s, %s, 1) ON CONFLICT (consumer, key)"
+            " DO UPDATE SET n = chaos_effect.n + 1",
+            [consumer, event.key],
+        )
     Handled.objects.create(
         consumer=consumer, event_id=current().id, deed=event.deed, key=event.key, version=event.version
     )

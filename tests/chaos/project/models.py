@@ -38,7 +38,7 @@ class Effect(models.Model):
     n = models.IntegerField(default=0)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["consumer", "key"], name="chaos_effect_once")]
+        constraints = (models.UniqueConstraint(fields=["consumer", "key"], name="chaos_effect_once"),)
 
 
 class Handled(models.Model):

@@ -76,19 +76,17 @@ def defer(key: str, deed: str, steps: int) -> int:
 
     from django_cqrs import bus
     from tests.chaos.project.faults import at
+    from tests.chaos.project.handlers import raise_counter
     from tests.chaos.project.messages import Later
-    from tests.chaos.project.models import Counter, Deed
+    from tests.chaos.project.models import Deed
 
     with transaction.atomic():
-        Counter.objects.get_or_create(key=key)
-        counter = Counter.objects.select_for_update().get(key=key)
-        for _ in range(steps):
-            counter.version += 1
-            Deed.objects.create(deed=deed, key=key, version=counter.version)
-            bus.defer(Later(key, counter.version, deed))
+        version = raise_counter(key, steps)
+        for step in range(version - steps + 1, version + 1):
+            Deed.objects.create(deed=deed, key=key, version=step)
+            bus.defer(Later(key, step, deed))
             at("produce")
-        counter.save()
-    return counter.version
+    return version
 
 
 def recover() -> None:

@@ -1,0 +1,103 @@
+"""A consumer with an inbox against a loop by hand with the same guarantees."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.measure import Times, median_ratio, seconds
+from benchmarks.report import Line, show
+from benchmarks.servers import prepare, redis_client, settings_of_servers, stream
+
+__all__ = ["run"]
+
+KEYS = 20
+
+
+def run(*, full: bool) -> list[Line]:
+    """Measure and print."""
+    prepare()
+    rounds, number = (7, 3_000) if full else (5, 1_000)
+    times, statements = _race(rounds, number)
+    speeds = {name: number / statistics.median(found) for name, found in times.items()}
+    lines = [
+        Line(
+            "messages per second, with the inbox : by hand",
+            median_ratio(times, "by hand", "inbox"),
+            0.6,
+            at_least=True,
+            detail=f"{speeds['inbox']:,.0f}/s : {speeds['by hand']:,.0f}/s",
+        ),
+        *(Line(f"statements per message, {name}", found, unit="") for name, found in statements.items()),
+    ]
+    what = f"{rounds} interleaved rounds of {number:,} messages, {KEYS} keys, one worker; the handler does one UPDATE"
+    counted = "BEGIN and COMMIT are not counted: one pair per message in both, and one per fetched batch of the inbox"
+    show("consumer", lines, notes={"runs": what, "statements": counted, **settings_of_servers()})
+    return lines
+
+
+def _race(rounds: int, number: int) -> tuple[Times, dict[str, float]]:
+    from benchmarks.consumer_by_hand import consume_by_hand, join
+    from benchmarks.models import Account
+    from django_cqrs.consumers import consumers
+    from django_cqrs.loops import run as run_loop
+
+    accounts = [Account.objects.create().pk for _ in range(KEYS)]
+    jobs = consumers("counting")
+    join()
+    subjects: dict[str, tuple[str, Callable[[], object]]] = {
+        "inbox": ("Counted", lambda: run_loop(jobs, drain=True)),
+        "by hand": ("ByHand", consume_by_hand),
+    }
+    times: dict[str, list[float]] = {name: [] for name in subjects}
+    statements: dict[str, float] = {}
+    for round_number in range(rounds + 1):
+        for name in sorted(subjects, reverse=bool(round_number % 2)):
+            topic, consume = subjects[name]
+            before = _sum()
+            _publish(topic, number, accounts)
+            if round_number == 0:  # this round counts, and counting takes time
+                statements[name] = _count(consume) / number
+            else:
+                times[name].append(seconds(consume))
+            assert _sum() - before == number, f"{name}: {_sum() - before} of {number} effects"
+            redis_client().xtrim(stream(topic), maxlen=0)
+    return times, statements
+
+
+def _publish(topic: str, number: int, accounts: list[int]) -> None:
+    from attrs import evolve
+
+    from benchmarks.handlers import Counted
+    from django_cqrs import bus
+    from django_cqrs.brokers import broker
+    from simplecqrs.metadata import new_metadata
+
+    events = [Counted(accounts[n % KEYS], n) for n in range(number)]
+    envelopes = [evolve(bus.vocabulary.envelope(event, new_metadata(None, None)), topic=topic) for event in events]
+    for start in range(0, number, 500):
+        broker("streams").publish(envelopes[start : start + 500], deadline=10.0)
+
+
+def _sum() -> int:
+    from django.db.models import Sum
+
+    from benchmarks.models import Account
+
+    return Account.objects.aggregate(sum=Sum("n"))["sum"] or 0
+
+
+def _count(call: Callable[[], object]) -> int:
+    from django.db import connection
+
+    count = 0
+
+    def note(execute: Callable[..., Any], *arguments: Any) -> Any:
+        nonlocal count
+        count += 1
+        return execute(*arguments)
+
+    with connection.execute_wrapper(note):
+        call()
+    return count
