@@ -24,7 +24,7 @@ def run(*, full: bool) -> list[Line]:
 
     rounds, number = (60, 200) if full else (40, 60)
     account = Account.objects.create().pk
-    subjects = {
+    subjects: dict[str, tuple[Any, ...]] = {
         "bus, no event": (bus.send, Bare(account)),
         "bus, 1 event": (bus.send, Telling(account, 1)),
         "bus, 3 events": (bus.send, Telling(account, 3)),

@@ -47,7 +47,7 @@ def connect(*, database: str | None = None, autocommit: bool = False) -> Any:
     """Open a connection of psycopg, as one would by hand."""
     import psycopg
 
-    options = {} if database is None else {"dbname": database}
+    options: dict[str, Any] = {} if database is None else {"dbname": database}
     return psycopg.connect(os.environ["CQRS_TEST_POSTGRESQL"], autocommit=autocommit, **options)
 
 

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -175,25 +175,27 @@ class Orphaned:
         return 0
 
 
-def multiply(number: int, target: str, *arguments: Any) -> None:
+def multiply(number: int, target: str, options: Mapping[str, Any]) -> None:
     """
-    Run a function in so many processes until a signal, and start anew those that die.
+    Run a function in so many processes, and start anew those that die, until a signal or until all are done.
 
     Args:
         target: the dotted path of the function, which is imported once Django is set up in the process.
+        options: of a management command; they are its argument.
     """
     spawn = multiprocessing.get_context("spawn")
+    plain = {name: value for name, value in options.items() if name not in ("stdout", "stderr")}
 
     def start() -> Any:
-        process = spawn.Process(target=_in_process, args=(target, *arguments))
+        process = spawn.Process(target=_in_process, args=(target, plain))
         process.start()
         return process
 
     with stopping() as stop:
         processes = [start() for _ in range(number)]
-        while not stop.wait(0.2):
+        while not stop.wait(0.2) and any(process.exitcode != 0 for process in processes):
             for index, process in enumerate(processes):
-                if not process.is_alive():
+                if process.exitcode:
                     log.error("worker process %s ended with %s; starting another", process.pid, process.exitcode)
                     processes[index] = start()
     for process in processes:
@@ -202,6 +204,6 @@ def multiply(number: int, target: str, *arguments: Any) -> None:
         process.join()
 
 
-def _in_process(target: str, *arguments: Any) -> None:
+def _in_process(target: str, options: Mapping[str, Any]) -> None:
     django.setup()
-    import_string(target)(*arguments, out=OutputWrapper(sys.stdout))
+    import_string(target)(options, out=OutputWrapper(sys.stdout))

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from typing import Any, Protocol
 from uuid import UUID
 
 from django.db import OperationalError, connections, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_cqrs.errors import InsideTransaction
-from django_cqrs.models import Lane
+from django_cqrs.locks import LANE, file_lock, impatient, lane_transaction, refuse_inside, write_first
 from simplecqrs.errors import NotConfigured
 
-__all__ = ["LANE", "Dialect", "PostgreSQL", "SQLite", "dialect", "held_lane", "placeholders"]
-
-#: Set on a connection while a lane is held in its transaction: a message handled there needs no savepoint.
-LANE = "_cqrs_lane"
-#: Milliseconds that a worker on SQLite waits for others that write.
-MOMENT = 100
+__all__ = ["Dialect", "PostgreSQL", "SQLite", "dialect", "placeholders"]
 
 
 class Dialect(Protocol):
@@ -133,6 +124,7 @@ class SQLite:
     def holding(self, name: str, /, *, local: bool) -> Generator[bool, None, None]:
         """Take the write lock for what stays in this database, else the lock of a file."""
         if not local:
+            refuse_inside(connections[self._alias])
             with file_lock(connections[self._alias], name) as ours:
                 yield ours
             return
@@ -169,121 +161,7 @@ class SQLite:
         return read if read.tzinfo is not None else read.replace(tzinfo=timezone.utc)
 
 
-def refuse_inside(connection: BaseDatabaseWrapper) -> bool:
-    """
-    Raise InsideTransaction if a transaction is open that somebody else will commit, or not.
-
-    Returns:
-        Whether a test's transaction is open, in which nothing is ever committed.
-    """
-    if not connection.in_atomic_block:
-        return False
-    if not connection.atomic_blocks[-1]._from_testcase:
-        raise InsideTransaction(
-            f"relay and consumers commit what they do, but a transaction is open on {connection.alias!r}; call them "
-            "outside of `atomic`, and take ATOMIC_REQUESTS off the view with @transaction.non_atomic_requests"
-        )
-    return True
-
-
-@contextmanager
-def lane_transaction(alias: str) -> Generator[None, None, None]:
-    """Open the transaction in which a lane is held."""
-    connection = connections[alias]
-    nested = refuse_inside(connection)
-    with transaction.atomic(using=alias):
-        setattr(connection, LANE, not nested)
-        try:
-            yield
-        finally:
-            delattr(connection, LANE)
-
-
-def held_lane() -> str | None:
-    """Return the alias on which a lane is held in this thread, if there is one."""
-    return next((c.alias for c in connections.all(initialized_only=True) if hasattr(c, LANE)), None)
-
-
-@contextmanager
-def impatient(connection: BaseDatabaseWrapper) -> Generator[None, None, None]:
-    """
-    Wait for SQLite's write lock no longer than a moment.
-
-    A handler keeps it as long as it works: the other workers are to look again later, not to fail.
-    """
-    connection.ensure_connection()
-    raw: Any = connection.connection
-    raw.execute(f"PRAGMA busy_timeout = {MOMENT}")
-    try:
-        yield
-    finally:
-        raw.execute(f"PRAGMA busy_timeout = {int(connection.settings_dict['OPTIONS'].get('timeout', 5) * 1000)}")
-
-
-def write_first(connection: BaseDatabaseWrapper) -> None:
-    """
-    Take SQLite's write lock at once.
-
-    A transaction that reads first and writes later fails with "database is locked" without waiting, unless it was
-    begun as IMMEDIATE.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(f"DELETE FROM {Lane._meta.db_table} WHERE id IS NULL")
-
-
-_files: dict[str, int] = {}
-_files_lock = threading.Lock()
-
-
-@contextmanager
-def file_lock(connection: BaseDatabaseWrapper, name: str) -> Generator[bool, None, None]:
-    """Hold an exclusive lock beside the database's file; false if somebody has it."""
-    path = _lock_path(connection, name)
-    with _files_lock:
-        if path in _files:  # another thread of this process
-            mine = None
-        else:
-            mine = _files[path] = _lock_file(path)
-    if mine is None:
-        yield False
-        return
-    try:
-        yield mine >= 0
-    finally:
-        with _files_lock:
-            del _files[path]
-            if mine >= 0:
-                os.close(mine)
-
-
-def _lock_path(connection: BaseDatabaseWrapper, name: str) -> str:
-    database = str(connection.settings_dict["NAME"])
-    safe = "".join(c if c.isalnum() else "-" for c in name)
-    return f"{database}.{safe}.lock"
-
-
-def _lock_file(path: str) -> int:
-    """Return a descriptor that holds the lock, or -1."""
-    try:
-        import fcntl
-    except ImportError:  # not a POSIX system
-        raise NotConfigured(
-            "SQLite together with another broker needs file locks of a POSIX system; use the database broker, or "
-            "PostgreSQL"
-        ) from None
-    if "memory" in path:  # an in-memory database belongs to this process: the dictionary is the lock
-        path = os.devnull
-        return os.open(path, os.O_RDWR)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return -1
-    return descriptor
-
-
-_dialects = {"postgresql": PostgreSQL, "sqlite": SQLite}
+_dialects: dict[str, Callable[[str], Dialect]] = {"postgresql": PostgreSQL, "sqlite": SQLite}
 
 
 def dialect(alias: str) -> Dialect:

@@ -81,8 +81,8 @@ class HeldLanes:
             f"WITH due AS (SELECT topic, key, slot, head, attempts FROM {s.blocked} WHERE box = %s AND queue = %s"
             f" AND lane IN ({placeholders(self._lanes)}) AND next_at <= {self._speech.now} ORDER BY next_at"
             f" LIMIT {DUE}) "
-            f"SELECT p.id, CASE WHEN p.id = due.head THEN due.attempts ELSE 0 END, {_of('p')} FROM due JOIN {s.parked} p"
-            " ON p.queue = %s AND p.topic = due.topic AND p.key = due.key AND due.slot IN (0, p.id)"
+            f"SELECT p.id, CASE WHEN p.id = due.head THEN due.attempts ELSE 0 END, {_of('p')} FROM due"
+            f" JOIN {s.parked} p ON p.queue = %s AND p.topic = due.topic AND p.key = due.key AND due.slot IN (0, p.id)"
             " ORDER BY p.id LIMIT %s"
         )
         with connections[s.alias].cursor() as cursor:
@@ -111,7 +111,8 @@ class HeldLanes:
         s = self._storage
         share, weight = -(-limit // len(self._lanes)), -(-max_bytes // len(self._lanes))
         lane = (
-            f"SELECT * FROM (SELECT id, {rows.COLUMNS}, SUM(LENGTH(payload)) OVER (ORDER BY id) - LENGTH(payload) AS before"
+            f"SELECT * FROM (SELECT id, {rows.COLUMNS},"
+            " SUM(LENGTH(payload)) OVER (ORDER BY id) - LENGTH(payload) AS before"
             f" FROM (SELECT id, {rows.COLUMNS} FROM {s.hot} WHERE queue = %s AND lane = %s ORDER BY id LIMIT {share}) n"
             f") w WHERE before < {weight}"
         )

@@ -63,10 +63,7 @@ class DjangoInbox:
     def _pass(self, consumer: str, envelopes: Sequence[Envelope]) -> list[Envelope]:
         """Return the envelopes that pass the door now, each once; look closer at the others."""
         passing: dict[tuple[str, UUID], Envelope] = {}
-        doubtful = []
-        for envelope in envelopes:
-            if passing.setdefault((envelope.source, envelope.id), envelope) is not envelope:
-                doubtful.append(envelope)
+        doubtful = [e for e in envelopes if passing.setdefault((e.source, e.id), e) is not e]
         entered = self._enter(consumer, list(passing.values()))
         doubtful += [envelope for place, envelope in passing.items() if place not in entered]
         if doubtful:

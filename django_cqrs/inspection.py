@@ -16,7 +16,7 @@ from simplecqrs.queue import Backlog, Box, Letter
 
 __all__ = ["DjangoInspection"]
 
-BOXES: dict[Box, tuple[type[models.Model], type[models.Model]]] = {
+BOXES: dict[Box, tuple[Any, Any]] = {
     "outbox": (Outbox, ParkedOutbox),
     "inbox": (Inbox, ParkedInbox),
 }
@@ -102,7 +102,8 @@ class DjangoInspection:
         )  # fmt: skip
 
     def _lock(self, letter: int) -> Dead | None:
-        return Dead.objects.using(self.alias).select_for_update().filter(pk=letter).first()
+        found: Dead | None = Dead.objects.using(self.alias).select_for_update().filter(pk=letter).first()
+        return found
 
     def _storage(self, dead: Dead) -> DjangoStorage:
         return outbox(self.alias) if dead.box == "outbox" else inbox(self.alias)

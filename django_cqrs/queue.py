@@ -93,7 +93,7 @@ class DjangoStorage:
         lock, parameters = self._lane_lock(row.queue, idle)
         with connections[self.alias].cursor() as cursor:
             cursor.execute(f"DELETE FROM {table} WHERE id = %s AND {lock}", [row.id, *parameters])
-            return cursor.rowcount == 1
+            return bool(cursor.rowcount == 1)
 
     def _lane_lock(self, queue: str, idle: float) -> tuple[str, list[Any]]:
         # What the relay's commit marks is sent again if the mark is lost, and dropped at the consumer's door; what a

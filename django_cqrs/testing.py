@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from attrs import define, field
 from django.db import connections
-from django.test.testcases import DatabaseOperationForbidden
+from django.test import testcases
 
 from django_cqrs.consumers import consumers
 from django_cqrs.dialects import dialect
@@ -34,6 +34,8 @@ from simplecqrs.messages import Event
 __all__ = ["Story", "published", "run_all"]
 
 E = TypeVar("E", bound=Event)
+#: What Django raises for an alias that is not among the ``databases`` of a test.
+FORBIDDEN: type[Exception] = getattr(testcases, "DatabaseOperationForbidden", AssertionError)
 
 
 @define
@@ -141,6 +143,6 @@ def _aliases() -> list[str]:
     """Return the aliases that this test may use; a TestCase has only ``default`` unless its ``databases`` say more."""
     found = []
     for alias in aliases():
-        with suppress(DatabaseOperationForbidden), connections[alias].cursor():
+        with suppress(FORBIDDEN), connections[alias].cursor():
             found.append(alias)
     return found

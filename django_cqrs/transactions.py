@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_cqrs.dialects import LANE, held_lane
 from django_cqrs.errors import PublishedOutsideTransaction, TransactionBroken
 from django_cqrs.guards import alias_guard
+from django_cqrs.locks import LANE, held_lane
 from django_cqrs.outbox import store
 from simplecqrs.messages import Event, Message
 from simplecqrs.unit import Published

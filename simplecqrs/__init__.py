@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from simplecqrs.ambient import context, current
 from simplecqrs.backoff import Retry
-from simplecqrs.dispatch import context, current
 from simplecqrs.errors import CQRSError
 from simplecqrs.handlers import Publish, SyncEventHandler, SyncRequestHandler
 from simplecqrs.mediator import Mediator

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from simplecqrs.dispatch import Dispatch, Frame, fresh_stack, stack, top
+from simplecqrs.ambient import fresh_stack
+from simplecqrs.dispatch import Dispatch, Frame, stack, top
 from simplecqrs.errors import InvalidMessage, NotPublished, TooManyEvents
 from simplecqrs.messages import DomainEvent, Event, IntegrationEvent, Message
 from simplecqrs.metadata import Metadata, active_context

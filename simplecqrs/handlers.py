@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import frozen
 
-from simplecqrs.dispatch import publish_here
+from simplecqrs.ambient import publish_here
 from simplecqrs.errors import InvalidHandler
 from simplecqrs.hints import call_of, classes_in, hints_of, is_async
 from simplecqrs.messages import Event, Message, Request

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from simplecqrs.dispatch import stack, top
-from simplecqrs.errors import HandlerNotFound, InvalidMessage, NotConfigured, NotPublished
-from simplecqrs.handlers import describe
-from simplecqrs.messages import DomainEvent, Event, IntegrationEvent, Message, Query, Request
+from simplecqrs.errors import HandlerNotFound, InvalidMessage, NotConfigured
+from simplecqrs.messages import Event, IntegrationEvent, Message, Query, Request
 from simplecqrs.pipeline import Call, Middleware
+from simplecqrs.problems import missing_dependencies, missing_publisher
 from simplecqrs.registry import Options, Registration, Registry, default_registry
+from simplecqrs.shipping import ship
 from simplecqrs.unit import Published
 from simplecqrs.wiring import Wiring
 
@@ -174,30 +175,13 @@ class Mediator:
         """Return everything that is wrong with the wiring, each with its cure."""
         found = self.vocabulary.problems()
         for registration in self.registrations():
-            found += self._problems_of(registration)
+            found += missing_dependencies(registration, self._container, self._how_to_provide)
+            found += missing_publisher(registration, ships=self._ships())
         return found
 
     def registrations(self) -> list[Registration]:
         """Return who handles what, in the order in which it was registered."""
         return list(self.registry)
-
-    def _problems_of(self, registration: Registration) -> list[str]:
-        needs: Mapping[str, Any] = registration.shape.needs if registration.shape is not None else {}
-        who = describe(registration.handler)
-        found: list[str] = []
-        for name, kind in needs.items():
-            if isinstance(kind, str):
-                found.append(f"{who}: the type {kind!r} of {name} cannot be found in its module; import it there")
-            elif self._container is None or not self._container.can_resolve(kind):
-                label = getattr(kind, "__qualname__", repr(kind))
-                found.append(f"{who} needs {name}: {label}, which nothing provides; {self._how_to_provide(label)}")
-        consumer = registration.options.consumer
-        if consumer is not None and issubclass(registration.messages[0], DomainEvent) and not self._ships():
-            found.append(
-                f"{who} waits for {registration.messages[0].__qualname__} with consumer={consumer!r}, but nothing is "
-                "published to consumers; give the mediator a publisher"
-            )
-        return found
 
     def _how_to_provide(self, kind: str) -> str:
         return f"add it: provide={{{kind}: ...}}"
@@ -273,24 +257,8 @@ class Mediator:
         )
 
     def _ship_function(self) -> Callable[[list[Published]], None] | None:
-        return None if self._publisher is None else self._ship
-
-    def _ship(self, published: list[Published]) -> None:
-        """Hand integration events to the publisher, in one call."""
-        assert self._publisher is not None
-        envelopes = self.vocabulary.envelopes(published)
-        receipts = self._publisher.publish(envelopes, deadline=DEADLINE)
-        lost = [
-            f"{envelope.name} {envelope.id}: {receipt.reason or receipt.status}"
-            for envelope, receipt in zip(envelopes, receipts, strict=True)
-            if receipt.status != "accepted"
-        ]
-        if lost:
-            raise NotPublished(f"the publisher did not accept {len(lost)} of {len(envelopes)}: {'; '.join(lost[:5])}")
-
-
-#: Seconds that a publisher may take when there is no outbox; as the relay's.
-DEADLINE = 2.0
+        publisher = self._publisher
+        return None if publisher is None else lambda published: ship(publisher, self.vocabulary.envelopes(published))
 
 
 def _provider(provide: Mapping[Any, Callable[..., object]]) -> Container:

@@ -181,17 +181,16 @@ class Registry:
         _check_messages(messages, handler)
         _check_options(messages, handler, options)
         shape = None if is_buildable(handler) else shape_of(handler, messages)
-        for message in messages:
-            self._refuse_second(message, handler)
-        self._registrations.append(Registration(messages, handler, options, shape))
+        registration = Registration(messages, handler, options, shape)
+        self._refuse_second(registration)
+        self._registrations.append(registration)
 
     def include(self, other: Registry) -> None:
         """Take over all registrations of another registry, in their order."""
         registrations = list(other)
         for registration in registrations:
             self._refuse_late(registration.handler)
-            for message in registration.messages:
-                self._refuse_second(message, registration.handler)
+            self._refuse_second(registration)
         self._registrations += registrations
 
     def seal(self, owner: object) -> None:
@@ -208,17 +207,16 @@ class Registry:
                 "all handlers before that"
             )
 
-    def _refuse_second(self, message: type[Message], handler: Handler) -> None:
-        for registration in self._registrations:
-            if message not in registration.messages:
-                continue
-            if issubclass(message, Request):
-                raise DuplicateHandler(
-                    f"{message.__qualname__} is handled by {describe(registration.handler)}; it cannot be handled "
-                    f"by {describe(handler)} as well"
-                )
-            if registration.handler is handler:
-                raise DuplicateHandler(f"{message.__qualname__} is handled by {describe(handler)} already")
+    def _refuse_second(self, new: Registration) -> None:
+        for old in self._registrations:
+            for message in set(old.messages) & set(new.messages):
+                if issubclass(message, Request):
+                    raise DuplicateHandler(
+                        f"{message.__qualname__} is handled by {describe(old.handler)}; it cannot be handled "
+                        f"by {describe(new.handler)} as well"
+                    )
+                if old.handler is new.handler and old.options.consumer == new.options.consumer:
+                    raise DuplicateHandler(f"{message.__qualname__} is handled by {describe(new.handler)} already")
 
 
 def _check_messages(messages: tuple[Any, ...], handler: Handler) -> None:

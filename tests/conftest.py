@@ -1,6 +1,13 @@
-"""What all tests share: nothing that needs Django, since the core's tests run without it."""
+"""What all tests share; the core's run without Django."""
+
+from importlib.util import find_spec
 
 import pytest
+
+if find_spec("pytest_django"):
+    from tests.desk.fixtures import committed, django_db_setup, project
+
+    __all__ = ["committed", "django_db_setup", "project"]
 
 # Their assertions explain themselves when they fail, as those of test files do.
 pytest.register_assert_rewrite("tests.contracts")

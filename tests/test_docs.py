@@ -1,18 +1,13 @@
-"""Every example in the README and in docstrings is run."""
+"""Every example in the README is run."""
 
 from __future__ import annotations
 
-import doctest
-import importlib
-import pkgutil
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-import simplecqrs
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -50,7 +45,7 @@ def run(code: str, tmp_path: Path) -> str:
     script.write_text(code)
     done = subprocess.run(
         [sys.executable, "-W", "error", str(script)], cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True,
-        text=True, timeout=120,
+        text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -85,21 +80,6 @@ def test_the_settings_of_the_readme_are_valid() -> None:
 
     block = next(block for block in BLOCKS if block.startswith("DJANGO_CQRS"))
     namespace: dict[str, object] = {}
-    exec(block, namespace)  # noqa: S102 - our own README
+    exec(block, namespace)
 
     assert read_settings(namespace["DJANGO_CQRS"])[1] == []
-
-
-@pytest.mark.parametrize("name", [m.name for m in pkgutil.walk_packages(simplecqrs.__path__, "simplecqrs.")])
-def test_examples_in_docstrings_are_right(name: str) -> None:
-    """Doctests of every module of the core pass."""
-    result = doctest.testmod(importlib.import_module(name))
-
-    assert result.failed == 0
-
-
-def test_the_example_of_the_package_is_right() -> None:
-    """The first thing that help(simplecqrs) shows works."""
-    result = doctest.testmod(simplecqrs)
-
-    assert (result.failed, result.attempted > 0) == (0, True)

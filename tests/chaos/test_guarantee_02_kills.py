@@ -26,7 +26,7 @@ def test_guarantee_02_nothing_is_lost_when_relays_and_consumers_are_killed(
     world = make_world(*pair, batch=BATCH, **dwell)
     relay = Post.fill(world.relay, "publish")
     consumers = [Post.fill(world.consumer, "handle", "store") for _ in range(4)]
-    producers = [world.producer(name, EVENTS // 2, rate=100) for name in ("p1", "p2")]
+    producers = [world.producer(name, EVENTS // 2, rate=85) for name in ("p1", "p2")]
 
     rnd = random.Random(world.seed)
     killer = threading.Thread(target=kill_in_turn, args=([relay], KILLS, rnd))

@@ -21,6 +21,7 @@ from django_cqrs.status import read_status
 from simplecqrs import NotificationEvent, Publish, Retry
 from simplecqrs.errors import MissingExtra
 from simplecqrs.transport import Garbage
+from tests.desk import processes
 from tests.desk.messages import AuditSomething, CloseTicket, OpenTicket, Remind
 from tests.desk.models import Note, Tally
 from tests.desk.project import Project
@@ -147,6 +148,19 @@ def test_consume_once_is_one_run_per_consumer() -> None:
     manage("cqrs_consume", "--once", "deferred")
 
     assert Note.objects.count() == 3
+
+
+@committing
+@pytest.mark.processes
+def test_several_processes_drain_together() -> None:
+    """And end when there is nothing left."""
+    for number in range(40):
+        bus.defer(Remind(number, "please"))
+
+    with processes.manage("cqrs_consume", "--drain", "--workers", "2") as command:
+        assert command.wait(processes.PATIENCE) == 0
+
+    assert Note.objects.count() == 40
 
 
 @committing

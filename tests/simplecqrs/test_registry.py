@@ -299,3 +299,16 @@ def test_checking_does_not_close_a_registry() -> None:
 
     assert bus.send(Create()) == 1
     assert bus.vocabulary.find("Create") is Create
+
+
+def test_a_handler_may_serve_two_consumers() -> None:
+    """Each of them handles the event by itself."""
+    registry = Registry()
+
+    def listen(event: Created) -> None:
+        """Serve both."""
+
+    registry.add(Created, listen, consumer="one")
+    registry.add(Created, listen, consumer="two")
+
+    assert [r.options.consumer for r in registry] == ["one", "two"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser, OutputWrapper
@@ -27,18 +28,18 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         """Run until a signal, or until there is nothing to do."""
-        what = (options["names"], options["once"], options["drain"])
         with explaining():
             if options["workers"] > 1:
-                multiply(options["workers"], f"{__name__}.work", *what)
+                multiply(options["workers"], f"{__name__}.work", options)
             else:
-                work(*what, out=self.stdout)
+                work(options, out=self.stdout)
 
 
-def work(names: list[str], once: bool, drain: bool, *, out: OutputWrapper) -> None:
+def work(options: Mapping[str, Any], *, out: OutputWrapper) -> None:
     """Run consumers."""
-    chosen = names or [n for n in consumer_names(project_mediator()) if settings().consumer(n).engine == "daemon"]
+    known = consumer_names(project_mediator())
+    chosen = options["names"] or [name for name in known if settings().consumer(name).engine == "daemon"]
     if not chosen:
         out.write("there is no consumer to run: no handler has consumer=, and no command can be deferred")
         return
-    serve(lambda stopping: consumers(*chosen, stopping=stopping), out, once=once, drain=drain)
+    serve(lambda stopping: consumers(*chosen, stopping=stopping), out, once=options["once"], drain=options["drain"])

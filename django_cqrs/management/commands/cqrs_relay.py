@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser, OutputWrapper
@@ -30,21 +30,18 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         """Run until a signal, or until there is nothing to do."""
-        what = (options["route"], options["database"], options["consume"], options["once"], options["drain"])
         with explaining():
             if options["processes"] > 1:
-                multiply(options["processes"], f"{__name__}.ship", *what)
+                multiply(options["processes"], f"{__name__}.ship", options)
             else:
-                ship(*what, out=self.stdout)
+                ship(options, out=self.stdout)
 
 
-def ship(
-    routes: list[str], databases: list[str], consume: bool, once: bool, drain: bool, *, out: OutputWrapper
-) -> None:
+def ship(options: Mapping[str, Any], *, out: OutputWrapper) -> None:
     """Run relays, and consumers if asked to."""
 
     def make(stopping: Callable[[], bool]) -> list[Job]:
-        shipping = relays(routes=routes, databases=databases)
-        return [*shipping, *(consumers(stopping=stopping) if consume else [])]
+        shipping = relays(routes=options["route"], databases=options["database"])
+        return [*shipping, *(consumers(stopping=stopping) if options["consume"] else [])]
 
-    serve(make, out, once=once, drain=drain)
+    serve(make, out, once=options["once"], drain=options["drain"])

@@ -31,8 +31,10 @@ class Command(BaseCommand):
             self._print(status)
 
     def _print(self, status: Status) -> None:
-        head = f"{'database':10} {'box':7} {'queue':20} {'pending':>9} {'oldest':>9} {'parked':>8} {'blocked':>8} {'dead':>6}"
-        self.stdout.write(head)
+        self.stdout.write(
+            f"{'database':10} {'box':7} {'queue':20} {'pending':>9} {'oldest':>9} {'parked':>8} {'blocked':>8}"
+            f" {'dead':>6}"
+        )
         for queue in status.queues:
             oldest = "-" if queue.oldest is None else f"{queue.oldest:,.1f} s"
             self.stdout.write(
