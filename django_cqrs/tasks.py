@@ -30,13 +30,13 @@ from django_cqrs.relay import relays
 __all__ = ["consume", "relay"]
 
 
-@shared_task(name="django_cqrs.relay", ignore_result=True, max_retries=0)  # type: ignore[untyped-decorator]
+@shared_task(name="django_cqrs.relay", ignore_result=True, max_retries=0)
 def relay(*routes: str) -> None:
     """Ship what waits in the outbox, for at most RELAY_TICK_SECONDS."""
     run(relays(routes=routes), seconds=settings().relay_tick_seconds, drain=True)
 
 
-@shared_task(name="django_cqrs.consume", ignore_result=True, max_retries=0)  # type: ignore[untyped-decorator]
+@shared_task(name="django_cqrs.consume", ignore_result=True, max_retries=0)
 def consume(*names: str) -> None:
     """Fetch and handle what waits for these consumers, or all, for at most RELAY_TICK_SECONDS."""
     seconds = settings().relay_tick_seconds

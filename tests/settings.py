@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
-SECRET_KEY = "for tests only"  # noqa: S105
+SECRET_KEY = "for tests only"
 USE_TZ = True
 DEBUG = False
 ROOT_URLCONF = "tests.desk.urls"

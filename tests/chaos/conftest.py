@@ -43,8 +43,12 @@ class Templates:
         if database == "postgresql":
             store = PostgreSQLStore(_server("POSTGRESQL"), name)
         world = World(self._folder, store, "redis://127.0.0.1:1/0" if redis else "")
-        for alias in ("default", "audit"):
-            world.manage("migrate", "--run-syncdb", "--verbosity", "0", "--database", alias)
+        try:
+            for alias in ("default", "audit"):
+                world.manage("migrate", "--run-syncdb", "--verbosity", "0", "--database", alias)
+        except BaseException:
+            store.drop()
+            raise
         return store
 
     def drop(self) -> None:

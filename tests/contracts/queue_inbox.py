@@ -173,6 +173,7 @@ class InboxContract(QueueHarness):
     @pytest.mark.needs("parallel")
     def test_feeds_and_consumers_are_fetched_side_by_side(self, inbox: Inbox, storage: Storage) -> None:
         """The lock is one consumer's, for one feed."""
+
         def fetch(consumer: str, feed: str) -> bool:
             with inbox.fetching(consumer, feed) as ours:
                 return ours

@@ -22,6 +22,8 @@ from simplecqrs.errors import NotPublished
 from tests.desk.messages import AuditSomething, AuditWritten, Broken, CloseTicket, OpenTicket, TicketOpened
 from tests.desk.models import AuditEntry, Note, Ticket
 
+#: Renamed in Django 6.1.
+set_savepoint = getattr(transaction, "savepoint_create", None) or transaction.savepoint
 POSTGRESQL = connection.vendor == "postgresql"
 in_test_case = pytest.mark.django_db(databases=["default", "audit"])
 committing = pytest.mark.usefixtures("committed")
@@ -286,21 +288,47 @@ def test_events_of_a_savepoint_that_the_user_rolls_back_are_gone(desk: Desk) -> 
 
 @committing
 def test_events_of_a_savepoint_that_is_rolled_back_by_hand_are_gone(desk: Desk) -> None:
-    """By savepoint_rollback, and by set_rollback as well."""
+    """By savepoint_rollback, by set_rollback, and by plain SQL; what was published before the savepoint stays."""
 
     def work(publish: Publish) -> None:
-        savepoint = transaction.savepoint()
+        publish(Happened("before"))
+        savepoint = set_savepoint()
         publish(Happened("ghost"))
         transaction.savepoint_rollback(savepoint)
         with transaction.atomic():
             publish(Happened("another ghost"))
             transaction.set_rollback(True)
-        publish(Happened("true"))
+        with connection.cursor() as cursor:
+            cursor.execute("SAVEPOINT mine")
+            publish(Happened("a third ghost"))
+            cursor.execute("ROLLBACK TO SAVEPOINT mine")
+            publish(Happened("after"))
+            cursor.execute("RELEASE SAVEPOINT mine")
 
     desk.send(work)
 
-    assert stored() == events("true")
-    assert desk.handled == ["true"]
+    assert stored() == events("before", "after")
+    assert desk.handled == ["before", "after"]
+
+
+@committing
+def test_after_commit_handlers_of_a_command_that_is_rolled_back_by_hand_never_run(desk: Desk) -> None:
+    """Django itself would run hooks that were registered inside of such a savepoint."""
+    seen: list[str] = []
+    registry = Registry()
+
+    def work(command: Do, publish: Publish) -> None:
+        savepoint = set_savepoint()
+        mediator.send(DoInside())
+        transaction.savepoint_rollback(savepoint)
+
+    registry.add(Do, work)
+    registry.add(DoInside, lambda command, publish: publish(Noted("ghost")))
+    registry.add(Noted, lambda event: seen.append(event.what), after_commit=True)
+    mediator = DjangoMediator(registry)
+    mediator.send(Do())
+
+    assert seen == []
 
 
 @committing

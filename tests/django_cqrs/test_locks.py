@@ -1,0 +1,62 @@
+"""Locks beside SQLite's database, for what is not to keep its writers waiting."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from django_cqrs.locks import file_lock, held_lane, lane_transaction
+
+
+def database(path: str, *, in_memory: bool = False) -> Any:
+    """Return what is asked of a connection."""
+    return SimpleNamespace(settings_dict={"NAME": path}, is_in_memory_db=lambda: in_memory)
+
+
+def test_a_lock_has_one_holder_in_a_process() -> None:
+    """Also where the database is in memory; locks of another name are free."""
+    memory = database(":memory:", in_memory=True)
+    with file_lock(memory, "lane") as first, file_lock(memory, "lane") as second, file_lock(memory, "other") as third:
+        assert (first, second, third) == (True, False, True)
+
+    with file_lock(memory, "lane") as again:
+        assert again is True
+
+
+@pytest.mark.processes
+def test_a_lock_has_one_holder_among_processes(tmp_path: Path) -> None:
+    """Whatever the folder is called; it is free when its holder is gone."""
+    path = tmp_path / "memory" / "shop.sqlite3"
+    path.parent.mkdir()
+    code = f"""
+import fcntl, sys
+file = open({f"{path}.lane.lock"!r}, "w")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with file_lock(database(str(path)), "lane") as ours:
+            assert ours is False
+        other.kill()
+
+    with file_lock(database(str(path)), "lane") as ours:
+        assert ours is True
+
+
+@pytest.mark.usefixtures("committed")
+def test_it_is_known_on_which_alias_a_lane_is_held() -> None:
+    """And that none is held any more."""
+    with lane_transaction("default"):
+        assert held_lane() == "default"
+        assert connection.in_atomic_block
+
+    assert held_lane() is None
