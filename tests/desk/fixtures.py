@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ from django.apps import apps
 from django.db import connections
 from django.test.utils import setup_databases, teardown_databases
 from pytest_django import DjangoDbBlocker
+
+from tests.settings import FOLDER
 
 if TYPE_CHECKING:
     from tests.desk.project import Project
@@ -29,6 +32,7 @@ def django_db_setup(
     yield
     with django_db_blocker.unblock():
         teardown_databases(made, verbosity=0)
+    shutil.rmtree(FOLDER, ignore_errors=True)
 
 
 @pytest.fixture
