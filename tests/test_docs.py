@@ -18,12 +18,13 @@ import django
 from django.conf import settings
 from django.core.management import call_command
 
+MAIL = "django.core.mail.backends.locmem.EmailBackend"
 settings.configure(
     INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "django_cqrs"],
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "FOLDER/readme.sqlite3",
                            "OPTIONS": {"transaction_mode": "IMMEDIATE"}}},
-    EMAIL_BACKEND="django.core.mail.backends.locmem.EmailBackend",
     USE_TZ=True,
+    **({"MAILERS": {"default": {"BACKEND": MAIL}}} if django.VERSION >= (6, 1) else {"EMAIL_BACKEND": MAIL}),
 )
 django.setup()
 call_command("migrate", verbosity=0)

@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import django
+
 from shop.databases import database_from_url
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -44,8 +46,16 @@ TEMPLATES = [
 ]
 
 # Mails become files, unless SHOP_MAIL says "console" or "smtp".
-EMAIL_BACKEND = f"django.core.mail.backends.{os.environ.get('SHOP_MAIL', 'filebased')}.EmailBackend"
-EMAIL_FILE_PATH = DATA_DIR / "mails"
+MAIL = os.environ.get("SHOP_MAIL", "filebased")
+MAIL_BACKEND = f"django.core.mail.backends.{MAIL}.EmailBackend"
+MAIL_FOLDER = DATA_DIR / "mails"
+if django.VERSION >= (6, 1):
+    MAILERS = {
+        "default": {"BACKEND": MAIL_BACKEND, "OPTIONS": {"file_path": MAIL_FOLDER} if MAIL == "filebased" else {}}
+    }
+else:
+    EMAIL_BACKEND = MAIL_BACKEND
+    EMAIL_FILE_PATH = MAIL_FOLDER
 
 if BACKEND == "sqlite":
     DATABASES = {
