@@ -28,7 +28,7 @@ class Post:
 
     def kill(self, after: float) -> None:
         """Kill the process so long after it has begun to work, and start another."""
-        wait_until(lambda: self.child.has_come_to(*self.points), seconds=20, what=f"that {self.child.name} works")
+        wait_until(lambda: self.child.has_come_to(*self.points), seconds=60, what=f"that {self.child.name} works")
         threading.Event().wait(after)
         self.child.kill()
         self.child = self.start()

@@ -67,10 +67,10 @@ def test_beat_every_second_does_not_pile_up_behind_a_slow_broker(
     workers, beat = start(world, tmp_path)
     producers = [world.producer(name, EVENTS // 5, EVENTS / 50) for name in ("p1", "p2")]
     with redis.Redis.from_url(url) as client, watching(client) as found:
-        wait_until(lambda: world.count("chaos_handled"), seconds=30, what="that Celery works")
+        wait_until(lambda: world.count("chaos_handled"), seconds=60, what="that Celery works")
         world.enough(producers)
         world.settle()
-    codes = [child.terminate(seconds=15)[0] for child in (beat, *workers)]
+    codes = [child.terminate(seconds=30)[0] for child in (beat, *workers)]
 
     assert codes == [0, 0, 0]
     assert beat.output().count("Sending due task") > 10
@@ -85,12 +85,12 @@ def test_guarantee_10_celery_only_rings(make_world: MakeWorld, servers: Servers,
     workers, beat = start(world, tmp_path)
     producer = world.producer("p1", EVENTS // 10, 40, "--deferred")
     with redis.Redis.from_url(url) as client:
-        wait_until(lambda: world.count("chaos_handled"), seconds=30, what="that Celery works")
+        wait_until(lambda: world.count("chaos_handled"), seconds=60, what="that Celery works")
         workers[0].clear()
         client.delete("cqrs", "unacked", "unacked_index")
     world.enough([producer])
     world.settle()
     for child in (beat, workers[1]):
-        child.terminate(seconds=15)
+        child.terminate(seconds=30)
 
     world.judge("celery killed and flushed", kills=1)

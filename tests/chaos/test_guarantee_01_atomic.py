@@ -49,7 +49,7 @@ def test_guarantee_01_rows_and_events_share_one_fate_at_each_point(
     expected = {**LEFT, "swallowed-cursor": CURSOR[pair[0]]}
 
     child = world.spawn("roll-back", "-m", "tests.chaos.project.roll_back")
-    assert child.finish(seconds=30)[0] == 0, child.output()
+    assert child.finish(seconds=60)[0] == 0, child.output()
 
     raised = json.loads(child.output().splitlines()[-1])
     assert raised == {point: error for point, (error, _) in expected.items()}

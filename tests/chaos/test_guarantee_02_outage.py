@@ -37,7 +37,7 @@ def outage(world: World, servers: Servers, doing: tuple[str, str], seconds: floa
     """Take Redis away and bring it back, under load."""
     relay, consumers = world.relay(), [world.consumer() for _ in range(2)]
     producer = world.producer("p1", events, events / (seconds + 8))
-    wait_until(lambda: world.count("chaos_handled") > 100, seconds=20, what="that events flow")
+    wait_until(lambda: world.count("chaos_handled") > 100, seconds=60, what="that events flow")
 
     servers.do(doing[0], "redis")
     threading.Event().wait(seconds)

@@ -66,7 +66,7 @@ def test_guarantee_04_ctrl_c_ends_several_processes_without_repeating(
     for _ in range(3):
         relay = world.relay("--processes", "2")
         sent = len(world.log())
-        wait_until(lambda sent=sent: len(world.log()) > sent, seconds=20, what="that relays publish")
+        wait_until(lambda sent=sent: len(world.log()) > sent, seconds=60, what="that relays publish")
         relay.signal(signal.SIGINT, group=True)
         assert relay.finish(seconds=10)[0] == 0, relay.output()[-3000:]
     world.enough([producer])
@@ -82,12 +82,12 @@ def roll(world: World, relays: list[Child], consumers: list[Child], rnd: random.
     slowest = 0.0
     for number in range(ROLLS):
         relay = relays[number % 2]
-        wait_until(lambda relay=relay: relay.has_come_to("publish"), seconds=20, what="that the relay works")
+        wait_until(lambda relay=relay: relay.has_come_to("publish"), seconds=60, what="that the relay works")
         threading.Event().wait(rnd.uniform(0, 0.2))
         slowest = max(slowest, restart(relays, number % 2, world.relay, group=False))
         consumer = consumers[number % 2]
         done = world.count("chaos_handled")
-        wait_until(lambda done=done: world.count("chaos_handled") > done, seconds=20, what="that consumers work")
+        wait_until(lambda done=done: world.count("chaos_handled") > done, seconds=60, what="that consumers work")
         assert consumer.code is None, consumer.output()
         start = lambda: world.consumer("ledger", "--workers", "2")  # noqa: E731
         slowest = max(slowest, restart(consumers, number % 2, start, group=number % 4 > 1))

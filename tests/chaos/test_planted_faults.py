@@ -71,6 +71,6 @@ def test_only_the_lane_lock_keeps_a_second_worker_off_the_next_message(
     world = make_world("postgresql", "redis", fault=fault)
 
     child = world.spawn("interleave", "-m", "tests.chaos.project.interleave")
-    assert child.finish(seconds=30)[0] == 0, child.output()
+    assert child.finish(seconds=60)[0] == 0, child.output()
 
     assert json.loads(child.output().splitlines()[-1]) == {"take": free, "hold": free}

@@ -22,7 +22,7 @@ __all__ = ["EVENTS", "KILLS", "PATIENCE", "REPORTS", "World", "new_seed"]
 #: Larger in scripts/soak.
 EVENTS = int(os.environ.get("CHAOS_EVENTS", "5000"))
 KILLS = int(os.environ.get("CHAOS_KILLS", "20"))
-PATIENCE = float(os.environ.get("CHAOS_PATIENCE", "45"))
+PATIENCE = float(os.environ.get("CHAOS_PATIENCE", "120"))
 REPORTS: list[dict[str, Any]] = []
 WAITING = ("cqrs_outbox", "cqrs_outbox_parked", "cqrs_inbox", "cqrs_inbox_parked")
 
