@@ -24,7 +24,7 @@ from simplecqrs.errors import NotConfigured
 from simplecqrs.loop import Job
 from simplecqrs.messages import IntegrationEvent, Request
 from simplecqrs.queue import DATABASE, DEFERRED
-from simplecqrs.registry import Registration
+from simplecqrs.registration import Registration
 
 __all__ = ["consumer_names", "consumers", "of_its_app", "subscribe", "subscribe_after_migrate", "topics_of"]
 

@@ -12,7 +12,7 @@ from attrs.validators import ge, in_, instance_of, le, matches_re, optional
 
 from simplecqrs.backoff import Retry
 from simplecqrs.queue import DATABASE, LANES
-from simplecqrs.registry import OnDead
+from simplecqrs.registration import OnDead
 
 __all__ = ["BrokerSettings", "ConsumerSettings", "Guard", "Settings", "list_of_names", "most_specific"]
 
@@ -79,13 +79,21 @@ class ConsumerSettings:
 
 @frozen(kw_only=True)
 class Settings:
-    """All of ``DJANGO_CQRS``; the keys are these names in capitals."""
+    """
+    All of ``DJANGO_CQRS``; the keys are these names in capitals.
+
+    Args:
+        scope: how long dependencies are shared, see ``Mediator``.
+        event_workers: how many after-commit handlers of an event may run at a time, in threads.
+    """
 
     brokers: Mapping[str, BrokerSettings] = _mapping()
     routes: Mapping[str, tuple[str, ...]] = _mapping()
     consumers: Mapping[str, ConsumerSettings] = _mapping()
     middlewares: tuple[str, ...] = field(default=(), converter=list_of_names)
     container: str | None = field(default=None, validator=optional(instance_of(str)))
+    scope: Literal["message", "handler"] = field(default="message", validator=in_(("message", "handler")))
+    event_workers: int = _number(int, 1, ge(1))
     databases: Mapping[str, str] = _mapping()
     mediator: str = _text("django_cqrs.bus")
     source: str = _text("")

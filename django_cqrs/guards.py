@@ -17,8 +17,10 @@ from django.db.utils import InternalError, NotSupportedError, OperationalError
 
 from django_cqrs.conf import settings
 from django_cqrs.errors import QueryWrote, WroteElsewhere
-from simplecqrs.messages import Message, Query
+from simplecqrs.dispatch import stack, top
+from simplecqrs.messages import Message, Query, Stream
 from simplecqrs.pipeline import Call, Middleware
+from simplecqrs.steps import each_step
 
 __all__ = ["alias_guard", "query_guard", "writes_to"]
 
@@ -60,16 +62,28 @@ def query_guard(alias_of: Callable[[Message], str]) -> Middleware:
 
     def guard(message: Message, call_next: Call) -> Any:
         mode = settings().query_guard
-        if not isinstance(message, Query) or mode == "off":
+        if mode == "off" or not isinstance(message, (Query, Stream)):
             return call_next(message)
-        with ExitStack() as guards:
-            if mode == "database":
-                guards.enter_context(_read_only_transaction(message, alias_of(message)))
-            for alias in connections:
-                guards.enter_context(connections[alias].execute_wrapper(_refusing_writes(message, mode)))
-            return call_next(message)
+        if isinstance(message, Query):
+            with _guarded(message, mode, alias_of):
+                return call_next(message)
+        if top(stack.frames).query is message:  # else it is one that writes
+            # A transaction for each item would close the cursor that the next one is to come from.
+            mode = "raise" if mode == "database" else mode
+            return each_step(lambda: _guarded(message, mode, alias_of), lambda: call_next(message))
+        return call_next(message)
 
     return guard
+
+
+@contextmanager
+def _guarded(message: Message, mode: str, alias_of: Callable[[Message], str]) -> Generator[None, None, None]:
+    with ExitStack() as guards:
+        if mode == "database":
+            guards.enter_context(_read_only_transaction(message, alias_of(message)))
+        for alias in connections:
+            guards.enter_context(connections[alias].execute_wrapper(_refusing_writes(message, mode)))
+        yield
 
 
 def _refusing_writes(message: Message, mode: str) -> Callable[..., Any]:
@@ -77,8 +91,8 @@ def _refusing_writes(message: Message, mode: str) -> Callable[..., Any]:
         table = writes_to(sql)
         if table is not None and table not in _exempt_tables():
             complaint = (
-                f"{type(message).__qualname__} is a query, and its handler wrote to {table}; make it a command, or "
-                "see the setting QUERY_GUARD"
+                f"{type(message).__qualname__} is a {_kind(message)}, and its handler wrote to {table}; "
+                f"{_cure(message)}, or see the setting QUERY_GUARD"
             )
             if mode == "log":
                 log.warning(complaint)
@@ -87,6 +101,14 @@ def _refusing_writes(message: Message, mode: str) -> Callable[..., Any]:
         return execute(sql, *args)
 
     return guard
+
+
+def _kind(message: Message) -> str:
+    return "query" if isinstance(message, Query) else "stream that reads"
+
+
+def _cure(message: Message) -> str:
+    return "make it a command" if isinstance(message, Query) else 'say transaction="item" where it is registered'
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
+from django.db import connections
 from django.utils.module_loading import import_string
 
 from simplecqrs.dispatch import stack, top
@@ -14,7 +16,8 @@ from simplecqrs.mediator import Mediator
 from simplecqrs.messages import Command, Event, Message
 from simplecqrs.metadata import active_context, new_metadata
 from simplecqrs.queue import DEFERRED, lane_of
-from simplecqrs.registry import Registration, Registry, default_registry
+from simplecqrs.registration import Registration
+from simplecqrs.registry import Registry, default_registry
 from simplecqrs.unit import Published
 
 if TYPE_CHECKING:
@@ -117,9 +120,24 @@ class DjangoMediator(Mediator):
         if found.container is not None:
             self._container = import_string(found.container)
         self._transaction = UnitsOfWork(self).open
+        self._event_workers = found.event_workers
+        self._scope = found.scope
 
     def _how_to_provide(self, kind: str) -> str:
         return f"name a container that makes {kind} in CONTAINER of DJANGO_CQRS"
+
+    def _refuse_uncommitted(self, message: Message) -> None:
+        from django_cqrs.transactions import refuse_inside_transaction
+
+        refuse_inside_transaction(message, self.alias(message))
+
+    @contextmanager
+    def _in_thread(self) -> Generator[None, None, None]:
+        """Close the connections that a thread has opened when it ends."""
+        try:
+            yield
+        finally:
+            connections.close_all()
 
     def _ship_function(self) -> Callable[[list[Published]], None]:
         """Accept what goes out: each transaction's unit stores it, see ``UnitOfWork``."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_cqrs.errors import PublishedOutsideTransaction, TransactionBroken
+from django_cqrs.errors import InsideTransaction, PublishedOutsideTransaction, TransactionBroken
 from django_cqrs.guards import alias_guard
 from django_cqrs.locks import LANE, held_lane
 from django_cqrs.outbox import store
@@ -25,7 +25,15 @@ from simplecqrs.unit import Published
 if TYPE_CHECKING:
     from django_cqrs.mediator import DjangoMediator
 
-__all__ = ["AfterCommit", "UnitOfWork", "UnitsOfWork", "refuse_broken", "refuse_without_unit", "require_transaction"]
+__all__ = [
+    "AfterCommit",
+    "UnitOfWork",
+    "UnitsOfWork",
+    "refuse_broken",
+    "refuse_inside_transaction",
+    "refuse_without_unit",
+    "require_transaction",
+]
 
 UNIT = "_cqrs_unit"
 
@@ -134,6 +142,16 @@ class UnitsOfWork:
                 unit.flush()
             finally:
                 delattr(connection, UNIT)
+
+
+def refuse_inside_transaction(message: Message, alias: str) -> None:
+    """Raise InsideTransaction if a transaction is open on an alias; one that a TestCase has opened is none."""
+    if any(not getattr(block, "_from_testcase", False) for block in connections[alias].atomic_blocks):
+        raise InsideTransaction(
+            f"{type(message).__qualname__} commits each item before it is handed out, which cannot be while a "
+            f"transaction is open on {alias!r} already; iterate outside of it (see ATOMIC_REQUESTS and "
+            '@transaction.non_atomic_requests), or register the handler with transaction="all"'
+        )
 
 
 def require_transaction(event: Message, alias: str) -> None:

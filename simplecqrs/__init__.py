@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from simplecqrs.ambient import context, current
 from simplecqrs.backoff import Retry
 from simplecqrs.errors import CQRSError
-from simplecqrs.handlers import Publish, SyncEventHandler, SyncRequestHandler
+from simplecqrs.handlers import Publish, SyncEventHandler, SyncRequestHandler, SyncStreamHandler
 from simplecqrs.mediator import Mediator
 from simplecqrs.messages import (
     UNSET,
@@ -32,6 +32,7 @@ from simplecqrs.messages import (
     Message,
     NotificationEvent,
     Query,
+    Stream,
     Unset,
     message,
 )
@@ -40,10 +41,13 @@ from simplecqrs.pipeline import around
 from simplecqrs.registry import Registry, handles
 
 if TYPE_CHECKING:
+    from simplecqrs.chains import NOT_MINE, NotMine, chain
     from simplecqrs.codec import load
     from simplecqrs.envelope import Envelope
+    from simplecqrs.fallbacks import fallback
 
 __all__ = [
+    "NOT_MINE",
     "UNSET",
     "CQRSError",
     "Command",
@@ -54,31 +58,44 @@ __all__ = [
     "Mediator",
     "Message",
     "Metadata",
+    "NotMine",
     "NotificationEvent",
     "Publish",
     "Query",
     "Registry",
     "Retry",
+    "Stream",
     "SyncEventHandler",
     "SyncRequestHandler",
+    "SyncStreamHandler",
     "Unset",
     "around",
+    "chain",
     "context",
     "current",
+    "fallback",
     "handles",
     "load",
     "message",
 ]
 
 
+#: What a plain ``send`` does not need is imported at first use.
+_LATE = {
+    "NOT_MINE": "simplecqrs.chains",
+    "NotMine": "simplecqrs.chains",
+    "chain": "simplecqrs.chains",
+    "fallback": "simplecqrs.fallbacks",
+    "load": "simplecqrs.codec",
+    "Envelope": "simplecqrs.envelope",
+}
+
+
 def __getattr__(name: str) -> Any:
-    """Import at first use what a plain ``send`` does not need."""
-    if name == "load":
-        from simplecqrs.codec import load
+    """Import what is asked for the first time."""
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-        return load
-    if name == "Envelope":
-        from simplecqrs.envelope import Envelope
-
-        return Envelope
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_LATE[name]), name)
+    return value

@@ -2,64 +2,91 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 from simplecqrs.dispatch import stack, top
 from simplecqrs.errors import DependencyNotFound
-from simplecqrs.handlers import Handler, Shape, is_buildable, shape_of
-from simplecqrs.messages import Message
-from simplecqrs.pipeline import Call
+from simplecqrs.handlers import Handler, Trial, describe, is_combined
+from simplecqrs.messages import Message, Stream
+from simplecqrs.pipeline import Call, Unswallowed
+from simplecqrs.shapes import Shape, shape_of
 
-__all__ = ["bind"]
+__all__ = ["Binder"]
+
+Resolve = Callable[[Any], Any]
+#: Calls a handler with a message and its dependencies.
+Injected = Callable[[Any, dict[str, Any]], Any]
 
 
-def bind(handler: Handler, messages: tuple[type[Message], ...], trial: Any) -> Call:
+class Binder:
     """
-    Make a callable ``(message)`` of a handler.
+    Makes callables ``(message)`` of handlers.
 
     Args:
-        trial: handed to handlers made of handlers, see ``Buildable``.
+        trial: handed to handlers made of handlers, see ``Combined``.
+        scope: opens a scope for each call of a handler.  None: all of a message's share the one of their dispatch.
     """
-    if is_buildable(handler):
-        buildable: Any = handler
-        return buildable.build(lambda link: bind(link, messages, trial), trial)  # type: ignore[no-any-return]
-    shape = shape_of(handler, messages)
-    if shape.is_class:
-        return _bind_class(handler, shape)
-    if shape.needs:
-        return _bind_injected(handler, shape)
-    if not shape.publishes:
-        return handler
-    return _bind_publishing(handler)
+
+    def __init__(self, trial: Trial, scope: Callable[[], AbstractContextManager[Resolve]] | None = None) -> None:
+        self._trial = trial
+        self._scope = scope
+
+    def bind(self, handler: Any, messages: tuple[type[Message], ...]) -> Call:
+        """Make a callable ``(message)`` of a handler of these messages."""
+        is_stream = issubclass(messages[0], Stream)
+        if is_combined(handler):
+            return handler.build(lambda link: self.bind(link, messages), self._trial, is_stream=is_stream)
+        shape = shape_of(handler, messages, linked=True)
+        if shape.needs:
+            return self._injecting(handler, shape, is_stream=is_stream)
+        if shape.is_class:
+            return lambda message: handler().handle(message)
+        return _publishing(handler) if shape.publishes else handler
+
+    def _injecting(self, handler: Handler, shape: Shape, *, is_stream: bool) -> Call:
+        call = _injected(handler, shape)
+        scope = self._scope
+        if scope is None:
+            return lambda message: call(message, _made(handler, shape, top(stack.frames).resolve))
+
+        def in_scope(message: Message) -> Any:
+            with Unswallowed(scope()) as resolve:
+                return call(message, _made(handler, shape, resolve))
+
+        def holding_scope(message: Message) -> Iterator[Any]:
+            with Unswallowed(scope()) as resolve:
+                yield from call(message, _made(handler, shape, resolve))
+
+        return holding_scope if is_stream else in_scope
 
 
-def _bind_publishing(handler: Handler) -> Call:
+def _publishing(handler: Handler) -> Call:
     def call(message: Message) -> Any:
         return handler(message, top(stack.frames).publish)
 
     return call
 
 
-def _bind_class(handler: Handler, shape: Shape) -> Call:
-    """Build the object for each message: what it stores on itself never meets another message."""
-    if not shape.needs:
-        return lambda message: handler().handle(message)
-    return lambda message: handler(**_resolved(shape)).handle(message)
+def _injected(handler: Handler, shape: Shape) -> Injected:
+    """Build a class for each message: what it stores on itself never meets another message."""
+    if shape.is_class:
+        return lambda message, made: handler(**made).handle(message)
+    if shape.publishes:
+        return lambda message, made: handler(message, top(stack.frames).publish, **made)
+    return lambda message, made: handler(message, **made)
 
 
-def _bind_injected(handler: Handler, shape: Shape) -> Call:
-    def call(message: Message) -> Any:
-        return handler(message, **_resolved(shape))
-
-    def call_publishing(message: Message) -> Any:
-        return handler(message, top(stack.frames).publish, **_resolved(shape))
-
-    return call_publishing if shape.publishes else call
-
-
-def _resolved(shape: Shape) -> dict[str, Any]:
-    resolve = top(stack.frames).resolve
-    if resolve is None:  # a handler inside of another one, which check() does not see
+def _made(handler: Handler, shape: Shape, resolve: Resolve | None) -> dict[str, Any]:
+    if resolve is None:  # no container, and nobody has called check()
         needs = ", ".join(f"{name}: {kind}" for name, kind in shape.needs.items())
         raise DependencyNotFound(f"nothing provides {needs}; give the mediator provide= or container=")
-    return {name: resolve(kind) for name, kind in shape.needs.items()}
+    made: dict[str, Any] = {}
+    for name, kind in shape.needs.items():
+        try:
+            made[name] = resolve(kind)
+        except DependencyNotFound as error:
+            label = getattr(kind, "__qualname__", repr(kind))
+            raise DependencyNotFound(f"{describe(handler)} needs {name}: {label}; {error}") from error
+    return made

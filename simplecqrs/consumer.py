@@ -13,7 +13,7 @@ from simplecqrs.backoff import Retry
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import InvalidPayload, UnknownMessage
 from simplecqrs.queue import LANES, PASSES, Failure, Inbox, Row, Storage, Stored
-from simplecqrs.registry import OnDead
+from simplecqrs.registration import OnDead
 from simplecqrs.transport import Delivery, Feed, Garbage
 
 __all__ = ["Consumer", "Counts", "Fetcher", "Policy"]

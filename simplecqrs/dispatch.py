@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from simplecqrs.errors import NotPublished
 from simplecqrs.messages import Event, Message, Query
 from simplecqrs.metadata import Metadata, active_context, new_metadata
-from simplecqrs.unit import OwnUnit, Published, Unit, new_published
+from simplecqrs.unit import NOTHING, OwnUnit, Published, Unit, new_published
 
 __all__ = [
     "Dispatch",
@@ -53,7 +53,7 @@ class Dispatch:
         published: the events that its handler has published and that are still to be handled; None: nothing is to be
             done when the handler has returned.
         resolve: makes dependencies, where a scope is open.
-        query: the query in which all this happens, if any.
+        query: the query, or the stream that reads, in which all this happens, if any.
         opened_unit: its unit of work; None: nothing was, or will be, collected so far.
         working: whether its handler is at work, inside of its unit of work.  Middlewares are outside.
     """
@@ -161,10 +161,7 @@ class Dispatch:
             InvalidMessage: if it is no event.
         """
         if self.query is not None:
-            raise NotPublished(
-                f"{type(event).__qualname__} was published in {type(self.query).__qualname__}, a query; queries "
-                "publish nothing, nor do the commands that they send: make it a command"
-            )
+            raise published_while_reading(event, self.query)
         if not self.working or self.frames is not stack.frames:
             raise published_too_late(event)
         wiring = self.wiring
@@ -187,6 +184,12 @@ class Dispatch:
             return []
         return taken if self.opened_unit is None else self.opened_unit.kept(taken)
 
+    def withdraw(self) -> None:
+        """Take back what its handler has published so far: nobody handles it, and it does not go out."""
+        for published in self.published or ():
+            published.plan = NOTHING
+        self.published = []
+
     def discard(self) -> None:
         """Forget what was published in a unit that failed."""
         self.working = False
@@ -200,6 +203,10 @@ Frame = Any  # since a union would cost a check per use
 
 
 class _Stack(threading.local):
+    """The frames of a thread, and whether it is one that ``Workers`` began."""
+
+    is_worker = False
+
     def __init__(self) -> None:
         self.frames: list[Frame] = []
 
@@ -233,6 +240,17 @@ def top(frames: list[Frame], index: int = -1) -> Dispatch:
         dispatch = Dispatch.of_request(frame[0], frame[1], parent)
     frames[index] = dispatch
     return dispatch
+
+
+def published_while_reading(event: Event, query: Message) -> NotPublished:
+    """Return what is to be raised where something is only looked up."""
+    what, cure = ("a query; queries publish", "make it a command")
+    if not issubclass(type(query), Query):
+        what, cure = ("a stream that reads; it publishes", 'register its handler with transaction="item"')
+    return NotPublished(
+        f"{type(event).__qualname__} was published in {type(query).__qualname__}, {what} nothing, nor do the commands "
+        f"that are sent in it: {cure}"
+    )
 
 
 def published_too_late(event: Event) -> NotPublished:

@@ -16,6 +16,8 @@ All errors that simplecqrs raises, in one tree.
     ├── NotPublished         (RuntimeError)     an event that could not be published
     ├── OutsideDispatch      (RuntimeError)     asked for a message where none is handled
     ├── TooManyEvents        (RuntimeError)     events that cause events without end
+    ├── HandlersFailed       (ExceptionGroup)   handlers of events, with event_errors="collect"
+    ├── NobodyAnswered       (LookupError)      a chain without a link that answers
     ├── DependencyNotFound   (LookupError)      a type that nothing provides
     └── BrokerDown           (ConnectionError)  a broker that cannot be reached
 
@@ -24,7 +26,15 @@ Errors that a handler raises are never wrapped: they reach the caller of ``send`
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup
+
+if TYPE_CHECKING:
+    from simplecqrs.failures import Failure
 
 __all__ = [
     "BrokerDown",
@@ -32,10 +42,12 @@ __all__ = [
     "DependencyNotFound",
     "DuplicateHandler",
     "HandlerNotFound",
+    "HandlersFailed",
     "InvalidHandler",
     "InvalidMessage",
     "InvalidPayload",
     "MissingExtra",
+    "NobodyAnswered",
     "NotConfigured",
     "NotPublished",
     "OutsideDispatch",
@@ -122,6 +134,31 @@ class OutsideDispatch(CQRSError, RuntimeError):
 
 class TooManyEvents(CQRSError, RuntimeError):
     """Raised when events go on causing events for more than ``max_generations`` generations."""
+
+
+class HandlersFailed(CQRSError, ExceptionGroup[Exception]):
+    """
+    Raised when handlers of events have failed and their failures are collected.
+
+    Attributes:
+        failures: each with its event, its handler and its error, in the order in which they were to run.
+    """
+
+    failures: tuple[Failure, ...]
+
+    def __new__(cls, failures: Sequence[Failure]) -> HandlersFailed:
+        """Make a group of the errors."""
+        whats = ", ".join(
+            f"{getattr(f.handler, '__qualname__', f.handler)} with {type(f.event).__qualname__}" for f in failures
+        )
+        return super().__new__(cls, f"handlers of events failed: {whats}", [f.error for f in failures])
+
+    def __init__(self, failures: Sequence[Failure]) -> None:  # what a group's own takes, __new__ has given it
+        self.failures = tuple(failures)
+
+
+class NobodyAnswered(CQRSError, LookupError):
+    """Raised when every link of a chain says that a message is not its own."""
 
 
 class DependencyNotFound(CQRSError, LookupError):

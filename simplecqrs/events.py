@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from simplecqrs.ambient import fresh_stack
 from simplecqrs.dispatch import Dispatch, Frame, stack, top
-from simplecqrs.errors import InvalidMessage, NotPublished, TooManyEvents
+from simplecqrs.errors import InvalidMessage, NotPublished
+from simplecqrs.generations import endless
+from simplecqrs.levels import EventErrors, Levels
 from simplecqrs.messages import DomainEvent, Event, IntegrationEvent, Message
 from simplecqrs.metadata import Metadata, active_context
 from simplecqrs.pipeline import Call
-from simplecqrs.registry import Registration
-from simplecqrs.transactions import Units
+from simplecqrs.registration import Registration
+from simplecqrs.transactions import Finish, Units
 from simplecqrs.unit import Published, new_published
+from simplecqrs.workers import Workers
 
 if TYPE_CHECKING:
     import logging
@@ -26,13 +29,16 @@ __all__ = ["EventPlan", "Events"]
 class EventPlan:
     """What is to be done with events of one type."""
 
-    __slots__ = ("later", "now", "outward", "wiring")
+    __slots__ = ("handlers", "later", "now", "outward", "wiring")
 
-    def __init__(self, wiring: Events, now: list[Call], later: list[Call], *, outward: bool) -> None:
+    def __init__(
+        self, wiring: Events, now: list[Call], later: list[Call], *, outward: bool, handlers: Sequence[Any] = ()
+    ) -> None:
         self.wiring = wiring
         self.now = now
         self.later = later
         self.outward = outward
+        self.handlers = handlers  # of ``now``, to name them
 
 
 class Events:
@@ -44,6 +50,8 @@ class Events:
         scope: opens the scope of a dispatch's dependencies.
         ships: whether there is a publisher.
         max_generations: how long events may go on causing events.
+        workers: run handlers side by side, where no transaction is open.
+        errors: what becomes of failures, where no transaction is open.
     """
 
     def __init__(
@@ -54,12 +62,20 @@ class Events:
         *,
         ships: bool,
         max_generations: int,
+        workers: Workers | None = None,
+        errors: EventErrors = "raise",
     ) -> None:
         self._calls = calls
         self._units = units
         self._scope = scope
         self._ships = ships
         self._max_generations = max_generations
+        self._workers = workers or Workers(1, nullcontext)
+        #: Handles what was published in a dispatch, and what that causes.
+        self.handle_all: Finish = self._one_after_the_other
+        if units.transaction is None and (workers is not None or errors != "raise"):
+            levels = Levels(self._workers, self._remember, scope, errors=errors, max_generations=max_generations)
+            self.handle_all = levels.handle_all
         self.plans: dict[type[Any], EventPlan] = {}
 
     def plan_for(self, event: Event, /) -> EventPlan:
@@ -95,9 +111,10 @@ class Events:
             )
         if not own and not outward:
             _log().debug("%s has no handler", kind.__qualname__)
-        now = [call for r, call in here if not r.options.after_commit]
+        now = [(r.handler, call) for r, call in here if not r.options.after_commit]
         later = [call for r, call in here if r.options.after_commit]
-        return EventPlan(self, now, later, outward=outward)
+        handlers = [handler for handler, _ in now]
+        return EventPlan(self, [call for _, call in now], later, outward=outward, handlers=handlers)
 
     def consumer_calls(self, kind: type[Message], consumer: str) -> list[tuple[Registration, Call]]:
         """Return the handlers by which a consumer handles an event, in their order."""
@@ -113,14 +130,14 @@ class Events:
                 found.setdefault(who, (registration, call))
         return list(found.values())
 
-    def handle_all(self, root: Dispatch) -> None:
-        """Handle what was published in a dispatch, and what that causes, first in, first out."""
+    def _one_after_the_other(self, root: Dispatch) -> None:
+        """Handle events first in, first out: breadth first, without threads, and the first failure is raised."""
         root.working = False
         frames, queue = root.frames, root.take()
         for published in queue:  # which grows meanwhile
             cause = published.cause
             if cause is not None and cause.generation >= self._max_generations:
-                raise TooManyEvents(_chain(published, self._max_generations))
+                raise endless(published, self._max_generations)
             published.root = root
             plan = published.plan
             for call in plan.now:
@@ -133,7 +150,11 @@ class Events:
                     frame.working = False
                     queue += frame.take()
             if plan.later:
-                root.unit.after_commit(partial(self._handle_later, published))
+                self._remember(root, published)
+
+    def _remember(self, root: Dispatch, published: Published) -> None:
+        """See to it that an event's after-commit handlers run after the commit."""
+        root.unit.after_commit(partial(self._handle_later, published))
 
     def publish(self, event: Event) -> None:
         """Publish an event that no handler publishes: handle it, and ship it, as a message of its own."""
@@ -171,12 +192,15 @@ class Events:
 
     def _handle_later(self, published: Published) -> None:
         """Run the after-commit handlers of an event, each as a message of its own, failures apart."""
-        for call in published.plan.later:
-            try:
-                with fresh_stack():
-                    self.deliver(published, [call])
-            except Exception:  # noqa: BLE001 - it is logged, and must not stop the others
-                _log().exception("an after-commit handler of %s failed", type(published.event).__qualname__)
+        _ = published.metadata  # made once, before threads ask for it
+        self._workers.run([partial(self._deliver_apart, published, call) for call in published.plan.later], stop=False)
+
+    def _deliver_apart(self, published: Published, call: Call) -> None:
+        try:
+            with fresh_stack():
+                self.deliver(published.again(), [call])
+        except Exception:  # noqa: BLE001 - it is logged, and must not stop the others
+            _log().exception("an after-commit handler of %s failed", type(published.event).__qualname__)
 
 
 def _handle(call: Call, published: Published, frames: list[Frame]) -> Iterable[Published]:
@@ -189,21 +213,6 @@ def _handle(call: Call, published: Published, frames: list[Frame]) -> Iterable[P
         if frame is not published:
             frame.working = False
     return () if frame is published else frame.take()
-
-
-def _chain(published: Published, limit: int) -> str:
-    names: list[str] = []
-    step: Published | None = published
-    while step is not None and len(names) < 5:
-        names.append(type(step.event).__qualname__)
-        cause = step.cause
-        while cause is not None and cause.origin is None:  # a request that a handler of an event sent
-            cause = cause.parent
-        step = cause.origin if cause is not None else None
-    return (
-        f"more than {limit} generations of events, the last ones: ... -> {' -> '.join(reversed(names))}; handlers "
-        "that publish what they handle go round for ever (max_generations= raises the limit)"
-    )
 
 
 def _log() -> logging.Logger:

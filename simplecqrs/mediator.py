@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from simplecqrs.dispatch import stack, top
-from simplecqrs.errors import HandlerNotFound, InvalidMessage, NotConfigured
-from simplecqrs.messages import Event, IntegrationEvent, Message, Query, Request
+from simplecqrs.errors import NotConfigured
+from simplecqrs.messages import Event, IntegrationEvent, Message, Query, Request, Stream
 from simplecqrs.pipeline import Call, Middleware
-from simplecqrs.problems import missing_dependencies, missing_publisher
-from simplecqrs.registry import Options, Registration, Registry, default_registry
+from simplecqrs.problems import (
+    contradictions,
+    missing_dependencies,
+    missing_publisher,
+    not_sendable,
+    not_streamable,
+    refuse_unknown,
+)
+from simplecqrs.registration import Options, Registration
+from simplecqrs.registry import Registry, default_registry
 from simplecqrs.shipping import ship
 from simplecqrs.unit import Published
-from simplecqrs.wiring import Wiring
+from simplecqrs.wiring import Scope, Wiring
+from simplecqrs.workers import Workers
 
 if TYPE_CHECKING:
     from simplecqrs.codec import Codec
     from simplecqrs.containers import Container
     from simplecqrs.envelope import Envelope
+    from simplecqrs.levels import EventErrors
     from simplecqrs.transactions import Transaction
     from simplecqrs.transport import Publisher
     from simplecqrs.vocabulary import Vocabulary
@@ -43,6 +54,11 @@ class Mediator:
         codec: makes bytes of messages.  Default: JSON.
         source: who we are, in envelopes.
         max_generations: how long events may go on causing events.
+        scope: how long dependencies are shared: for the outermost ``"message"`` and all that it causes, or for each
+            ``"handler"``.
+        event_workers: how many handlers of events may run at a time, in threads, where no transaction is open.
+        event_errors: what becomes of their failures there: ``"raise"`` the first, ``"collect"`` all in a
+            ``HandlersFailed``, or ``"log"`` them.
         on_startup: called in this order, once, before the first message.
 
     The mediator compiles everything before its first message; what is registered later is an error.  Threads may
@@ -61,10 +77,15 @@ class Mediator:
         codec: Codec | None = None,
         source: str = "",
         max_generations: int = 50,
+        scope: Scope = "message",
+        event_workers: int = 1,
+        event_errors: EventErrors = "raise",
         on_startup: Iterable[Callable[[], object]] = (),
     ) -> None:
         if provide is not None and container is not None:
             raise NotConfigured("Mediator takes provide= or container=, not both")
+        refuse_unknown("scope", scope, ("message", "handler"))
+        refuse_unknown("event_errors", event_errors, ("raise", "collect", "log"))
         self.registry = registry
         self._middlewares = tuple(middlewares)
         self._transaction = transaction
@@ -73,12 +94,16 @@ class Mediator:
         self._codec = codec
         self._source = source
         self._max_generations = max_generations
+        self._scope: Scope = scope
+        self._event_workers = event_workers
+        self._event_errors: EventErrors = event_errors
         self._on_startup = tuple(on_startup)
         self._lock = threading.RLock()
         self._wiring: Wiring | None = None
         self._starting: Wiring | None = None
         self._vocabulary: Vocabulary | None = None
         self._requests: dict[type[Any], Call] = {}
+        self._streams: dict[type[Any], Call] = {}
 
     def send(self, request: Request[R], /) -> R:
         """
@@ -97,6 +122,21 @@ class Mediator:
 
     def _send_first(self, request: Message) -> Any:
         return self._find(request)(request)
+
+    def stream(self, stream: Stream[R], /) -> Generator[R, None, None]:
+        """
+        Answer item by item.
+
+        The handler runs only while the next item is asked for.  Closing the generator, or dropping it, ends handler
+        and dependencies at once.
+
+        Raises:
+            HandlerNotFound: if it has no handler.
+            NotConfigured: if the wiring is wrong, before the first message.
+            Exception: whatever the handler raises, when an item is asked for.
+        """
+        run = self._streams.get(type(stream)) or self._find_stream(stream)
+        return run(stream)  # type: ignore[no-any-return]
 
     def publish(self, event: Event, /) -> None:
         """
@@ -153,7 +193,7 @@ class Mediator:
             kind = self.vocabulary.find(envelope.name)
         except LookupError:
             return None
-        if issubclass(kind, Query):  # nobody waits for its answer
+        if issubclass(kind, (Query, Stream)):  # nobody waits for its answer
             return None
         if not issubclass(kind, Event):
             return next((r.options for r in self.registrations() if kind in r.messages), None)
@@ -173,7 +213,10 @@ class Mediator:
 
     def problems(self) -> list[str]:
         """Return everything that is wrong with the wiring, each with its cure."""
-        found = self.vocabulary.problems()
+        found = [
+            *self.vocabulary.problems(),
+            *contradictions(self._event_workers, self._event_errors, self._transaction),
+        ]
         for registration in self.registrations():
             found += missing_dependencies(registration, self._container, self._how_to_provide)
             found += missing_publisher(registration, ships=self._ships())
@@ -213,17 +256,15 @@ class Mediator:
 
     def _find(self, request: Message) -> Call:
         requests = self._compiled().requests
-        kind = type(request)
-        if kind in requests:
-            return requests[kind]
-        if isinstance(request, Event):
-            raise InvalidMessage(f"{kind.__qualname__} is an event; events are published: bus.publish")
-        if not isinstance(request, Request):
-            raise InvalidMessage(f"{kind.__qualname__} is no request; derive it from Command or Query")
-        raise HandlerNotFound(
-            f"{kind.__qualname__} has no handler; write one, @handles({kind.__qualname__}), and import its module "
-            "before the first message"
-        )
+        if type(request) in requests:
+            return requests[type(request)]
+        raise not_sendable(request)
+
+    def _find_stream(self, stream: Message) -> Call:
+        streams = self._compiled().streams
+        if type(stream) in streams:
+            return streams[type(stream)]
+        raise not_streamable(stream)
 
     def _compiled(self) -> Wiring:
         if self._wiring is None:
@@ -233,6 +274,7 @@ class Mediator:
                 if self._wiring is None:
                     self._wiring = self._start()
                     self._requests = self._wiring.requests
+                    self._streams = self._wiring.streams
         return self._wiring
 
     def _start(self) -> Wiring:
@@ -252,9 +294,20 @@ class Mediator:
             middlewares=self._middlewares,
             transaction=self._transaction,
             container=self._container,
+            scope=self._scope,
             ship=self._ship_function(),
+            commits=self._refuse_uncommitted,
             max_generations=self._max_generations,
+            workers=Workers(self._event_workers, self._in_thread) if self._event_workers > 1 else None,
+            event_errors=self._event_errors,
         )
+
+    def _refuse_uncommitted(self, message: Message) -> None:
+        """Let Django's mediator refuse what is to be committed where a transaction is open already."""
+
+    def _in_thread(self) -> AbstractContextManager[object]:
+        """Surround the life of a thread that runs handlers of events."""
+        return nullcontext()
 
     def _ship_function(self) -> Callable[[list[Published]], None] | None:
         publisher = self._publisher

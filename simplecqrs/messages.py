@@ -1,4 +1,4 @@
-"""The messages: commands, queries and events."""
+"""The messages: commands, queries, streams and events."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ __all__ = [
     "NotificationEvent",
     "Query",
     "Request",
+    "Stream",
     "Traits",
     "Unset",
     "message",
@@ -103,6 +104,16 @@ class Command(Request[R_co]):
 
 class Query(Request[R_co]):
     """Look something up.  A query changes nothing and publishes nothing."""
+
+    __slots__ = ()
+
+
+class Stream(Message, Generic[R_co]):
+    """
+    Be answered item by item, each of the type ``R_co``.  ``bus.stream(stream)`` iterates.
+
+    It reads, as a query does, unless its handler is registered with ``transaction=``.
+    """
 
     __slots__ = ()
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import wraps
 from types import TracebackType
 from typing import Any
 
-from simplecqrs.messages import Message
+from simplecqrs.messages import Message, Stream
 
 __all__ = ["Call", "Middleware", "Unswallowed", "around", "compose"]
 
@@ -40,7 +40,8 @@ def around(
     """
     Make a middleware of a function that takes a message and returns a context manager.
 
-    The context lasts as long as the handler works, its unit of work and its events included.
+    The context lasts as long as the handler works, its unit of work and its events included; for a stream, until its
+    last item was taken, or it was closed.
 
     Args:
         only: the messages to surround; others pass untouched.
@@ -50,8 +51,14 @@ def around(
     def middleware(message: Message, call_next: Call) -> Any:
         if not isinstance(message, only):
             return call_next(message)
+        if issubclass(type(message), Stream):
+            return hold(message, call_next)
         with manager(message):
             return call_next(message)
+
+    def hold(message: Message, call_next: Call) -> Iterator[Any]:
+        with manager(message):
+            yield from call_next(message)
 
     return middleware
 

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
-
-from attrs import field, frozen, validators
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from simplecqrs.backoff import Retry
-from simplecqrs.errors import DuplicateHandler, InvalidHandler, InvalidMessage, NotConfigured
+from simplecqrs.errors import DuplicateHandler, NotConfigured
 from simplecqrs.handlers import (
+    Combined,
     Handler,
-    Shape,
     SyncEventHandler,
     SyncRequestHandler,
+    SyncStreamHandler,
     describe,
-    is_buildable,
-    shape_of,
 )
-from simplecqrs.messages import Event, Message, Query, Request
+from simplecqrs.messages import Event, Message, Request, Stream
+from simplecqrs.registration import OnDead, Options, PerItem, Registration, check_messages, check_options
+from simplecqrs.shapes import parts_of
 
-__all__ = ["OnDead", "Options", "Registrar", "Registration", "Registry", "default_registry", "handles"]
+__all__ = ["Registrar", "Registry", "default_registry", "handles"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,37 +31,7 @@ E3 = TypeVar("E3", bound=Event)
 E4 = TypeVar("E4", bound=Event)
 RequestClass = TypeVar("RequestClass", bound=SyncRequestHandler[Any, Any])
 EventClass = TypeVar("EventClass", bound=SyncEventHandler[Any])
-
-#: What a message that was given up does to the followers of its key.
-OnDead = Literal["hold", "continue"]
-
-
-@frozen(kw_only=True)
-class Options:
-    """
-    Where and when a handler runs.
-
-    Args:
-        after_commit: after the commit, as a message of its own; best effort.
-        consumer: the consumer that runs it, later, when it receives the event.
-        retry: how often a consumer tries; None: as the consumer says.
-        on_dead: whether the followers of a key wait behind a message that was given up; None: as the consumer says.
-    """
-
-    after_commit: bool = field(default=False, validator=validators.instance_of(bool))
-    consumer: str | None = field(default=None, validator=validators.optional(validators.instance_of(str)))
-    retry: Retry | None = field(default=None, validator=validators.optional(validators.instance_of(Retry)))
-    on_dead: OnDead | None = field(default=None, validator=validators.in_([None, "hold", "continue"]))
-
-
-@frozen(eq=False)  # each method that attrs writes costs at import
-class Registration:
-    """One handler and the messages that it was registered for."""
-
-    messages: tuple[type[Message], ...]
-    handler: Handler
-    options: Options
-    shape: Shape | None
+StreamClass = TypeVar("StreamClass", bound=SyncStreamHandler[Any, Any])
 
 
 class Registrar(Generic[M_co]):
@@ -78,6 +47,16 @@ class Registrar(Generic[M_co]):
     @overload
     def __call__(self: Registrar[Event], handler: type[EventClass], /) -> type[EventClass]: ...
     @overload
+    def __call__(self: Registrar[Stream[R]], handler: type[StreamClass], /) -> type[StreamClass]: ...
+    @overload
+    def __call__(self: Registrar[Request[R]], handler: Combined[M_co, R], /) -> Combined[M_co, R]: ...
+    @overload
+    def __call__(self: Registrar[Event], handler: Combined[M_co, None], /) -> Combined[M_co, None]: ...
+    @overload
+    def __call__(
+        self: Registrar[Stream[R]], handler: Combined[M_co, Iterator[R]], /
+    ) -> Combined[M_co, Iterator[R]]: ...
+    @overload
     def __call__(
         self: Registrar[Request[R]], handler: Callable[Concatenate[M_co, P], R], /
     ) -> Callable[Concatenate[M_co, P], R]: ...
@@ -85,6 +64,10 @@ class Registrar(Generic[M_co]):
     def __call__(
         self: Registrar[Event], handler: Callable[Concatenate[M_co, P], None], /
     ) -> Callable[Concatenate[M_co, P], None]: ...
+    @overload
+    def __call__(
+        self: Registrar[Stream[R]], handler: Callable[Concatenate[M_co, P], Iterator[R]], /
+    ) -> Callable[Concatenate[M_co, P], Iterator[R]]: ...
     def __call__(self, handler: Any, /) -> Any:
         self._registry.register(self._messages, handler, self._options)
         return handler
@@ -107,6 +90,7 @@ class Registry:
         consumer: str | None = ...,
         retry: Retry | None = ...,
         on_dead: OnDead | None = ...,
+        transaction: PerItem | None = ...,
     ) -> Registrar[M]: ...
     @overload
     def handles(
@@ -154,21 +138,26 @@ class Registry:
         consumer: str | None = None,
         retry: Retry | None = None,
         on_dead: OnDead | None = None,
+        transaction: PerItem | None = None,
     ) -> Registrar[Any]:
         """
-        Register the decorated function or class as the handler of a request, or of one or several events.
+        Register the decorated function or class for a request, a stream, or one or several events.
 
         Args:
             after_commit: run it after the commit, as a message of its own; failures are logged; best effort.
             consumer: run it later, wherever the consumer of this name receives the event.
             retry: how often that consumer tries, and how long it waits in between.
             on_dead: ``"hold"``: what follows a given-up message under its key waits; ``"continue"``: it goes on.
+            transaction: of a stream that writes.  ``"item"``: each item, with its events, is committed before it is
+                handed out; ``"all"``: everything is committed before the first item is handed out.
 
         Raises:
-            DuplicateHandler: at once, if a request has a handler already.
+            DuplicateHandler: at once, if a request or a stream has a handler already.
             InvalidHandler: at once, if the handler cannot handle these messages.
         """
-        options = Options(after_commit=after_commit, consumer=consumer, retry=retry, on_dead=on_dead)
+        options = Options(
+            after_commit=after_commit, consumer=consumer, retry=retry, on_dead=on_dead, transaction=transaction
+        )
         return Registrar(self, messages, options)
 
     def add(self, message: type[Message], handler: Handler, **options: Any) -> None:
@@ -178,10 +167,9 @@ class Registry:
     def register(self, messages: tuple[type[Message], ...], handler: Handler, options: Options) -> None:
         """Check a handler and keep it."""
         self._refuse_late(handler)
-        _check_messages(messages, handler)
-        _check_options(messages, handler, options)
-        shape = None if is_buildable(handler) else shape_of(handler, messages)
-        registration = Registration(messages, handler, options, shape)
+        check_messages(messages, handler)
+        check_options(messages, handler, options)
+        registration = Registration(messages, handler, options, parts_of(handler, messages))
         self._refuse_second(registration)
         self._registrations.append(registration)
 
@@ -210,49 +198,13 @@ class Registry:
     def _refuse_second(self, new: Registration) -> None:
         for old in self._registrations:
             for message in set(old.messages) & set(new.messages):
-                if issubclass(message, Request):
+                if not issubclass(message, Event):
                     raise DuplicateHandler(
                         f"{message.__qualname__} is handled by {describe(old.handler)}; it cannot be handled "
                         f"by {describe(new.handler)} as well"
                     )
                 if old.handler is new.handler and old.options.consumer == new.options.consumer:
                     raise DuplicateHandler(f"{message.__qualname__} is handled by {describe(new.handler)} already")
-
-
-def _check_messages(messages: tuple[Any, ...], handler: Handler) -> None:
-    if not messages:
-        raise InvalidMessage(f"{describe(handler)}: handles() needs a message class, as in @handles(OrderPlaced)")
-    for message in messages:
-        if not isinstance(message, type):
-            raise InvalidMessage(
-                f"{describe(handler)} is to handle {message!r}, which is no class; a generic message is subclassed "
-                "first: class AddressChanged(Changed[Address])"
-            )
-        if not issubclass(message, (Request, Event)):
-            raise InvalidMessage(
-                f"{describe(handler)} is to handle {message.__qualname__}, which is no message; derive it from "
-                "Command, Query, DomainEvent or NotificationEvent"
-            )
-    if len(messages) > 1 and any(issubclass(m, Request) for m in messages):
-        raise InvalidHandler(f"{describe(handler)}: only events can share a handler, requests have one each")
-    if len(set(messages)) < len(messages):
-        raise DuplicateHandler(f"{describe(handler)} was given the same event twice")
-
-
-def _check_options(messages: tuple[type[Message], ...], handler: Handler, options: Options) -> None:
-    if any(issubclass(m, Request) for m in messages):
-        if options.after_commit or options.consumer is not None:
-            raise InvalidHandler(
-                f"{describe(handler)}: after_commit= and consumer= are for events; to handle a command later, defer it"
-            )
-        if issubclass(messages[0], Query) and (options.retry is not None or options.on_dead is not None):
-            raise InvalidHandler(f"{describe(handler)}: retry= and on_dead= are for what is handled later, not queries")
-    elif options.after_commit and options.consumer is not None:
-        raise InvalidHandler(f"{describe(handler)}: choose after_commit=True or consumer=, not both")
-    elif options.consumer is None and (options.retry is not None or options.on_dead is not None):
-        raise InvalidHandler(f"{describe(handler)}: retry= and on_dead= are for handlers with consumer=")
-    if options.consumer is not None and not options.consumer.strip():
-        raise InvalidHandler(f"{describe(handler)}: consumer={options.consumer!r} is no name")
 
 
 #: The registry behind the module-level ``handles``, for projects that need no other.

@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from simplecqrs.dispatch import Dispatch, stack, top
-from simplecqrs.messages import Message, Query
+from simplecqrs.messages import Message
 from simplecqrs.pipeline import Call, Unswallowed
 from simplecqrs.unit import OwnUnit, Published
 
-__all__ = ["Ship", "Transaction", "Units"]
+__all__ = ["Finish", "Ship", "Transaction", "Units", "hand_up"]
 
 #: From a message to a context manager, which may yield a Unit.
 Transaction = Callable[[Any], AbstractContextManager[Any]]
@@ -100,14 +100,15 @@ class Units:
         dispatch.unit = None
         outer = _outer(dispatch)
         if outer is not None:
-            _hand_up(unit, outer)
+            hand_up(unit, outer)
             return []
-        if unit.outward and self._ship is not None:
-            self._ship(unit.outward)
+        going_out = unit.going_out()
+        if going_out and self._ship is not None:
+            self._ship(going_out)
         return unit.after
 
     @contextmanager
-    def trial(self, message: Message) -> Generator[None, None, None]:
+    def trial(self, _: Message) -> Generator[None, None, None]:
         """Open a nested unit of work; if it is left by an exception, its writes and its events are gone."""
         dispatch = top(stack.frames)
         published, unit = dispatch.published, dispatch.unit
@@ -115,7 +116,7 @@ class Units:
         if isinstance(unit, OwnUnit):
             dispatch.unit = OwnUnit()
         try:
-            with self._nested(message) as brought:
+            with self._nested(dispatch) as brought:
                 if brought is not None:
                     dispatch.unit = brought
                 yield
@@ -127,12 +128,14 @@ class Units:
         dispatch.published, dispatch.unit = [*(published or ()), *dispatch.published], unit
 
     @contextmanager
-    def _nested(self, message: Message) -> Generator[Any, None, None]:
-        if self.transaction is None or isinstance(message, Query):
+    def _nested(self, dispatch: Dispatch) -> Generator[Any, None, None]:
+        """Open a nested transaction; an event's is that of the message in whose unit it is handled."""
+        if self.transaction is None or dispatch.query is not None:
             yield None
-        else:
-            with Unswallowed(self.transaction(message)) as unit:
-                yield unit
+            return
+        root = dispatch.origin.root if dispatch.origin is not None else None
+        with Unswallowed(self.transaction((root or dispatch).message)) as unit:
+            yield unit
 
 
 def _outer(dispatch: Dispatch) -> Dispatch | None:
@@ -143,7 +146,7 @@ def _outer(dispatch: Dispatch) -> Dispatch | None:
     return outer
 
 
-def _hand_up(unit: OwnUnit, parent: Dispatch) -> None:
+def hand_up(unit: OwnUnit, parent: Dispatch) -> None:
     """Give what a nested unit has collected to the unit around it."""
     if isinstance(parent.unit, OwnUnit):
         parent.unit.absorb(unit)

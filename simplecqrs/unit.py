@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from simplecqrs.messages import Event
 from simplecqrs.metadata import Context, Metadata, new_metadata
@@ -11,7 +11,7 @@ from simplecqrs.metadata import Context, Metadata, new_metadata
 if TYPE_CHECKING:
     from simplecqrs.dispatch import Dispatch
 
-__all__ = ["OwnUnit", "Published", "Unit", "new_published"]
+__all__ = ["NOTHING", "OwnUnit", "Published", "Unit", "new_published"]
 
 
 class Published:
@@ -41,6 +41,12 @@ class Published:
         published.made_metadata = metadata
         return published
 
+    def again(self) -> Published:
+        """Return the same event, to be handled once more, as a message of its own."""
+        published = new_published(self.event, self.plan, self.cause, self.within)
+        published.made_metadata = self.metadata
+        return published
+
     @property
     def generation(self) -> int:
         """Return 1 for what a request caused, 2 for what that caused, and so on."""
@@ -63,6 +69,17 @@ def new_published(event: Event, plan: Any, cause: Dispatch | None, within: Conte
     published.within = within
     published.root = published.made_metadata = None
     return published
+
+
+class _Nothing:
+    """The plan of an event that was withdrawn: nobody handles it, and it does not go out."""
+
+    now = later = ()
+    outward = False
+
+
+#: What is to be done with an event that was withdrawn.
+NOTHING: Final = _Nothing()
 
 
 class Unit(Protocol):
@@ -102,6 +119,10 @@ class OwnUnit:
     def kept(self, published: list[Published], /) -> list[Published]:
         """Return them all: what fails here takes its whole list along."""
         return published
+
+    def going_out(self) -> list[Published]:
+        """Return what is to be shipped: what was collected, but for what was withdrawn since."""
+        return [published for published in self.outward if published.plan.outward]
 
     def after_commit(self, call: Callable[[], None], /) -> None:
         """Call this when the outermost unit has ended."""

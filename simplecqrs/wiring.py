@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, Literal
 
-from simplecqrs.binding import bind
+from simplecqrs.binding import Binder
 from simplecqrs.dispatch import Dispatch, new_dispatch, stack, top
 from simplecqrs.events import Events
-from simplecqrs.handlers import Handler
-from simplecqrs.messages import Command, Event, Message, Query
+from simplecqrs.handlers import is_combined
+from simplecqrs.messages import Command, Event, Message, Query, Request, Stream
 from simplecqrs.metadata import Metadata
 from simplecqrs.pipeline import Call, Middleware, Unswallowed, compose
-from simplecqrs.registry import Registration
+from simplecqrs.registration import Registration
+from simplecqrs.straight import straight_call, straight_publishing_call
+from simplecqrs.streams import all_at_once, by_item, drive
 from simplecqrs.transactions import Ship, Transaction, Units
 
 if TYPE_CHECKING:
     from simplecqrs.containers import Container
+    from simplecqrs.levels import EventErrors
+    from simplecqrs.workers import Workers
 
-__all__ = ["Wiring"]
+__all__ = ["Scope", "Wiring"]
+
+#: What shares dependencies.
+Scope = Literal["message", "handler"]
 
 
 class Wiring:
@@ -27,7 +35,9 @@ class Wiring:
     Every message's way: middlewares, scope, unit of work, handler, events.
 
     Args:
+        scope: what shares dependencies: all that an outermost message causes, or each handler for itself.
         ship: takes the events that go out, when the outermost unit of work ends.  None: there is no publisher.
+        commits: may refuse a message that is to be committed before it is answered, where it could not be.
     """
 
     def __init__(
@@ -37,30 +47,81 @@ class Wiring:
         middlewares: Sequence[Middleware],
         transaction: Transaction | None,
         container: Container | None,
+        scope: Scope,
         ship: Ship | None,
+        commits: Callable[[Message], None],
         max_generations: int,
+        workers: Workers | None,
+        event_errors: EventErrors,
     ) -> None:
         self._middlewares = middlewares
-        self._container = container
+        self._container = container if scope == "message" else None
+        self._commits = commits
         self._units = Units(transaction, ship)
+        own_scopes = container.scope if container is not None and scope == "handler" else None
+        self._binder = Binder(self._units.trial, own_scopes)
         self._pipelines: dict[type[Message], Call] = {}
         self.requests: dict[type[Message], Call] = {}
-        events = [r for r in registrations if issubclass(r.messages[0], Event)]
+        self.streams: dict[type[Message], Call] = {}
         self.events = Events(
-            [(r, compose(middlewares, bind(r.handler, r.messages, self._units.trial))) for r in events],
+            [(r, self._event_call(r)) for r in registrations if issubclass(r.kind, Event)],
             self._units,
             self._scope,
             ships=ship is not None,
             max_generations=max_generations,
+            workers=workers,
+            errors=event_errors,
         )
         for registration in registrations:
-            if registration not in events:
+            if issubclass(registration.kind, Stream):
+                self._add_stream(registration)
+            elif issubclass(registration.kind, Request):
                 self._add_request(registration)
 
+    def _event_call(self, registration: Registration) -> Call:
+        call = self._binder.bind(registration.handler, registration.messages)
+        return compose(self._middlewares, withdrawing(call)) if self._middlewares else call
+
+    def _add_stream(self, registration: Registration) -> None:
+        call = self._binder.bind(registration.handler, registration.messages)
+        finish, transaction = self.events.handle_all, registration.options.transaction
+        if transaction == "item":
+            call = by_item(call, self._units, finish, self._commits)
+        elif transaction == "all":
+            call = all_at_once(call, self._units, finish)
+        if self._container is not None:
+            call = self._holding_scope(call)
+        reads = transaction is None
+        self.streams[registration.kind] = self._driven(compose(self._middlewares, call), reads=reads)
+
+    def _driven(self, call: Call, *, reads: bool) -> Call:
+        """Give each stream a dispatch, a scope and context variables of its own: it may outlive its sender."""
+        wiring = self.events
+
+        def run(message: Message) -> Generator[Any, None, None]:
+            frames = stack.frames
+            dispatch = new_dispatch(frames, message, wiring)
+            if frames:
+                dispatch.nest(top(frames))
+                dispatch.resolve = None
+            dispatch.working = False
+            if reads:
+                dispatch.query = message
+            return drive(dispatch, call, copy_context())
+
+        return run
+
+    def _holding_scope(self, call: Call) -> Call:
+        def run(message: Message) -> Iterator[Any]:
+            with self._scope(top(stack.frames)):
+                yield from call(message)
+
+        return run
+
     def _add_request(self, registration: Registration) -> None:
-        kind = registration.messages[0]
+        kind = registration.kind
         transactional = self._units.transaction is not None and issubclass(kind, Command)
-        handler = bind(registration.handler, registration.messages, self._units.trial)
+        handler = self._binder.bind(registration.handler, registration.messages)
         call = self._units.around(handler, self.events.handle_all, transactional=transactional)
         call = compose(self._middlewares, self._in_scope(call) if self._container is not None else call)
         self._pipelines[kind] = call
@@ -104,11 +165,11 @@ class Wiring:
 
         It does what ``_in_dispatch`` and ``Units.around`` do; two calls less are a third of a ``send``.
         """
-        shape = registration.shape
-        if shape is not None and shape.publishes and not shape.needs:
+        shape = registration.parts[0].shape
+        if not is_combined(registration.handler) and shape.publishes and not shape.needs:
             is_query = issubclass(registration.messages[0], Query)
-            return _straight_publishing(registration.handler, self.events, self._finish, is_query=is_query)
-        return _straight(handler, self.events, self._finish)
+            return straight_publishing_call(registration.handler, self.events, self._finish, is_query=is_query)
+        return straight_call(handler, self.events, self._finish)
 
     def _finish(self, dispatch: Dispatch) -> None:
         """Handle what a handler has published."""
@@ -137,48 +198,16 @@ class Wiring:
                 dispatch.resolve = None  # a middleware may call again
 
 
-def _straight(handler: Call, wiring: Events, finish: Callable[[Dispatch], None]) -> Call:
+def withdrawing(call: Call) -> Call:
+    """Take back what a handler has published when it fails: a middleware may swallow that, or call again."""
+
     def run(message: Message) -> Any:
-        frames = stack.frames
-        frame = (message, wiring)  # somebody who asks for more replaces it by a dispatch
-        frames.append(frame)
         try:
-            answer = handler(message)
+            return call(message)
         except BaseException:
-            frames.pop()
+            frame = stack.frames[-1]
+            if type(frame) is Dispatch:  # else it has published nothing
+                frame.withdraw()  # pyright: ignore[reportUnknownMemberType]
             raise
-        last = frames.pop()
-        if last is not frame:
-            _on_top(finish, last)
-        return answer
-
-    return run
-
-
-def _on_top(finish: Callable[[Dispatch], None], dispatch: Dispatch) -> None:
-    dispatch.frames.append(dispatch)
-    try:
-        finish(dispatch)
-    finally:
-        dispatch.frames.pop()
-
-
-def _straight_publishing(
-    handler: Handler, wiring: Events, finish: Callable[[Dispatch], None], *, is_query: bool
-) -> Call:
-    def run(message: Message) -> Any:
-        frames = stack.frames
-        dispatch = new_dispatch(frames, message, wiring)
-        if frames or is_query:
-            dispatch.nest(top(frames) if frames else None)
-        frames.append(dispatch)
-        try:
-            answer = handler(message, dispatch.publish)
-            if dispatch.published is not None:
-                finish(dispatch)
-            return answer
-        finally:
-            dispatch.working = False
-            frames.pop()
 
     return run

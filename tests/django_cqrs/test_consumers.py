@@ -24,7 +24,7 @@ from django_cqrs.relay import relays
 from simplecqrs import Command, DomainEvent, NotificationEvent, Publish, Registry, Retry
 from simplecqrs.errors import NotConfigured
 from simplecqrs.queue import DEFERRED
-from simplecqrs.registry import Registration
+from simplecqrs.registration import Registration
 from tests.desk.messages import AuditWritten, OpenTicket, Remind
 from tests.desk.models import AuditEntry, Note, Tally
 from tests.desk.project import Project

@@ -12,7 +12,8 @@ from attrs import frozen
 
 from simplecqrs import Command, DomainEvent, Mediator, Publish, Registry, SyncEventHandler, SyncRequestHandler
 from simplecqrs.errors import InvalidHandler, NotPublished
-from simplecqrs.handlers import describe, shape_of
+from simplecqrs.handlers import describe
+from simplecqrs.shapes import shape_of
 from simplecqrs.testing import recording
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from attrs import Factory, define, frozen
 
 from simplecqrs import Command, DomainEvent, Envelope, Mediator, Message, NotificationEvent, Publish, Query, Registry
 from simplecqrs.errors import NotPublished
+from simplecqrs.handlers import Bind, Combined, Trial
 from simplecqrs.transport import ACCEPTED, UNKNOWN, Receipt, refused
 from simplecqrs.unit import Published
 
@@ -539,15 +540,15 @@ def test_follow_ups_of_a_savepoint_that_an_event_handler_rolled_back_are_gone() 
 # Trials
 
 
-class FirstThatWorks:
+class FirstThatWorks(Combined[Any, Any]):
     """A handler made of handlers: each is tried in a nested unit of work."""
 
-    def __init__(self, *links: Callable[..., Any]) -> None:
-        self._links = links
+    def __init__(self, *links: Any) -> None:
+        self.links = links
 
-    def build(self, bind: Callable[[Any], Callable[[Any], Any]], trial: Any) -> Callable[[Any], Any]:
+    def build(self, bind: Bind, trial: Trial, /, *, is_stream: bool) -> Callable[[Any], Any]:
         """Build the links, once."""
-        links = [bind(link) for link in self._links]
+        links = [bind(link) for link in self.links]
 
         def call(message: Any) -> Any:
             for link in links:
@@ -633,9 +634,9 @@ def test_a_built_handler_is_built_once_and_its_links_are_injected() -> None:
     built: list[int] = []
 
     class Counting(FirstThatWorks):
-        def build(self, bind: Any, trial: Any) -> Callable[[Any], Any]:
+        def build(self, bind: Bind, trial: Trial, /, *, is_stream: bool) -> Callable[[Any], Any]:
             built.append(1)
-            return super().build(bind, trial)
+            return super().build(bind, trial, is_stream=is_stream)
 
     def link(command: Do, publish: Publish, *, prefix: str) -> str:
         return prefix + command.what
