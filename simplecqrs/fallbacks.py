@@ -62,13 +62,16 @@ class Fallback(Combined[Any, Any]):
         self._breaker = breaker
         self._resume = resume
 
+    def refuse(self, *, is_stream: bool) -> None:
+        """Refuse ``resume=`` where there is no middle."""
+        if self._resume is not None and not is_stream:
+            raise InvalidHandler(f"{describe(self)}: resume= is for streams, which may fail in the middle")
+
     def build(self, bind: Bind, trial: Trial, /, *, is_stream: bool) -> Call:
         """Return a call that asks the primary handler in a trial, and the backup if that fails."""
         primary, backup = map(bind, self.links)
         if is_stream:
             return self._streaming(primary, backup, trial)
-        if self._resume is not None:
-            raise InvalidHandler(f"{describe(self)}: resume= is for streams, which may fail in the middle")
 
         def run(message: Message) -> Any:
             try:

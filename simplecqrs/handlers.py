@@ -95,6 +95,9 @@ class Combined(Generic[M_contra, R_co]):
 
     links: tuple[Any, ...]
 
+    def refuse(self, *, is_stream: bool) -> None:
+        """Raise InvalidHandler at registration for what means nothing for such a message."""
+
     def build(self, bind: Bind, trial: Trial, /, *, is_stream: bool) -> Callable[[Any], Any]:
         """
         Return a callable ``(message)`` that answers.

@@ -55,6 +55,7 @@ def parts_of(handler: Any, messages: tuple[type[Message], ...], *, linked: bool 
         linked: whether it is a link of another handler.
     """
     if is_combined(handler):
+        handler.refuse(is_stream=issubclass(messages[0], Stream))
         return tuple(part for link in handler.links for part in parts_of(link, messages, linked=True))
     return (Part(handler, shape_of(handler, messages, linked=linked)),)
 
