@@ -16,11 +16,11 @@ from simplecqrs.handlers import (
     SyncStreamHandler,
     Trial,
 )
+from simplecqrs.links import EventLink, RequestLink, StreamLink
 from simplecqrs.messages import Event, Message, Request, Stream
 
 __all__ = ["NOT_MINE", "NotMine", "chain"]
 
-M = TypeVar("M", bound=Message)
 Q = TypeVar("Q", bound=Request[Any])
 S = TypeVar("S", bound=Stream[Any])
 E = TypeVar("E", bound=Event)
@@ -78,44 +78,47 @@ def _withdraw() -> None:
 
 
 @overload
-def chain(  # type: ignore[overload-overlap]  # a class is a callable too
+def chain(
     first: type[SyncRequestHandler[Q, R | NotMine]],
     /,
-    *rest: type[SyncRequestHandler[Q, R | NotMine]]
-    | Combined[Q, R | NotMine]
-    | Callable[Concatenate[Q, ...], R | NotMine],
+    *rest: RequestLink[Q, R | NotMine],
     default: R = ...,
 ) -> Combined[Q, R]: ...
 @overload
 def chain(  # type: ignore[overload-overlap]  # a class is a callable too
+    first: Combined[Q, R | NotMine] | Callable[Concatenate[Q, ...], R | NotMine],
+    /,
+    *rest: RequestLink[Q, R | NotMine],
+    default: R = ...,
+) -> Combined[Q, R]: ...
+@overload
+def chain(
     first: type[SyncEventHandler[E]],
     /,
-    *rest: type[SyncEventHandler[E]] | Combined[E, None] | Callable[Concatenate[E, ...], NotMine | None],
+    *rest: EventLink[E, NotMine | None],
     default: None = ...,
 ) -> Combined[E, None]: ...
 @overload
-def chain(  # type: ignore[overload-overlap]  # a class is a callable too
+def chain(
+    first: Combined[E, NotMine | None] | Callable[Concatenate[E, ...], NotMine | None],
+    /,
+    *rest: EventLink[E, NotMine | None],
+    default: None = ...,
+) -> Combined[E, None]: ...
+@overload
+def chain(
     first: type[SyncStreamHandler[S, R]],
     /,
-    *rest: type[SyncStreamHandler[S, R]]
-    | Combined[S, Iterator[R] | NotMine]
-    | Callable[Concatenate[S, ...], Iterator[R] | NotMine],
+    *rest: StreamLink[S, R, Iterator[R] | NotMine],
     default: Iterator[R] = ...,
 ) -> Combined[S, Iterator[R]]: ...
 @overload
 def chain(
-    first: Combined[M, R | NotMine],
+    first: Combined[S, Iterator[R] | NotMine] | Callable[Concatenate[S, ...], Iterator[R] | NotMine],
     /,
-    *rest: Combined[M, R | NotMine] | Callable[Concatenate[M, ...], R | NotMine],
-    default: R = ...,
-) -> Combined[M, R]: ...
-@overload
-def chain(
-    first: Callable[Concatenate[M, ...], R | NotMine],
-    /,
-    *rest: Callable[Concatenate[M, ...], R | NotMine] | Combined[M, R | NotMine],
-    default: R = ...,
-) -> Combined[M, R]: ...
+    *rest: StreamLink[S, R, Iterator[R] | NotMine],
+    default: Iterator[R] = ...,
+) -> Combined[S, Iterator[R]]: ...
 def chain(first: Any, /, *rest: Any, default: Any = MISSING) -> Combined[Any, Any]:
     """
     Make a handler of handlers: the first one that does not return ``NOT_MINE`` answers.

@@ -17,6 +17,7 @@ from simplecqrs.handlers import (
     Trial,
     describe,
 )
+from simplecqrs.links import EventLink, RequestLink, StreamLink
 from simplecqrs.messages import Event, Message, Request, Stream
 from simplecqrs.pipeline import Call
 from simplecqrs.steps import each_step
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Breaker", "fallback"]
 
-M = TypeVar("M", bound=Message)
 Q = TypeVar("Q", bound=Request[Any])
 S = TypeVar("S", bound=Stream[Any])
 E = TypeVar("E", bound=Event)
@@ -143,9 +143,9 @@ class Fallback(Combined[Any, Any]):
 
 
 @overload
-def fallback(  # type: ignore[overload-overlap]  # a class is a callable too
+def fallback(
     primary: type[SyncRequestHandler[Q, R]],
-    backup: type[SyncRequestHandler[Q, R]] | Combined[Q, R] | Callable[Concatenate[Q, ...], R],
+    backup: RequestLink[Q, R],
     /,
     *,
     on: On = ...,
@@ -153,17 +153,35 @@ def fallback(  # type: ignore[overload-overlap]  # a class is a callable too
 ) -> Combined[Q, R]: ...
 @overload
 def fallback(  # type: ignore[overload-overlap]  # a class is a callable too
+    primary: Combined[Q, R] | Callable[Concatenate[Q, ...], R],
+    backup: RequestLink[Q, R],
+    /,
+    *,
+    on: On = ...,
+    breaker: Breaker | None = ...,
+) -> Combined[Q, R]: ...
+@overload
+def fallback(
     primary: type[SyncEventHandler[E]],
-    backup: type[SyncEventHandler[E]] | Combined[E, None] | Callable[Concatenate[E, ...], None],
+    backup: EventLink[E, None],
     /,
     *,
     on: On = ...,
     breaker: Breaker | None = ...,
 ) -> Combined[E, None]: ...
 @overload
-def fallback(  # type: ignore[overload-overlap]  # a class is a callable too
+def fallback(
+    primary: Combined[E, None] | Callable[Concatenate[E, ...], None],
+    backup: EventLink[E, None],
+    /,
+    *,
+    on: On = ...,
+    breaker: Breaker | None = ...,
+) -> Combined[E, None]: ...
+@overload
+def fallback(
     primary: type[SyncStreamHandler[S, R]],
-    backup: type[SyncStreamHandler[S, R]] | Combined[S, Iterator[R]] | Callable[Concatenate[S, ...], Iterator[R]],
+    backup: StreamLink[S, R, Iterator[R]],
     /,
     *,
     on: On = ...,
@@ -172,24 +190,14 @@ def fallback(  # type: ignore[overload-overlap]  # a class is a callable too
 ) -> Combined[S, Iterator[R]]: ...
 @overload
 def fallback(
-    primary: Combined[M, R],
-    backup: Combined[M, R] | Callable[Concatenate[M, ...], R],
+    primary: Combined[S, Iterator[R]] | Callable[Concatenate[S, ...], Iterator[R]],
+    backup: StreamLink[S, R, Iterator[R]],
     /,
     *,
     on: On = ...,
     breaker: Breaker | None = ...,
-    resume: Callable[[M, int, Any], M] | None = ...,
-) -> Combined[M, R]: ...
-@overload
-def fallback(
-    primary: Callable[Concatenate[M, ...], R],
-    backup: Callable[Concatenate[M, ...], R] | Combined[M, R],
-    /,
-    *,
-    on: On = ...,
-    breaker: Breaker | None = ...,
-    resume: Callable[[M, int, Any], M] | None = ...,
-) -> Combined[M, R]: ...
+    resume: Callable[[S, int, R], S] | None = ...,
+) -> Combined[S, Iterator[R]]: ...
 def fallback(
     primary: Any,
     backup: Any,

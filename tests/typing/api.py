@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -14,6 +14,7 @@ from attrs import frozen
 from typing_extensions import assert_type
 
 from simplecqrs import (
+    NOT_MINE,
     UNSET,
     Command,
     DomainEvent,
@@ -23,21 +24,27 @@ from simplecqrs import (
     Message,
     Metadata,
     NotificationEvent,
+    NotMine,
     Publish,
     Query,
     Registry,
     Retry,
+    Stream,
     SyncEventHandler,
     SyncRequestHandler,
+    SyncStreamHandler,
     Unset,
     around,
+    chain,
     context,
     current,
+    fallback,
     handles,
     load,
     message,
 )
 from simplecqrs.containers import Container, Provider
+from simplecqrs.handlers import Combined
 from simplecqrs.memory import MemoryBroker
 from simplecqrs.pipeline import Middleware
 from simplecqrs.testing import recording
@@ -301,6 +308,116 @@ def receive(envelope: Envelope) -> None:
     assert_type(bus.receive(envelope, consumer="mailing"), bool)
     assert_type(envelope.metadata, Metadata)
     assert_type(envelope.payload, bytes)
+
+
+# Streams
+
+
+@frozen
+class ExportUsers(Stream[UserView]):
+    """Is answered item by item."""
+
+    since: int = 0
+
+
+@registry.handles(ExportUsers)
+def export_users(stream: ExportUsers, *, users: Users) -> Iterator[UserView]:
+    """Be a generator."""
+    yield UserView("Ada")
+
+
+@Registry().handles(ExportUsers, transaction="item")
+def import_users(stream: ExportUsers, publish: Publish) -> Generator[UserView, None, None]:
+    """Be a generator that publishes."""
+    publish(UserCreated(1))
+    yield UserView("Ada")
+
+
+@Registry().handles(ExportUsers, transaction="all")
+class ExportUsersHandler(SyncStreamHandler[ExportUsers, UserView]):
+    """Be a class."""
+
+    def __init__(self, users: Users) -> None:
+        self.users = users
+
+    def handle(self, stream: ExportUsers) -> Iterator[UserView]:
+        """Yield the items."""
+        yield UserView("Ada")
+
+
+assert_type(bus.stream(ExportUsers()), Generator[UserView, None, None])
+assert_type(next(bus.stream(ExportUsers())), UserView)
+assert_type([*export_users(ExportUsers(), users=Users())], "list[UserView]")
+assert_type(ExportUsersHandler, type[ExportUsersHandler])
+
+
+# Handlers made of handlers
+
+
+def not_every_user(query: FindUser) -> UserView | NotMine | None:
+    """Leave some to others."""
+    return NOT_MINE
+
+
+def any_user(query: FindUser, *, users: Users) -> UserView | None:
+    """Take all."""
+    return None
+
+
+class SomeUsers(SyncRequestHandler[FindUser, "UserView | None | NotMine"]):
+    """Leaves some to others."""
+
+    def handle(self, query: FindUser) -> UserView | NotMine | None:
+        """Leave it."""
+        return NOT_MINE
+
+
+class AllUsers(SyncRequestHandler[FindUser, "UserView | None"]):
+    """Takes all."""
+
+    def handle(self, query: FindUser) -> UserView | None:
+        """Take it."""
+        return None
+
+
+class NoteCreated(SyncEventHandler[UserCreated]):
+    """Handles an event."""
+
+    def handle(self, event: UserCreated) -> None:
+        """Handle it."""
+
+
+def note_some(event: UserCreated) -> NotMine | None:
+    """Leave some to others."""
+    return NOT_MINE
+
+
+def export_some(stream: ExportUsers) -> Iterator[UserView] | NotMine:
+    """Leave some to others."""
+    return NOT_MINE
+
+
+def export_later(stream: ExportUsers, taken: int, last: UserView) -> ExportUsers:
+    """Go on behind what was taken."""
+    return ExportUsers(stream.since + taken)
+
+
+assert_type(chain(not_every_user, any_user), Combined[FindUser, "UserView | None"])
+assert_type(chain(SomeUsers, AllUsers), Combined[FindUser, "UserView | None"])
+assert_type(chain(SomeUsers, any_user, default=None), Combined[FindUser, "UserView | None"])
+assert_type(chain(NoteCreated, note_some), Combined[UserCreated, None])
+assert_type(fallback(AllUsers, any_user, on=ConnectionError), Combined[FindUser, "UserView | None"])
+assert_type(fallback(any_user, AllUsers, on=(OSError, KeyError)), Combined[FindUser, "UserView | None"])
+registry.handles(FindUser)(chain(not_every_user, AllUsers))
+Registry().handles(FindUser)(chain(chain(SomeUsers, default=NOT_MINE), fallback(any_user, AllUsers)))
+Registry().handles(FindUser)(fallback(chain(not_every_user, any_user), AllUsers))
+Registry().handles(UserCreated)(chain(note_some, NoteCreated))
+Registry().handles(UserCreated)(fallback(NoteCreated, NoteCreated))
+Registry().handles(ExportUsers)(chain(export_some, export_users))
+Registry().handles(ExportUsers)(chain(ExportUsersHandler))
+Registry().handles(ExportUsers)(fallback(export_users, ExportUsersHandler, resume=export_later))
+Registry().handles(CreateUser)(fallback(create_user, CreateUserHandler))
+Mediator(scope="handler", event_workers=8, event_errors="collect")
 
 
 # Around it

@@ -12,16 +12,22 @@ from collections.abc import Iterator
 from attrs import frozen
 
 from simplecqrs import (
+    NOT_MINE,
     Command,
     DomainEvent,
     Mediator,
     NotificationEvent,
+    NotMine,
     Publish,
     Query,
     Registry,
+    Stream,
     SyncEventHandler,
     SyncRequestHandler,
+    SyncStreamHandler,
+    chain,
     context,
+    fallback,
     load,
 )
 
@@ -159,6 +165,72 @@ class EventHandlerOfRequest(SyncEventHandler[UserCreated]):  # expect: error in 
 
     def handle(self, event: UserCreated) -> None:
         """Handle it."""
+
+
+# Streams
+
+
+class Numbers(Stream[int]):
+    """Is answered by numbers."""
+
+
+@registry.handles(Numbers)  # expect: error
+def no_iterator(stream: Numbers) -> int:
+    """Return one."""
+    return 1
+
+
+@registry.handles(Numbers)  # expect: error
+def wrong_items(stream: Numbers) -> Iterator[str]:
+    """Yield text."""
+    yield ""
+
+
+@registry.handles(Numbers)
+class WrongItems(SyncStreamHandler[FindUser, int]):  # expect: error
+    """Take a query."""
+
+    def handle(self, stream: FindUser) -> Iterator[int]:
+        """Yield numbers."""
+        yield 1
+
+
+bus.send(Numbers())  # expect: error
+bus.stream(FindUser())  # expect: error
+item: str = next(bus.stream(Numbers()))  # expect: error
+
+
+# Handlers made of handlers
+
+
+def finding(query: FindUser) -> str | NotMine:
+    """Leave it."""
+    return NOT_MINE
+
+
+def finding_number(query: FindUser) -> int:
+    """Answer with a number."""
+    return 1
+
+
+def creating(command: CreateUser) -> int:
+    """Take another message."""
+    return 1
+
+
+registry.handles(FindUser)(finding)  # expect: error
+registry.handles(FindUser)(chain(finding, finding_number))  # expect: error
+registry.handles(FindUser)(chain(finding, creating))  # expect: error
+registry.handles(CreateUser)(chain(finding))  # expect: error
+registry.handles(FindUser)(fallback(finding, finding_number))  # expect: error
+registry.handles(CreateUser)(fallback(creating, finding))  # expect: error
+registry.handles(FindUser)(fallback(finding_number, finding_number))  # expect: error
+fallback(creating, creating, on="ConnectionError")  # expect: error
+fallback(creating, creating, on=KeyboardInterrupt)  # expect: error
+fallback(creating, creating, breaker=object())  # expect: error
+Mediator(registry, event_errors="ignore")  # expect: error
+Mediator(registry, scope="request")  # expect: error
+registry.handles(Numbers, transaction="each")  # expect: error
 
 
 # Keywords
