@@ -6,7 +6,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -64,26 +64,40 @@ def query_guard(alias_of: Callable[[Message], str]) -> Middleware:
         mode = settings().query_guard
         if mode == "off" or not isinstance(message, (Query, Stream)):
             return call_next(message)
+        refusing = _Refusing(message, mode)
         if isinstance(message, Query):
-            with _guarded(message, mode, alias_of):
+            with _read_only_transaction(message, alias_of(message)) if mode == "database" else nullcontext(), refusing:
                 return call_next(message)
         if top(stack.frames).query is message:  # else it is one that writes
-            # A transaction for each item would close the cursor that the next one is to come from.
-            mode = "raise" if mode == "database" else mode
-            return each_step(lambda: _guarded(message, mode, alias_of), lambda: call_next(message))
+            return each_step(lambda: refusing, lambda: call_next(message))
         return call_next(message)
 
     return guard
 
 
-@contextmanager
-def _guarded(message: Message, mode: str, alias_of: Callable[[Message], str]) -> Generator[None, None, None]:
-    with ExitStack() as guards:
-        if mode == "database":
-            guards.enter_context(_read_only_transaction(message, alias_of(message)))
-        for alias in connections:
-            guards.enter_context(connections[alias].execute_wrapper(_refusing_writes(message, mode)))
-        yield
+class _Refusing:
+    """
+    Refuses that the handler of a message writes, on all aliases; entered again for each item of a stream.
+
+    Of a stream that has the mode ``"database"``, statements are looked at as well: a read-only transaction for each
+    item would close the cursor that the next one is to come from.
+    """
+
+    def __init__(self, message: Message, mode: str) -> None:
+        self._refuse = _refusing_writes(message, mode)
+        self._thread = 0
+        self._wrappers: list[list[Any]] = []
+
+    def __enter__(self) -> None:
+        thread = threading.get_ident()
+        if thread != self._thread:  # a stream may go on in another one, which has connections of its own
+            self._thread, self._wrappers = thread, [connections[alias].execute_wrappers for alias in connections]
+        for wrappers in self._wrappers:
+            wrappers.append(self._refuse)
+
+    def __exit__(self, *_: object) -> None:
+        for wrappers in self._wrappers:
+            wrappers.remove(self._refuse)
 
 
 def _refusing_writes(message: Message, mode: str) -> Callable[..., Any]:
