@@ -1,36 +1,19 @@
-"""Where handlers get their dependencies: the port, and the mapping that is enough for most."""
+"""A container that is a mapping of types to factories: enough for most."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Generator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any, Protocol, cast
+from contextlib import ExitStack, contextmanager
+from typing import Any, cast
 
 from attrs import frozen
 
+from simplecqrs.containers.port import Resolve, label, nothing_provides
 from simplecqrs.errors import DependencyNotFound
 from simplecqrs.hints import hints_of, is_async
 
-__all__ = ["Container", "Provider"]
-
-Resolve = Callable[[Any], Any]
-
-
-class Container(Protocol):
-    """Makes dependencies; one method."""
-
-    def scope(self) -> AbstractContextManager[Resolve]:
-        """
-        Open a scope: a context manager that gives ``resolve(type) -> instance``.
-
-        Within a scope a type is made once.  Leaving it cleans up, and factories see the exception if there is one.
-        """
-        ...
-
-    def can_resolve(self, kind: Any, /) -> bool:
-        """Tell at start-up whether a type can be made."""
-        ...
+__all__ = ["Provider"]
 
 
 @frozen
@@ -59,19 +42,23 @@ class Provider:
 
     def _refuse_missing(self, kind: Any, above: tuple[Any, ...]) -> None:
         if kind in above:
-            circle = " -> ".join(map(_name, (*above[above.index(kind) :], kind)))
+            circle = " -> ".join(map(label, (*above[above.index(kind) :], kind)))
             raise DependencyNotFound(f"provide: these factories need each other: {circle}; one must do without")
         for name, need in self._plans[kind].needs.items():
             if need not in self._plans:
                 raise DependencyNotFound(
-                    f"the factory of {_name(kind)} needs {name}: {_name(need)}, which nothing provides; "
-                    f"add it: provide={{{_name(need)}: ...}}"
+                    f"the factory of {label(kind)} needs {name}: {label(need)}, which nothing provides; "
+                    + self.how_to_provide(label(need))
                 )
             self._refuse_missing(need, (*above, kind))
 
     def can_resolve(self, kind: Any, /) -> bool:
         """Tell whether there is a factory for a type."""
         return kind in self._plans
+
+    def how_to_provide(self, name: str, /) -> str:
+        """Say how a type would be provided."""
+        return f"add it: provide={{{name}: ...}}"
 
     @contextmanager
     def scope(self) -> Generator[Resolve, None, None]:
@@ -90,9 +77,7 @@ class Provider:
         try:
             plan = self._plans[kind]
         except KeyError:
-            raise DependencyNotFound(
-                f"nothing provides {_name(kind)}; add it: provide={{{_name(kind)}: ...}}"
-            ) from None
+            raise nothing_provides(kind, self.how_to_provide(label(kind))) from None
         value = plan.make(**{name: resolve(need) for name, need in plan.needs.items()})
         return exits.enter_context(value) if plan.is_generator else value
 
@@ -100,11 +85,11 @@ class Provider:
 def _plan(kind: Any, factory: Callable[..., object]) -> _Plan:
     if not callable(factory):
         raise DependencyNotFound(
-            f"provide: {_name(kind)} is given {factory!r}, which is not callable; write lambda: ... to give always "
+            f"provide: {label(kind)} is given {factory!r}, which is not callable; write lambda: ... to give always "
             "the same object"
         )
     if is_async(factory):
-        raise DependencyNotFound(f"provide: the factory of {_name(kind)} is async; factories are plain functions")
+        raise DependencyNotFound(f"provide: the factory of {label(kind)} is async; factories are plain functions")
     hints = hints_of(factory)
     try:
         parameters = list(inspect.signature(factory).parameters.values())
@@ -114,13 +99,9 @@ def _plan(kind: Any, factory: Callable[..., object]) -> _Plan:
     for parameter in required:
         if parameter.name not in hints:
             raise DependencyNotFound(
-                f"the factory of {_name(kind)}: its parameter {parameter.name} has no type; dependencies are found by "
+                f"the factory of {label(kind)}: its parameter {parameter.name} has no type; dependencies are found by "
                 "type"
             )
     is_generator = inspect.isgeneratorfunction(factory)
     make = contextmanager(cast("Callable[..., Generator[Any, None, None]]", factory)) if is_generator else factory
     return _Plan(make, {p.name: hints[p.name] for p in required}, is_generator)
-
-
-def _name(kind: Any) -> str:
-    return getattr(kind, "__qualname__", repr(kind))
