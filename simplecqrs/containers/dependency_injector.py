@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
-from simplecqrs.containers.dependency_injector_types import providers_by_type, providers_of
+from simplecqrs.containers.dependency_injector_types import library, providers_by_type, providers_of
 from simplecqrs.containers.port import Resolve, label, nothing_provides
 from simplecqrs.errors import DependencyNotFound, MissingExtra
 
@@ -39,7 +39,7 @@ class DependencyInjectorContainer:
 
     def __init__(self, container: Container, *, by_type: Mapping[Any, Provider[Any]] | None = None) -> None:
         try:
-            import dependency_injector.providers  # noqa: F401 - looked for
+            self._providers = library()
         except ImportError:
             raise MissingExtra("DependencyInjectorContainer", "dependency-injector") from None
         chosen = {kind: [provider] for kind, provider in (by_type or {}).items()}
@@ -47,8 +47,7 @@ class DependencyInjectorContainer:
 
     def can_resolve(self, kind: Any, /) -> bool:
         """Tell whether one provider makes a type, and has all that it depends on."""
-        from dependency_injector import providers
-
+        providers = self._providers
         try:
             provider = self._provider(kind)
         except DependencyNotFound:
@@ -65,7 +64,7 @@ class DependencyInjectorContainer:
         """Say how a type would be provided."""
         return f"add a provider that makes it, or name the one to take: by_type={{{name}: container. ...}}"
 
-    def _provider(self, kind: Any) -> Provider[Any]:
+    def _provider(self, kind: Any) -> Any:
         found = providers_of(kind, self._by_type)
         if not found:
             raise nothing_provides(kind, self.how_to_provide(label(kind)))
@@ -78,7 +77,7 @@ class DependencyInjectorContainer:
     @contextmanager
     def scope(self) -> Generator[Resolve, None, None]:
         """Open a scope in which what is local to a context is made anew."""
-        scope = _Scope()
+        scope = _Scope(self._providers)
         try:
             yield lambda kind: scope.make(self._provider(kind))
         finally:
@@ -88,7 +87,8 @@ class DependencyInjectorContainer:
 class _Scope:
     """A context of its own, so that scopes of one thread share nothing either."""
 
-    def __init__(self) -> None:
+    def __init__(self, providers: Any) -> None:
+        self._providers = providers
         self._context = copy_context()
         self._is_inside = False
         self._local: dict[Any, None] = {}
@@ -107,8 +107,7 @@ class _Scope:
         return self.run(lambda: self._make(provider))
 
     def _make(self, provider: Any) -> Any:
-        from dependency_injector import providers
-
+        providers = self._providers
         local = (providers.ContextLocalSingleton, providers.ContextLocalResource)
         new = [needed for needed in providers.traverse(provider, types=local) if needed not in self._local]
         self._local.update(dict.fromkeys(new))
@@ -124,6 +123,4 @@ class _Scope:
 
 def _height(resource: Any) -> int:
     """Count all that a resource depends on: more than anything that it depends on does."""
-    from dependency_injector import providers
-
-    return sum(1 for _ in providers.traverse(resource))
+    return sum(1 for _ in library().traverse(resource))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import typing
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -11,14 +12,13 @@ from simplecqrs.hints import hints_of
 
 if TYPE_CHECKING:
     from dependency_injector.containers import Container
-    from dependency_injector.providers import Provider
 
-__all__ = ["providers_by_type", "providers_of"]
+__all__ = ["library", "providers_by_type", "providers_of"]
 
 
-def providers_by_type(container: Container) -> dict[Any, list[Provider[Any]]]:
+def providers_by_type(container: Container) -> dict[Any, list[Any]]:
     """Map types to the providers that are said to make them, those of nested containers included."""
-    found: dict[Any, dict[Any, Provider[Any]]] = {}
+    found: dict[Any, dict[Any, Any]] = {}
     for provider in _named(container):
         kind = _made_by(provider)
         if _is_telling(kind):
@@ -26,7 +26,7 @@ def providers_by_type(container: Container) -> dict[Any, list[Provider[Any]]]:
     return {kind: list(providers.values()) for kind, providers in found.items()}
 
 
-def providers_of(kind: Any, by_type: Mapping[Any, list[Provider[Any]]]) -> list[Provider[Any]]:
+def providers_of(kind: Any, by_type: Mapping[Any, list[Any]]) -> list[Any]:
     """Return the providers of exactly this type, else those of classes derived from it."""
     if kind in by_type:
         return by_type[kind]
@@ -36,13 +36,11 @@ def providers_of(kind: Any, by_type: Mapping[Any, list[Provider[Any]]]) -> list[
     return list(dict.fromkeys(provider for cls in derived for provider in by_type[cls]))
 
 
-def _named(container: Container) -> Iterator[Provider[Any]]:
+def _named(container: Any) -> Iterator[Any]:
     """Walk what a container names, before what its nested containers name."""
-    from dependency_injector import providers
-
     nested: list[Any] = []
     for provider in container.providers.values():
-        if isinstance(provider, providers.Container):
+        if isinstance(provider, library().Container):
             nested.append(provider.container)
         else:
             yield provider
@@ -50,18 +48,22 @@ def _named(container: Container) -> Iterator[Provider[Any]]:
         yield from _named(inner)
 
 
-def _source(provider: Provider[Any]) -> Provider[Any]:
-    """Return what a nested container was given for what it depends on."""
-    from dependency_injector import providers
+def library() -> Any:
+    """Return the module of providers, whose types are not told in full."""
+    import dependency_injector.providers
 
-    while isinstance(provider, providers.Dependency) and provider.last_overriding is not None:
+    return dependency_injector.providers
+
+
+def _source(provider: Any) -> Any:
+    """Return what a nested container was given for what it depends on."""
+    while isinstance(provider, library().Dependency) and provider.last_overriding is not None:
         provider = provider.last_overriding
     return provider
 
 
 def _made_by(provider: Any) -> Any:
-    from dependency_injector import providers
-
+    providers = library()
     if isinstance(provider, providers.Dependency):
         kind: Any = provider.instance_of
         source = _source(provider)
@@ -71,24 +73,22 @@ def _made_by(provider: Any) -> Any:
     if isinstance(provider, (providers.Factory, providers.BaseSingleton, providers.Callable)):
         return _returned(provider.provides)
     if type(provider) is providers.Object:
-        return type(provider.provides)
+        value: object = provider.provides
+        return type(value)
     return None
 
 
 def _returned(made: Any) -> Any:
-    from dependency_injector import providers
-
-    if isinstance(made, type):
+    if inspect.isclass(made):
         return made
-    return None if made is None or isinstance(made, providers.Provider) else hints_of(made).get("return")
+    return None if made is None or isinstance(made, library().Provider) else hints_of(made).get("return")
 
 
 def _yielded(made: Any) -> Any:
     """Return what a resource is: what its function yields, what its class's ``init`` returns, or the object itself."""
-    from dependency_injector import resources
-
-    if isinstance(made, type):
-        return hints_of(made.init).get("return") if issubclass(made, resources.Resource) else made
+    if inspect.isclass(made):
+        is_resource = hasattr(made, "init") and hasattr(made, "shutdown")
+        return hints_of(made.init).get("return") if is_resource else made
     hint = _returned(made)
     if typing.get_origin(hint) in (Iterator, Iterable, Generator, AbstractContextManager):
         return typing.get_args(hint)[0]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from simplecqrs.containers.port import Resolve, label, nothing_provides
 from simplecqrs.errors import DependencyNotFound, MissingExtra
+from simplecqrs.hints import is_async
 
 if TYPE_CHECKING:
     from di import Container, ScopeState, SolvedDependent
@@ -78,6 +79,8 @@ class DiContainer:
         for made in plan.dag:
             if not _is_wired(made.call) or (made is asked and not inspect.isclass(kind)):
                 raise nothing_provides(made.call, self.how_to_provide(label(made.call)))
+            if made.call is not None and is_async(made.call):
+                raise DependencyNotFound(f"{label(made.call)} is async; what di is to call here are plain functions")
         return plan
 
 
@@ -86,8 +89,7 @@ class _InOrder:
 
     def execute_sync(self, tasks: Any, state: Any) -> None:
         for task in tasks.static_order():
-            if task.compute(state) is not None:
-                raise TypeError("a dependency is async; those of a synchronous handler are plain functions")
+            task.compute(state)
 
 
 def _is_wired(call: Any) -> bool:

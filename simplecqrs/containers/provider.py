@@ -45,6 +45,11 @@ class Provider:
             circle = " -> ".join(map(label, (*above[above.index(kind) :], kind)))
             raise DependencyNotFound(f"provide: these factories need each other: {circle}; one must do without")
         for name, need in self._plans[kind].needs.items():
+            if isinstance(need, str):
+                raise DependencyNotFound(
+                    f"the factory of {label(kind)}: the type {need!r} of {name} cannot be found in its module; import "
+                    "it there"
+                )
             if need not in self._plans:
                 raise DependencyNotFound(
                     f"the factory of {label(kind)} needs {name}: {label(need)}, which nothing provides; "
@@ -101,6 +106,11 @@ def _plan(kind: Any, factory: Callable[..., object]) -> _Plan:
             raise DependencyNotFound(
                 f"the factory of {label(kind)}: its parameter {parameter.name} has no type; dependencies are found by "
                 "type"
+            )
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise DependencyNotFound(
+                f"the factory of {label(kind)}: its parameter {parameter.name} is positional-only; dependencies are "
+                "given by name"
             )
     is_generator = inspect.isgeneratorfunction(factory)
     make = contextmanager(cast("Callable[..., Generator[Any, None, None]]", factory)) if is_generator else factory

@@ -36,7 +36,7 @@ class RodiContainer:
             import rodi
         except ImportError:
             raise MissingExtra("RodiContainer", "rodi") from None
-        self._services = container.build_provider()
+        self._services: Any = container.build_provider()  # what it takes is not typed in full
         self._unknown = rodi.CannotResolveTypeException
 
     def can_resolve(self, kind: Any, /) -> bool:

@@ -22,6 +22,12 @@ class SvcsContainer:
     Factories do not see the exception, unless they are registered with ``suppress_context_exit=False``; what they
     raise while they clean up is logged by svcs and goes no further.
 
+    svcs notes a generator before it runs: what it asks the container for is closed before it.  Ask in a plain
+    function, and return a context manager::
+
+        def users(container: svcs.Container) -> AbstractContextManager[Users]:
+            return open_users(container.get(Session))
+
     Raises:
         MissingExtra: if svcs is not installed.
     """

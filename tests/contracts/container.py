@@ -298,7 +298,7 @@ class ContainerContract:
             resolve(Users)
             within = container.can_resolve(Users)
 
-        assert before and within and container.can_resolve(Users)
+        assert (before, within, container.can_resolve(Users)) == (True, True, True)
         assert not container.can_resolve(Missing)
 
     # In a mediator

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 import svcs
@@ -35,8 +34,8 @@ class TestContract(AdapterContract):
 
     @pytest.fixture
     def container(self, factories: Factories) -> Container:
-        def users(svcs_container: svcs.Container) -> Generator[Users, Any, None]:
-            yield from factories.users(svcs_container.get(Session))
+        def users(svcs_container: svcs.Container) -> AbstractContextManager[Users]:
+            return contextmanager(factories.users)(svcs_container.get(Session))
 
         def broken(svcs_container: svcs.Container) -> Broken:
             return Broken(svcs_container.get(Session))

@@ -12,6 +12,7 @@ from attrs import define, frozen
 from simplecqrs import Command, DomainEvent, Mediator, Publish, Query, Registry, SyncRequestHandler
 from simplecqrs.containers import Provider
 from simplecqrs.errors import DependencyNotFound, NotConfigured
+from tests.contracts import container as contract
 
 Url = NewType("Url", str)
 
@@ -102,6 +103,22 @@ def users_of(session: Session) -> Users:
 def with_users(command: Do, *, users: Users) -> Users:
     """Take what was injected."""
     return users
+
+
+class TestContract(contract.ContainerContract):
+    """It does what every container does."""
+
+    @pytest.fixture
+    def container(self, factories: contract.Factories) -> Provider:
+        return Provider(
+            {
+                contract.Session: factories.session,
+                contract.Users: factories.users,
+                contract.Broken: contract.Broken,
+                contract.Clock: contract.FixedClock,
+                contract.Mailer: contract.PaperMailer,
+            }
+        )
 
 
 def test_a_handler_gets_what_it_asks_for_by_type() -> None:
@@ -418,6 +435,28 @@ def test_a_parameter_of_a_factory_without_a_type_is_refused() -> None:
     """There is nothing to find it by."""
     with pytest.raises(DependencyNotFound, match=r"the factory of Users: its parameter session has no type"):
         Provider({Users: untyped, Session: Session})
+
+
+def test_a_type_of_a_factory_that_cannot_be_found_is_refused() -> None:
+    """One that was imported for checkers only."""
+
+    def users(session: Session) -> Users:
+        return Users(session)
+
+    users.__annotations__["session"] = "Nowhere"
+
+    with pytest.raises(DependencyNotFound, match=r"factory of Users: the type 'Nowhere' of session cannot be found"):
+        Provider({Users: users, Session: Session})
+
+
+def test_a_parameter_of_a_factory_that_has_no_name_is_refused() -> None:
+    """Dependencies are given by name."""
+
+    def users(session: Session, /) -> Users:
+        return Users(session)
+
+    with pytest.raises(DependencyNotFound, match=r"the factory of Users: its parameter session is positional-only"):
+        Provider({Users: users, Session: Session})
 
 
 def test_resolving_what_nothing_provides_is_an_error() -> None:
