@@ -87,8 +87,8 @@ def _returned(made: Any) -> Any:
 def _yielded(made: Any) -> Any:
     """Return what a resource is: what its function yields, what its class's ``init`` returns, or the object itself."""
     if inspect.isclass(made):
-        is_resource = hasattr(made, "init") and hasattr(made, "shutdown")
-        return hints_of(made.init).get("return") if is_resource else made
+        init: Any = getattr(made, "init", None)
+        return hints_of(init).get("return") if init and hasattr(made, "shutdown") else made
     hint = _returned(made)
     if typing.get_origin(hint) in (Iterator, Iterable, Generator, AbstractContextManager):
         return typing.get_args(hint)[0]
