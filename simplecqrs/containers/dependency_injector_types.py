@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from simplecqrs.hints import hints_of
+from simplecqrs.hints import hints_of, is_async
 
 if TYPE_CHECKING:
     from dependency_injector.containers import Container
@@ -81,7 +81,9 @@ def _made_by(provider: Any) -> Any:
 def _returned(made: Any) -> Any:
     if inspect.isclass(made):
         return made
-    return None if made is None or isinstance(made, library().Provider) else hints_of(made).get("return")
+    if made is None or isinstance(made, library().Provider) or is_async(made):
+        return None
+    return hints_of(made).get("return")
 
 
 def _yielded(made: Any) -> Any:

@@ -42,11 +42,12 @@ class DishkaContainer:
     def can_resolve(self, kind: Any, /) -> bool:
         """Tell whether a scope has a factory for a type; dishka has checked what the factory needs."""
         key = self._key(kind, self._component)
-        scope: Any = self._container()  # nothing is opened by that
-        while scope is not None:
-            if scope.registry.get_factory(key) is not None:
-                return True
-            scope = scope.parent_container
+        with self._container() as opened:  # which makes nothing
+            scope: Any = opened
+            while scope is not None:
+                if scope.registry.get_factory(key) is not None:
+                    return True
+                scope = scope.parent_container
         return False
 
     def how_to_provide(self, name: str, /) -> str:

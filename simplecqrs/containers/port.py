@@ -35,8 +35,8 @@ class Container(Protocol):
 
 
 def nothing_provides(kind: Any, cure: str) -> DependencyNotFound:
-    """Return the error for a type that a container does not know."""
-    return DependencyNotFound(f"nothing provides {label(kind)}; {cure}")
+    """Return the error for a type, or what it is called, that a container does not know."""
+    return DependencyNotFound(f"nothing provides {kind if isinstance(kind, str) else label(kind)}; {cure}")
 
 
 def label(kind: Any) -> str:

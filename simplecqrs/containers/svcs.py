@@ -58,7 +58,7 @@ class SvcsContainer:
                 try:
                     return container.get(kind)
                 except self._unknown as error:  # perhaps what a factory asks for
-                    (missing,) = error.args
+                    missing = error.args[0] if error.args else kind
                     raise nothing_provides(missing, self.how_to_provide(label(missing))) from error
 
             yield resolve

@@ -60,6 +60,8 @@ class WireupContainer:
                 try:
                     return scope.get(kind)
                 except self._unknown as error:
+                    if self.can_resolve(kind):  # its factory asked for something else, which the error names
+                        raise nothing_provides(f"what {label(kind)} needs", str(error)) from error
                     raise nothing_provides(kind, self.how_to_provide(label(kind))) from error
 
             yield resolve

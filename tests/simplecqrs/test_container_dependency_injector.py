@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
-from dependency_injector import containers, providers
+from dependency_injector import containers, providers, resources
 
 from simplecqrs.containers import Container
 from simplecqrs.containers.dependency_injector import DependencyInjectorContainer
+from simplecqrs.containers.dependency_injector_types import providers_by_type
 from simplecqrs.errors import DependencyNotFound
 from tests.contracts.container import (
     AdapterContract,
@@ -110,6 +114,55 @@ def test_an_override_of_what_is_needed_is_seen() -> None:
         assert resolve(Users).session is session
 
 
+class Lease(resources.Resource):
+    """A resource that is a class."""
+
+    def init(self) -> Session:
+        return Session()
+
+    def shutdown(self, resource: Session | None) -> None:
+        """Close nothing."""
+
+
+async def later() -> Users:
+    """Is not for synchronous handlers."""
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("provider", "kinds"),
+    [
+        pytest.param(providers.Factory(PaperMailer), {PaperMailer}, id="class"),
+        pytest.param(providers.Singleton(clock), {Clock}, id="function"),
+        pytest.param(providers.Resource(Lease), {Session}, id="class of a resource"),
+        pytest.param(providers.Resource(clock), {Clock}, id="resource that only returns"),
+        pytest.param(providers.Object(FixedClock()), {FixedClock}, id="object"),
+        pytest.param(providers.Dependency(instance_of=Session), {Session}, id="dependency"),
+        pytest.param(providers.Object("text"), set(), id="text"),
+        pytest.param(providers.Configuration(), set(), id="configuration"),
+        pytest.param(providers.Callable(lambda: 7), set(), id="function without hints"),
+        pytest.param(providers.Callable(later), set(), id="async function"),
+        pytest.param(providers.List(), set(), id="list"),
+    ],
+)
+def test_knows_what_a_provider_makes(provider: Any, kinds: set[Any]) -> None:
+    """By its class, its function's hint, or what it is said to be an instance of."""
+    app = containers.DynamicContainer()
+    app.it = provider
+
+    assert set(providers_by_type(app)) == kinds
+
+
+def test_a_dependency_without_a_type_is_what_it_was_given() -> None:
+    """Of which there is one."""
+    app = containers.DynamicContainer()
+    app.session = providers.Singleton(Session)
+    app.given = providers.Dependency()
+    app.given.override(app.session)
+
+    assert {kind: len(found) for kind, found in providers_by_type(app).items()} == {Session: 1}
+
+
 def test_two_providers_of_a_type_are_not_chosen_from() -> None:
     """The cure is to name one."""
     app = containers.DynamicContainer()
@@ -162,14 +215,14 @@ def test_every_resource_is_closed_though_one_cannot_be() -> None:
     """The failure to close is told, after the others are closed."""
     log: list[str] = []
 
-    def users(session: Session) -> Users:
+    def users(session: Session) -> Iterator[Users]:
         yield Users(session)
         raise OSError("cannot be closed")
 
     app = containers.DynamicContainer()
     app.session = providers.ContextLocalResource(Factories(log).session)
     app.users = providers.ContextLocalResource(users, app.session)
-    container = DependencyInjectorContainer(app, by_type={Users: app.users})
+    container = DependencyInjectorContainer(app)
 
     with pytest.raises(OSError, match="cannot be closed"), container.scope() as resolve:
         resolve(Users)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Iterator
 
 import dishka
 import pytest
@@ -36,10 +35,10 @@ class TestContract(AdapterContract):
 
     @pytest.fixture
     def container(self, factories: Factories) -> Container:
-        def session() -> Generator[Session, Any, None]:
+        def session() -> Iterator[Session]:
             yield from factories.session()
 
-        def users(session: Session) -> Generator[Users, Any, None]:
+        def users(session: Session) -> Iterator[Users]:
             yield from factories.users(session)
 
         provider = dishka.Provider(scope=dishka.Scope.REQUEST)

@@ -65,7 +65,9 @@ def test_what_is_overridden_is_overridden_here() -> None:
     library = wireup.create_sync_container(injectables=[wireup.injectable(clock, lifetime="scoped")])
     container, other = WireupContainer(library), FixedClock()
 
-    with library.override({Clock: other}), container.scope() as resolve:
+    library.override.set(Clock, other)
+
+    with container.scope() as resolve:
         assert resolve(Clock) is other
 
 
@@ -77,3 +79,17 @@ def test_says_what_wireup_says() -> None:
         resolve(Missing)
 
     assert isinstance(caught.value.__cause__, UnknownServiceRequestedError)
+
+
+def test_names_what_a_factory_asks_for_in_vain() -> None:
+    """wireup cannot know before."""
+
+    def users(scope: wireup.ScopedSyncContainer) -> Users:
+        scope.get(Missing)
+        raise AssertionError
+
+    library = wireup.create_sync_container(injectables=[wireup.injectable(users, lifetime="scoped")])
+    container = WireupContainer(library)
+
+    with container.scope() as resolve, pytest.raises(DependencyNotFound, match=r"what Users needs.*Missing"):
+        resolve(Users)
