@@ -62,7 +62,7 @@ class DependencyInjectorContainer:
 
     def how_to_provide(self, name: str, /) -> str:
         """Say how a type would be provided."""
-        return f"add a provider that makes it, or name the one to take: by_type={{{name}: container. ...}}"
+        return f"add a provider that makes it, or name the one to take: by_type={{{name}: container.<name>}}"
 
     def _provider(self, kind: Any) -> Any:
         found = providers_of(kind, self._by_type)

@@ -12,8 +12,8 @@ from simplecqrs.containers import Container
 from simplecqrs.containers.dependency_injector import DependencyInjectorContainer
 from simplecqrs.containers.dependency_injector_types import providers_by_type
 from simplecqrs.errors import DependencyNotFound
-from tests.contracts.container import (
-    AdapterContract,
+from tests.contracts.container import AdapterContract
+from tests.contracts.container_harness import (
     Broken,
     Clock,
     Factories,

@@ -13,8 +13,8 @@ from di.dependent import Dependent
 from simplecqrs.containers import Container
 from simplecqrs.containers.di import DiContainer
 from simplecqrs.errors import DependencyNotFound
-from tests.contracts.container import (
-    AdapterContract,
+from tests.contracts.container import AdapterContract
+from tests.contracts.container_harness import (
     Clock,
     Factories,
     FixedClock,

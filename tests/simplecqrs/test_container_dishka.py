@@ -11,8 +11,8 @@ from dishka.exceptions import NoFactoryError
 from simplecqrs.containers import Container
 from simplecqrs.containers.dishka import DishkaContainer
 from simplecqrs.errors import DependencyNotFound
-from tests.contracts.container import (
-    AdapterContract,
+from tests.contracts.container import AdapterContract
+from tests.contracts.container_harness import (
     Broken,
     Clock,
     Factories,

@@ -10,8 +10,8 @@ import rodi
 from simplecqrs.containers import Container
 from simplecqrs.containers.rodi import RodiContainer
 from simplecqrs.errors import DependencyNotFound
-from tests.contracts.container import (
-    AdapterContract,
+from tests.contracts.container import AdapterContract
+from tests.contracts.container_harness import (
     Broken,
     Clock,
     Factories,

@@ -10,8 +10,8 @@ import svcs
 from simplecqrs.containers import Container
 from simplecqrs.containers.svcs import SvcsContainer
 from simplecqrs.errors import DependencyNotFound
-from tests.contracts.container import (
-    AdapterContract,
+from tests.contracts.container import AdapterContract
+from tests.contracts.container_harness import (
     Broken,
     Clock,
     Factories,

@@ -12,8 +12,8 @@ from wireup.errors import UnknownServiceRequestedError
 from simplecqrs.containers import Container
 from simplecqrs.containers.wireup import WireupContainer
 from simplecqrs.errors import DependencyNotFound
-from tests.contracts.container import (
-    AdapterContract,
+from tests.contracts.container import AdapterContract
+from tests.contracts.container_harness import (
     Broken,
     Clock,
     Factories,

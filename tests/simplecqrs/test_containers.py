@@ -12,7 +12,8 @@ from attrs import define, frozen
 from simplecqrs import Command, DomainEvent, Mediator, Publish, Query, Registry, SyncRequestHandler
 from simplecqrs.containers import Provider
 from simplecqrs.errors import DependencyNotFound, NotConfigured
-from tests.contracts import container as contract
+from tests.contracts import container_harness as harness
+from tests.contracts.container import ContainerContract
 
 Url = NewType("Url", str)
 
@@ -105,18 +106,18 @@ def with_users(command: Do, *, users: Users) -> Users:
     return users
 
 
-class TestContract(contract.ContainerContract):
+class TestContract(ContainerContract):
     """It does what every container does."""
 
     @pytest.fixture
-    def container(self, factories: contract.Factories) -> Provider:
+    def container(self, factories: harness.Factories) -> Provider:
         return Provider(
             {
-                contract.Session: factories.session,
-                contract.Users: factories.users,
-                contract.Broken: contract.Broken,
-                contract.Clock: contract.FixedClock,
-                contract.Mailer: contract.PaperMailer,
+                harness.Session: factories.session,
+                harness.Users: factories.users,
+                harness.Broken: harness.Broken,
+                harness.Clock: harness.FixedClock,
+                harness.Mailer: harness.PaperMailer,
             }
         )
 
