@@ -84,9 +84,9 @@ def test_says_what_wireup_says() -> None:
 def test_names_what_a_factory_asks_for_in_vain() -> None:
     """wireup cannot know before."""
 
-    def users(scope: wireup.ScopedSyncContainer) -> Users:
-        scope.get(Missing)
-        raise AssertionError
+    def users() -> Users:
+        with library.enter_scope() as scope:
+            return Users(scope.get(Missing))
 
     library = wireup.create_sync_container(injectables=[wireup.injectable(users, lifetime="scoped")])
     container = WireupContainer(library)
