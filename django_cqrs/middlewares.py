@@ -1,0 +1,59 @@
+"""Middlewares for Django's mediator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.db import OperationalError, connections
+
+from django_cqrs.conf import settings
+from django_cqrs.locks import held_lane
+from django_cqrs.mediator import app_label_name
+from simplecqrs.messages import Message, traits
+from simplecqrs.middlewares import retrying as core_retrying
+from simplecqrs.middlewares.retries import On
+from simplecqrs.pipeline import Middleware
+
+__all__ = ["retrying"]
+
+
+def retrying(
+    attempts: int = 3,
+    *,
+    on: On = OperationalError,
+    first: float = 0.1,
+    cap: float = 5.0,
+    jitter: float = 0.1,
+    unless: Callable[[Message], bool] | None = None,
+) -> Middleware:
+    """
+    Make a middleware that hands a request to its handler again, in a new transaction, if that fails by certain errors.
+
+    It does what ``simplecqrs.middlewares.retrying`` does, and lets pass what is sent where a transaction is open on
+    the message's alias already (ATOMIC_REQUESTS, somebody's ``atomic``) or where a consumer works: a part of a
+    transaction cannot be repeated.  The transaction of Django's TestCase does not count.
+
+    Args:
+        attempts: in all, the first one included.
+        on: errors, or a function that tells of an error whether it is worth another attempt, or after how many
+            seconds.  OperationalError: deadlocks and locks that were not had in time, but also a connection that was
+            lost, at a COMMIT perhaps that the database has done.
+        first: the pause after the first failure, in seconds; it doubles from there.
+        cap: the longest pause, in seconds.
+        jitter: how much longer a pause may be at random, in seconds.
+        unless: tells of further messages that they are to pass.
+    """
+
+    def passes(message: Message) -> bool:
+        return _in_transaction(message) or (unless is not None and unless(message))
+
+    return core_retrying(attempts, on=on, first=first, cap=cap, jitter=jitter, unless=passes)
+
+
+def _in_transaction(message: Message) -> bool:
+    """Tell whether somebody else's transaction is open where the message's would be."""
+    kind = type(message)
+    connection = connections[settings().alias_for(traits(kind).name or app_label_name(kind))]
+    if held_lane() is not None or not connection.settings_dict["AUTOCOMMIT"]:
+        return True
+    return any(not getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
