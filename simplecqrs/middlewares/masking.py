@@ -38,34 +38,28 @@ def shown_fields(message: object, hidden: Hidden) -> dict[str, str]:
 
     Fields that are marked ``repr=False`` are left out, and those that are hidden, at any depth.
     """
-    return {name: _text(value, hidden, 1) for name, value in _visible(message, hidden)}
+    return dict(_shown(message, hidden, 0))
 
 
-def _visible(value: object, hidden: Hidden) -> Iterator[tuple[str, Any]]:
-    kind: Any = type(value)
-    for name, show in _marks(kind):
+def _shown(value: Any, hidden: Hidden, depth: int) -> Iterator[tuple[str, str]]:
+    for name, show in _marks(_kind(value)):
         if show is not False and not hidden(name):
             found = getattr(value, name, None)
-            yield name, show(found) if callable(show) else found
+            yield name, str(show(found)) if callable(show) else _text(found, hidden, depth + 1)
 
 
 def _text(value: Any, hidden: Hidden, depth: int) -> str:
     """Write a value; of a class that is not known nothing but its name, for who knows what its repr shows."""
-    kind: Any = type(value)  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, Enum):
-        return str(value)
+    kind = _kind(value)
     if depth > DEEPEST:
         return "..."
     if _marks(kind):
-        fields = ", ".join(f"{name}={_text(found, hidden, depth + 1)}" for name, found in _visible(value, hidden))
-        return f"{kind.__name__}({fields})"
-    if isinstance(value, Mapping):
-        pairs: Iterable[tuple[Any, Any]] = value.items()  # pyright: ignore[reportUnknownVariableType]
-        shown = ((key, item) for key, item in pairs if not (isinstance(key, str) and hidden(key)))
+        return f"{kind.__name__}({', '.join(f'{name}={text}' for name, text in _shown(value, hidden, depth))})"
+    if issubclass(kind, Mapping):
+        shown = ((key, item) for key, item in value.items() if not (isinstance(key, str) and hidden(key)))
         return _several("{}", (f"{_leaf(key)}: {_text(item, hidden, depth + 1)}" for key, item in shown))
-    if isinstance(value, (Sequence, Set)) and not isinstance(value, (str, bytes, bytearray, memoryview)):
-        items: Iterable[Any] = value  # pyright: ignore[reportUnknownVariableType]
-        return _several("[]", (_text(item, hidden, depth + 1) for item in items))
+    if issubclass(kind, (Sequence, Set)) and not issubclass(kind, (str, bytes, bytearray, memoryview)):
+        return _several("[]", (_text(item, hidden, depth + 1) for item in value))
     return _leaf(value)
 
 
@@ -76,11 +70,17 @@ def _several(brackets: str, texts: Iterator[str]) -> str:
 
 
 def _leaf(value: Any) -> str:
-    kind: type[Any] = type(value)
-    if kind.__module__ not in PLAIN:
+    kind = _kind(value)
+    if issubclass(kind, Enum):
+        return str(value)
+    if kind.__module__.partition(".")[0] not in PLAIN:
         return f"<{kind.__name__}>"
-    text = repr(value[: LONGEST + 1] if isinstance(value, (str, bytes)) else value)
+    text = repr(value[: LONGEST + 1] if issubclass(kind, (str, bytes)) else value)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def _kind(value: object) -> Any:  # for a type checker that would rather know
+    return type(value)
 
 
 @cache
