@@ -117,7 +117,9 @@ def redis_storage(client: Any) -> Callable[[str], CircuitBreakerStorage]:
     """
     Keep the states of breakers in Redis, for all processes, each under its breaker's name.
 
-    Redis keeps the time of opening in whole seconds.  While it cannot be reached, calls pass.
+    The time of opening is kept in whole seconds.  While Redis cannot be reached, calls pass; each asks it several
+    times, so a client with short time-outs and without retries of its own is best:
+    ``Redis(socket_timeout=0.2, socket_connect_timeout=0.2, retry=Retry(NoBackoff(), 0))``.
 
     Args:
         client: of redis-py, without ``decode_responses``.

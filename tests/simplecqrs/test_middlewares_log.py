@@ -193,7 +193,6 @@ class TestLogged:
         def closing(message: Message) -> None:
             raise GeneratorExit
 
-        list(items(Do()))
         with pytest.raises(GeneratorExit):
             logged()(Do(), closing)
 
