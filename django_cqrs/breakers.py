@@ -9,21 +9,16 @@ from typing import Any
 
 from django.core.cache import caches
 
-from simplecqrs.errors import MissingExtra
-
-try:
-    from pybreaker import STATE_CLOSED, CircuitBreakerStorage
-except ImportError:
-    raise MissingExtra("django_cqrs.breakers", "breaker") from None
-
 __all__ = ["CacheStorage"]
 
 log = logging.getLogger("django_cqrs")
 
 
-class CacheStorage(CircuitBreakerStorage):
+class CacheStorage:
     """
     Keep the state of a breaker in Django's cache: ``Breaker("bank", storage=CacheStorage)``.
+
+    It is a storage as pybreaker wants it, without its base class, so that importing this imports no pybreaker.
 
     Two failures at the same moment count as two where the cache counts by itself (Redis, Memcached, local memory), and
     may count as one where it does not (files, database).  A database cache writes in the transaction that is open, and
@@ -37,13 +32,13 @@ class CacheStorage(CircuitBreakerStorage):
     """
 
     def __init__(self, name: str, alias: str = "default") -> None:
-        super().__init__(name)
+        self.name = name
         self._alias = alias
 
     @property
     def state(self) -> str:
         """Return ``closed``, ``open`` or ``half-open``."""
-        return self._get("state", STATE_CLOSED)  # type: ignore[no-any-return]
+        return self._get("state", "closed")  # type: ignore[no-any-return]
 
     @state.setter
     def state(self, state: str) -> None:

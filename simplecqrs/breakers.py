@@ -14,10 +14,12 @@ from simplecqrs.errors import MissingExtra, NotConfigured
 if TYPE_CHECKING:
     from pybreaker import CircuitBreaker, CircuitBreakerStorage
 
-__all__ = ["Breaker", "Exclude", "redis_storage"]
+__all__ = ["Breaker", "Exclude", "Storage", "redis_storage"]
 
 #: Errors that say nothing against the service, or a function that tells of an error whether it is one.
 Exclude = type[Exception] | tuple[type[Exception], ...] | Callable[[BaseException], bool]
+#: Makes for the name of a breaker what has the attributes of ``pybreaker.CircuitBreakerStorage``.
+Storage = Callable[[str], Any]
 
 
 class Breaker:
@@ -47,7 +49,7 @@ class Breaker:
         *,
         fail_max: int = 5,
         reset_seconds: float = 60.0,
-        storage: Callable[[str], CircuitBreakerStorage] | None = None,
+        storage: Storage | None = None,
         exclude: Exclude = (),
     ) -> None:
         if find_spec("pybreaker") is None:
@@ -113,7 +115,7 @@ class Breaker:
         )
 
 
-def redis_storage(client: Any) -> Callable[[str], CircuitBreakerStorage]:
+def redis_storage(client: Any) -> Storage:
     """
     Keep the states of breakers in Redis, for all processes, each under its breaker's name.
 
@@ -134,14 +136,14 @@ def redis_storage(client: Any) -> Callable[[str], CircuitBreakerStorage]:
         from pybreaker import STATE_CLOSED, CircuitRedisStorage
         from redis.exceptions import RedisError
 
-        class Storage(CircuitRedisStorage):
+        class RedisStorage(CircuitRedisStorage):
             def _initialize_redis_state(self, state: str) -> None:
                 try:
                     super()._initialize_redis_state(state)
                 except RedisError as error:  # as all of its other methods do
                     logging.getLogger("simplecqrs").warning("the breaker %s cannot reach Redis: %s", name, error)
 
-        return Storage(STATE_CLOSED, client, namespace=f"cqrs:breaker:{name}")
+        return RedisStorage(STATE_CLOSED, client, namespace=f"cqrs:breaker:{name}")
 
     return make
 

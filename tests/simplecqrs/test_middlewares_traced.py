@@ -183,6 +183,19 @@ def test_a_failure_is_recorded(recorder: Recorder) -> None:
     assert [event.attributes["exception.message"] for event in span.events] == ["why"]
 
 
+def test_a_stream_that_its_reader_closes_has_not_failed(recorder: Recorder) -> None:
+    """It is no failure to have had enough."""
+
+    def closing(message: Message) -> None:
+        raise GeneratorExit
+
+    with pytest.raises(GeneratorExit):
+        traced(provider=recorder.provider)(Do(), closing)
+
+    assert recorder.of("Do").status.status_code is StatusCode.UNSET
+    assert recorder.of("Do").events == ()
+
+
 def test_what_is_published_bears_the_trace(recorder: Recorder) -> None:
     """In its headers, those that were set elsewhere kept."""
     taking = Taking()
