@@ -16,7 +16,7 @@ log = logging.getLogger("django_cqrs")
 
 class CacheStorage:
     """
-    Keep the state of a breaker in Django's cache: ``Breaker("bank", storage=CacheStorage)``.
+    Keep the state of a breaker in Django's cache: ``NamedBreaker("bank", storage=CacheStorage)``.
 
     It is a storage as pybreaker wants it, without its base class, so that importing this imports no pybreaker.
 

@@ -14,7 +14,7 @@ from simplecqrs.errors import MissingExtra, NotConfigured
 if TYPE_CHECKING:
     from pybreaker import CircuitBreaker, CircuitBreakerStorage
 
-__all__ = ["Breaker", "Exclude", "Storage", "redis_storage"]
+__all__ = ["Exclude", "NamedBreaker", "Storage", "redis_storage"]
 
 #: Errors that say nothing against the service, or a function that tells of an error whether it is one.
 Exclude = type[Exception] | tuple[type[Exception], ...] | Callable[[BaseException], bool]
@@ -22,7 +22,7 @@ Exclude = type[Exception] | tuple[type[Exception], ...] | Callable[[BaseExceptio
 Storage = Callable[[str], Any]
 
 
-class Breaker:
+class NamedBreaker:
     """
     Let calls pass until so many fail in a row; then refuse them for a while, then let one try.
 
@@ -68,7 +68,7 @@ class Breaker:
         self._trying = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"<Breaker {self.name}>"
+        return f"<NamedBreaker {self.name}>"
 
     @contextmanager
     def calling(self) -> Generator[None, None, None]:

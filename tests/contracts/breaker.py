@@ -10,10 +10,10 @@ from typing import Any, TypeAlias
 import pytest
 from pybreaker import CircuitBreakerError
 
-from simplecqrs.breakers import Breaker
+from simplecqrs.breakers import NamedBreaker
 from simplecqrs.metadata import uuid7
 
-MakeBreaker: TypeAlias = Callable[..., Breaker]
+MakeBreaker: TypeAlias = Callable[..., NamedBreaker]
 
 
 class Down(Exception):
@@ -24,14 +24,14 @@ class Refusal(ABC, LookupError):
     """What the service answers when it is well."""
 
 
-def ask(breaker: Breaker, error: BaseException | None = None) -> None:
+def ask(breaker: NamedBreaker, error: BaseException | None = None) -> None:
     """Call the service, which fails like this."""
     with breaker.calling():
         if error is not None:
             raise error
 
 
-def fail(breaker: Breaker, times: int) -> None:
+def fail(breaker: NamedBreaker, times: int) -> None:
     """Let so many calls fail."""
     for _ in range(times):
         with pytest.raises(Down):
@@ -58,8 +58,8 @@ class BreakerContract:
     def make(self, storage: Any, name: str) -> MakeBreaker:
         """Make a breaker as each process makes its own: another object of the same name."""
 
-        def make(called: str = name, *, reset_seconds: float = 3600, **options: Any) -> Breaker:
-            return Breaker(called, fail_max=3, reset_seconds=reset_seconds, storage=storage, **options)
+        def make(called: str = name, *, reset_seconds: float = 3600, **options: Any) -> NamedBreaker:
+            return NamedBreaker(called, fail_max=3, reset_seconds=reset_seconds, storage=storage, **options)
 
         return make
 

@@ -18,7 +18,7 @@ from django.db import connection
 from pybreaker import CircuitBreakerError
 
 from django_cqrs.breakers import CacheStorage
-from simplecqrs.breakers import Breaker
+from simplecqrs.breakers import NamedBreaker
 from tests.contracts.breaker import BreakerContract, Down, ask, fail
 
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
@@ -32,8 +32,8 @@ from functools import partial
 from django.conf import settings
 settings.configure(CACHES={"default": {"BACKEND": sys.argv[1], "LOCATION": sys.argv[2]}})
 from django_cqrs.breakers import CacheStorage
-from simplecqrs.breakers import Breaker
-breaker = Breaker("bank", fail_max=2, storage=CacheStorage)
+from simplecqrs.breakers import NamedBreaker
+breaker = NamedBreaker("bank", fail_max=2, storage=CacheStorage)
 for _ in range(2):
     try:
         with breaker.calling():
@@ -74,20 +74,20 @@ def database_cache(settings: Any, committed: None) -> Iterator[None]:
 @pytest.mark.usefixtures("database_cache")
 def test_a_database_cache_keeps_a_breaker_for_all_hosts() -> None:
     """Outside of transactions; inside, what is rolled back is forgotten."""
-    breaker = Breaker("bank", fail_max=2, storage=CacheStorage)
+    breaker = NamedBreaker("bank", fail_max=2, storage=CacheStorage)
 
     fail(breaker, 2)
 
     with pytest.raises(CircuitBreakerError):
-        ask(Breaker("bank", fail_max=2, storage=CacheStorage))
-    ask(Breaker("bank", fail_max=2, reset_seconds=0, storage=CacheStorage))
+        ask(NamedBreaker("bank", fail_max=2, storage=CacheStorage))
+    ask(NamedBreaker("bank", fail_max=2, reset_seconds=0, storage=CacheStorage))
     ask(breaker)
 
 
 def test_another_process_sees_that_calls_are_refused(settings: Any, tmp_path: Path) -> None:
     """And since when."""
     settings.CACHES = {"default": {"BACKEND": FILES, "LOCATION": str(tmp_path)}}
-    breaker = Breaker("bank", fail_max=2, storage=CacheStorage)
+    breaker = NamedBreaker("bank", fail_max=2, storage=CacheStorage)
     ask(breaker)
 
     other = subprocess.run(
@@ -114,16 +114,16 @@ def test_a_state_does_not_run_out(settings: Any) -> None:
     """Failures in a row are failures in a row, however long ago."""
     settings.CACHES = {"default": {"BACKEND": LOCMEM, "LOCATION": "endless", "TIMEOUT": 0}}
 
-    fail(Breaker("bank", fail_max=1, storage=CacheStorage), 1)
+    fail(NamedBreaker("bank", fail_max=1, storage=CacheStorage), 1)
 
     with pytest.raises(CircuitBreakerError):
-        ask(Breaker("bank", fail_max=1, storage=CacheStorage))
+        ask(NamedBreaker("bank", fail_max=1, storage=CacheStorage))
 
 
 def test_calls_pass_while_the_cache_is_away(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
     """A breaker is to protect calls, not to fail them; the log tells."""
     settings.CACHES = {"default": {"BACKEND": "tests.django_cqrs.nothing.Cache"}}
-    breaker = Breaker("bank", fail_max=1, storage=CacheStorage)
+    breaker = NamedBreaker("bank", fail_max=1, storage=CacheStorage)
 
     with caplog.at_level(logging.WARNING, logger="django_cqrs"):
         ask(breaker)
@@ -138,6 +138,6 @@ def test_a_breaker_asks_no_cache_before_its_first_call(settings: Any) -> None:
     """So a module of handlers may make it."""
     settings.CACHES = {"default": {"BACKEND": LOCMEM, "LOCATION": "unused"}}
 
-    Breaker("bank", storage=CacheStorage)
+    NamedBreaker("bank", storage=CacheStorage)
 
     assert list(caches.all(initialized_only=True)) == []

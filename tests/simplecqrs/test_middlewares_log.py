@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ import pytest
 from attrs import frozen
 
 import simplecqrs.middlewares
-from simplecqrs import Command, DomainEvent, Mediator, Message, Publish, Query, Registry, current
+from simplecqrs import Command, DomainEvent, Mediator, Message, Publish, Query, Registry, Stream, current
 from simplecqrs.middlewares import logged, slow
 from simplecqrs.middlewares.masking import hiding, shown_fields
 from simplecqrs.pipeline import Middleware
@@ -36,6 +36,13 @@ class Ask(Query[str]):
 @frozen
 class Happened(DomainEvent):
     """An event."""
+
+
+@frozen
+class Count(Stream[int]):
+    """Is answered by numbers."""
+
+    fails: bool = False
 
 
 @frozen
@@ -61,6 +68,20 @@ def send(message: Command[Any], handler: Callable[..., Any], *middlewares: Middl
     registry = Registry()
     registry.add(type(message), handler)
     return Mediator(registry, middlewares=middlewares).send(message)
+
+
+def streaming(*middlewares: Middleware) -> Mediator:
+    """Return a mediator with a stream, and these middlewares."""
+    registry = Registry()
+
+    @registry.handles(Count)
+    def count(message: Count) -> Iterator[int]:
+        yield 1
+        if message.fails:
+            raise Failure
+        yield 2
+
+    return Mediator(registry, middlewares=middlewares)
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -189,14 +210,23 @@ class TestLogged:
 
     def test_a_stream_that_its_reader_closes_has_ended(self, caplog: pytest.LogCaptureFixture) -> None:
         """It is no failure to have had enough."""
+        items = streaming(logged()).stream(Count())
 
-        def closing(message: Message) -> None:
-            raise GeneratorExit
+        next(items)
+        items.close()
 
-        with pytest.raises(GeneratorExit):
-            logged()(Do(), closing)
+        assert lines(caplog) == ["DEBUG Count started", "INFO Count ended"]
 
-        assert lines(caplog) == ["DEBUG Do started", "INFO Do ended"]
+    def test_a_stream_ends_with_its_last_item(self, caplog: pytest.LogCaptureFixture) -> None:
+        """And fails where an item does."""
+        bus = streaming(logged())
+
+        for _ in bus.stream(Count()):
+            assert lines(caplog) == ["DEBUG Count started"]
+        with pytest.raises(Failure):
+            list(bus.stream(Count(fails=True)))
+
+        assert lines(caplog)[1:] == ["INFO Count ended", "DEBUG Count started", "WARNING Count failed"]
 
 
 class Colour(Enum):
@@ -326,6 +356,13 @@ class TestSlow:
         send(Do(), lambda command: None, slow(thresholds))
 
         assert bool(caplog.records) is warned
+
+    def test_watches_a_stream_to_its_last_item(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Not only until it has begun."""
+        for _ in streaming(slow(-1.0)).stream(Count()):
+            assert caplog.records == []
+
+        assert len(caplog.records) == 1
 
 
 class TestComposition:

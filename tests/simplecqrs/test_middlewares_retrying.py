@@ -13,7 +13,18 @@ import pytest
 import stamina
 from attrs import frozen
 
-from simplecqrs import Command, DomainEvent, Envelope, Mediator, Message, NotificationEvent, Publish, Query, Registry
+from simplecqrs import (
+    Command,
+    DomainEvent,
+    Envelope,
+    Mediator,
+    Message,
+    NotificationEvent,
+    Publish,
+    Query,
+    Registry,
+    Stream,
+)
 from simplecqrs.errors import MissingExtra, NotConfigured
 from simplecqrs.metadata import uuid7
 from simplecqrs.middlewares import logged, retrying
@@ -32,6 +43,11 @@ class Outer(Command[int]):
 @frozen
 class Ask(Query[int]):
     """A query."""
+
+
+@frozen
+class Count(Stream[int]):
+    """Is answered by numbers."""
 
 
 @frozen
@@ -212,6 +228,23 @@ def test_events_are_left_to_who_handles_them() -> None:
         bus.receive(envelope, consumer="c")
 
     assert handler.calls == 1
+
+
+def test_a_stream_is_not_repeated() -> None:
+    """Its reader may have items already."""
+    begun: list[Message] = []
+
+    def count(message: Count) -> Iterator[int]:
+        begun.append(message)
+        yield 1
+        raise Deadlock
+
+    items = bus_of((Count, count), middlewares=[quick(3)]).stream(Count())
+
+    assert next(items) == 1
+    with pytest.raises(Deadlock):
+        next(items)
+    assert len(begun) == 1
 
 
 def test_messages_may_be_excepted() -> None:

@@ -26,6 +26,7 @@ from simplecqrs import (
     Publish,
     Query,
     Registry,
+    Stream,
     current,
 )
 from simplecqrs import context as cqrs_context
@@ -46,6 +47,11 @@ class Do(Command[None]):
 @frozen
 class Ask(Query[str], name="shop.ask"):
     """A query."""
+
+
+@frozen
+class Count(Stream[int]):
+    """Is answered by numbers."""
 
 
 @frozen
@@ -71,13 +77,18 @@ class Recorder:
         self.provider.add_span_processor(SimpleSpanProcessor(self._exporter))
 
     @property
+    def all(self) -> tuple[ReadableSpan, ...]:
+        """Return all of them."""
+        return self._exporter.get_finished_spans()
+
+    @property
     def spans(self) -> dict[str, ReadableSpan]:
         """Return them by their names."""
-        return {span.name: span for span in self._exporter.get_finished_spans()}
+        return {span.name: span for span in self.all}
 
     def of(self, name: str) -> Any:
         """Return the only span of a name."""
-        (span,) = (span for span in self._exporter.get_finished_spans() if span.name == name)
+        (span,) = (span for span in self.all if span.name == name)
         return span
 
 
@@ -183,17 +194,54 @@ def test_a_failure_is_recorded(recorder: Recorder) -> None:
     assert [event.attributes["exception.message"] for event in span.events] == ["why"]
 
 
+def counting(recorder: Recorder) -> Mediator:
+    """Return a traced mediator with a stream that asks something for each item."""
+
+    def count(message: Count) -> Iterator[int]:
+        for number in range(2):
+            bus.send(Ask())
+            yield number
+
+    bus = bus_of(recorder, (Count, count), (Ask, lambda query: ""))
+    return bus
+
+
+def test_a_streams_span_lasts_to_its_last_item_and_is_not_its_readers(recorder: Recorder) -> None:
+    """What the handler does between items is inside, what the reader does is not."""
+    tracer = recorder.provider.get_tracer("reader")
+
+    for _ in counting(recorder).stream(Count()):
+        assert "Count" not in recorder.spans
+        with tracer.start_as_current_span("reader"):
+            pass
+
+    span = recorder.of("Count")
+    assert span.attributes["cqrs.message.kind"] == "stream"
+    assert {s.parent.span_id for s in recorder.all if s.name == "shop.ask"} == {span.get_span_context().span_id}
+    assert {s.parent for s in recorder.all if s.name == "reader"} == {None}
+
+
+def test_interleaved_streams_do_not_mix_their_spans(recorder: Recorder) -> None:
+    """Each is a trace of its own."""
+    bus = counting(recorder)
+
+    for _ in zip(bus.stream(Count()), bus.stream(Count()), strict=True):
+        pass
+
+    asked = [s for s in recorder.all if s.name == "shop.ask"]
+    assert len(asked) == 4
+    assert len({s.parent.span_id for s in asked}) == 2
+
+
 def test_a_stream_that_its_reader_closes_has_not_failed(recorder: Recorder) -> None:
     """It is no failure to have had enough."""
+    items = counting(recorder).stream(Count())
 
-    def closing(message: Message) -> None:
-        raise GeneratorExit
+    next(items)
+    items.close()
 
-    with pytest.raises(GeneratorExit):
-        traced(provider=recorder.provider)(Do(), closing)
-
-    assert recorder.of("Do").status.status_code is StatusCode.UNSET
-    assert recorder.of("Do").events == ()
+    assert recorder.of("Count").status.status_code is StatusCode.UNSET
+    assert recorder.of("Count").events == ()
 
 
 def test_what_is_published_bears_the_trace(recorder: Recorder) -> None:

@@ -10,7 +10,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from simplecqrs.breakers import Breaker, redis_storage
+from simplecqrs.breakers import NamedBreaker, redis_storage
 from simplecqrs.errors import NotConfigured
 from tests.contracts.breaker import BreakerContract, Down, ask
 from tests.redis_server import RedisServer, redis_server
@@ -42,7 +42,7 @@ def test_a_client_that_decodes_is_refused() -> None:
 def test_calls_pass_while_redis_is_away(caplog: pytest.LogCaptureFixture) -> None:
     """From the first one on; a breaker is to protect calls, not to fail them."""
     with Redis(port=1, retry=Retry(NoBackoff(), 0)) as nobody:
-        breaker = Breaker("bank", fail_max=1, storage=redis_storage(nobody))
+        breaker = NamedBreaker("bank", fail_max=1, storage=redis_storage(nobody))
 
         ask(breaker)
         with pytest.raises(Down):
