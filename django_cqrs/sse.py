@@ -116,8 +116,10 @@ def last_event_number(request: HttpRequest) -> int:
 class EventStreamResponse(StreamingHttpResponse):
     """A response of server-sent events, for WSGI alone."""
 
+    _resource_closers: list[Callable[[], object]]  # Django's: this body, and the request
+    _taken_by: type[Any] | None = None
+
     def __init__(self, body: Body) -> None:
-        self._body = body
         headers = {
             "Cache-Control": "no-cache",
             "X-Accel-Buffering": "no",  # nginx would gather the frames
@@ -142,7 +144,9 @@ class EventStreamResponse(StreamingHttpResponse):
         raise AssertionError
 
     def _refuse(self) -> None:
-        self._body.close()
+        # Nobody else will: an error here is none that Django expects of a response.
+        for close in self._resource_closers:
+            close()
         raise NotConfigured(
             "sse_response cannot be served under ASGI, where Django would send nothing before the last item is made; "
             "serve this URL by WSGI with threads (gunicorn --worker-class gthread), or poll: answer 202 with a "
