@@ -1,0 +1,1 @@
+"""A site whose pages show how far a long import is."""
