@@ -121,7 +121,8 @@ def servers() -> Iterator[Mapping[str, str]]:
         yield environ
         return
     before = running()
-    started = subprocess.run([SERVICES, "start"], capture_output=True, text=True, check=False)
+    names = [name.removeprefix("CQRS_TEST_").lower() for name in SERVERS]
+    started = subprocess.run([SERVICES, "start", *names], capture_output=True, text=True, check=False)
     urls = running()
     try:
         if started.returncode or not all(name in urls for name in SERVERS):

@@ -2,7 +2,8 @@
 The servers that the tests need: how each is made, started and asked whether it is there.
 
 All listen on the loopback only, on ports of their own, and keep what they acknowledge: the tests count lost messages.
-A further server is a subclass with its own port, packages and five short methods, and a line in `SERVERS`.
+A further server is a subclass with its own port, packages and five short methods, and a line in `SERVERS`.  A program
+that tests start themselves is one with `starts = False`: it only has to be installed.
 """
 
 import os
@@ -43,6 +44,7 @@ class Server:
     packages: tuple[str, ...]  # on Debian
     account: str  # whom it runs as, when root starts it
     stop_signal: Signals = SIGTERM
+    starts = True
 
     @property
     def port(self) -> int:
@@ -201,4 +203,17 @@ class Redis(Server):
         return f"redis://{HOST}:{self.port}/0"
 
 
-SERVERS: tuple[Server, ...] = (PostgreSQL(), Redis())
+class Chromium(Server):
+    name = "chromium"
+    packages = ("chromium", "fonts-dejavu-core")  # without a font, a page shows boxes
+    starts = False
+
+    def program(self) -> Path | None:
+        found = shutil.which("chromium")
+        return Path(found) if found else None
+
+    def url(self) -> str:
+        return str(self.program())
+
+
+SERVERS: tuple[Server, ...] = (PostgreSQL(), Redis(), Chromium())
