@@ -32,7 +32,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 
 from django_cqrs.frames import as_text, frame, one_line, retry_field
 from django_cqrs.stepping import Steps
-from django_cqrs.telling import Body, Script
+from django_cqrs.telling import Body, Script, no_reason
 from simplecqrs.errors import NotConfigured
 
 __all__ = ["last_event_id", "last_event_number", "sse_response"]
@@ -40,17 +40,22 @@ __all__ = ["last_event_id", "last_event_number", "sse_response"]
 T = TypeVar("T")
 
 
+def running_number(item: object, number: int) -> int:
+    """Return the number of an item as its id."""
+    return number
+
+
 def sse_response(
     items: Iterable[T],
     *,
     event: str | Callable[[T], str] = "progress",
     data: Callable[[T], str] = as_text,
-    ids: Callable[[T, int], object] | None = lambda item, number: number,
+    ids: Callable[[T, int], object] | None = running_number,
     after: int = 0,
     start: object = None,
     complete: str = "complete",
     failed: str = "error",
-    error: Callable[[Exception], object] = lambda error: {"error": "failed"},
+    error: Callable[[Exception], object] = no_reason,
     retry: int | None = None,
     heartbeat: float | None = 15.0,
     max_seconds: float | None = None,
@@ -68,7 +73,7 @@ def sse_response(
         data: makes the text of an item.  Without it, text stays as it is, all else becomes JSON.
         ids: makes the id of an item of it and its running number; None sends no ids.
         after: the number of the last item that the client has: numbers go on from there.
-        start: the data of an event "start" that precedes all; None sends none.
+        start: the data of an event "start", the first of every connection; None sends none.
         complete: the name of the event at the end; its data is ``{"items": <the number of the last item>}``.
         failed: the name of the event that ends a stream whose handler raised.  The error itself is logged.
         error: makes the data of that event: what the client may know of an error.
@@ -76,8 +81,8 @@ def sse_response(
         heartbeat: seconds without an item after which a comment is sent; it keeps proxies from giving up, and finds
             out that the client has left.  It takes a second thread, in which the items are made: with database
             connections of its own, unless a transaction is open here, a TestCase's.  None sends none.
-        max_seconds: how long this may take; with the first item after that the response ends without an end event,
-            and the browser connects again, with the id of that item.
+        max_seconds: how long a response may last: the first item after that ends it, without an event at the end, and
+            the browser connects again, with the id of that item.
 
     Raises:
         NotConfigured: under ASGI, when the server takes the response.

@@ -13,9 +13,14 @@ from django.db import connections
 from django_cqrs.frames import COMMENT, as_text, frame
 from django_cqrs.stepping import Answer, Aside, Stepper, Steps
 
-__all__ = ["Body", "Script"]
+__all__ = ["Body", "Script", "no_reason"]
 
 log = logging.getLogger("django_cqrs")
+
+
+def no_reason(error: Exception) -> object:
+    """Return what anybody may know of an error: that there was one."""
+    return {"error": "failed"}
 
 
 @frozen
@@ -50,7 +55,7 @@ class Script:
             said = as_text(self.error(error))
         except Exception:
             log.exception("error= of sse_response failed; the client hears of a failure and no more")
-            said = as_text({"error": "failed"})
+            said = as_text(no_reason(error))
         return frame(said, event=self.failed)
 
 
