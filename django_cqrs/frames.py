@@ -31,6 +31,8 @@ def frame(data: str, *, event: str = "", id: object = None) -> bytes:  # noqa: A
         event: its name; without one, browsers call it "message".
         id: what a client that connects again says it has seen last.  None is no id: the last one stays.
     """
+    if not isinstance(data, str):
+        raise TypeError(f"the data of an event is text, which data= makes of an item, not {data!r}")
     lines = [f"data: {line}\n" for line in LINE_END.split(data)]
     if event:
         lines.insert(0, f"event: {one_line(event, 'the name of an event')}\n")

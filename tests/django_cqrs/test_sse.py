@@ -209,6 +209,14 @@ def test_the_view_says_what_a_client_may_know_of_a_failure() -> None:
     assert seen == [Event("oh", "ZeroDivisionError", "")]
 
 
+def test_data_that_is_no_text_is_told_with_the_cure(caplog: pytest.LogCaptureFixture) -> None:
+    """In the log: it is the view that is wrong."""
+    seen = events([1], data=lambda item: item, heartbeat=None)
+
+    assert [event.type for event in seen] == ["error"]
+    assert "data= makes of an item, not 1" in caplog.text
+
+
 def test_a_failure_to_explain_a_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """The client hears of the first one all the same."""
     seen = events(Source(ValueError("first")), error=lambda error: error.missing, heartbeat=None)  # type: ignore[attr-defined]

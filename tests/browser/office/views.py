@@ -6,14 +6,28 @@ from pathlib import Path
 from typing import Any
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.urls import path
+from django.views.decorators.http import require_GET
 
 from django_cqrs.sse import last_event_number, sse_response
-from tests.browser.office.imports import connected, import_people, streams
+from tests.browser.office.handlers import import_people, streams
+from tests.browser.office.messages import ImportPeople
 from tests.browser.office.models import Person
 
 PAGE = (Path(__file__).parent / "page.html").read_text()
+#: Every connection that was ever made; those of ended requests are shut.
+made: list[BaseDatabaseWrapper] = []
+
+
+def remember(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """Remember a connection that was made."""
+    made.append(connection)
+
+
+connection_created.connect(remember)
 
 
 def page(request: HttpRequest) -> HttpResponse:
@@ -21,16 +35,18 @@ def page(request: HttpRequest) -> HttpResponse:
     return HttpResponse(PAGE)
 
 
+@require_GET
 def progress(request: HttpRequest) -> HttpResponseBase:
     """Import, and tell how far it is: from where the browser's last connection was cut."""
     asked = request.GET
     total, seen = int(asked.get("total", "20")), last_event_number(request)
     if seen >= total:
         return HttpResponse(status=204)  # what keeps a browser from connecting again
-    items = import_people(
+    message = ImportPeople(
         asked["batch"], skip=seen, total=total, pace=float(asked["pace"]), fail_at=int(asked.get("fail_at", "0"))
     )
     limit = float(asked["max_seconds"]) if "max_seconds" in asked else None
+    items = import_people(message)  # the place for bus.stream(message)
     return sse_response(
         items, after=seen, start={"total": total, "after": seen}, retry=50, heartbeat=0.05, max_seconds=limit
     )
@@ -39,7 +55,7 @@ def progress(request: HttpRequest) -> HttpResponseBase:
 def status(request: HttpRequest) -> JsonResponse:
     """Tell what is open, and what a batch has brought."""
     ours = connections["default"]
-    is_open: list[Any] = [one for one in connected if one is not ours and getattr(one, "connection", None) is not None]
+    is_open = [one for one in made if one is not ours and one.connection is not None]
     stored = list(Person.objects.filter(batch=request.GET["batch"]).order_by("pk").values_list("number", flat=True))
     return JsonResponse(
         {"begun": streams.begun, "closed": streams.closed, "connections": len(is_open), "stored": stored}
