@@ -32,17 +32,12 @@ from django.http import HttpRequest, StreamingHttpResponse
 
 from django_cqrs.frames import as_text, frame, one_line, retry_field
 from django_cqrs.stepping import Steps
-from django_cqrs.telling import Body, Script, no_reason
+from django_cqrs.telling import Body, Script, no_reason, running_number
 from simplecqrs.errors import NotConfigured
 
 __all__ = ["last_event_id", "last_event_number", "sse_response"]
 
 T = TypeVar("T")
-
-
-def running_number(item: object, number: int) -> int:
-    """Return the number of an item as its id."""
-    return number
 
 
 def sse_response(
@@ -71,7 +66,8 @@ def sse_response(
         items: ``bus.stream(...)``, or anything else that can be iterated; it is closed at the end if it can be.
         event: the name of the items' events, or what makes it of an item; "" is what browsers call "message".
         data: makes the text of an item.  Without it, text stays as it is, all else becomes JSON.
-        ids: makes the id of an item of it and its running number; None sends no ids.
+        ids: makes the id of an item of it and its running number; None sends no ids.  Where running numbers are the
+            ids, the end has the next one.
         after: the number of the last item that the client has: numbers go on from there.
         start: the data of an event "start", the first of every connection; None sends none.
         complete: the name of the event at the end; its data is ``{"items": <the number of the last item>}``.

@@ -13,9 +13,14 @@ from django.db import connections
 from django_cqrs.frames import COMMENT, as_text, frame
 from django_cqrs.stepping import Answer, Aside, Stepper, Steps
 
-__all__ = ["Body", "Script", "no_reason"]
+__all__ = ["Body", "Script", "no_reason", "running_number"]
 
 log = logging.getLogger("django_cqrs")
+
+
+def running_number(item: object, number: int) -> int:
+    """Return the number of an item as its id."""
+    return number
 
 
 def no_reason(error: Exception) -> object:
@@ -46,8 +51,13 @@ class Script:
         return frame(self.data(item), event=self.event(item), id=number_or_id)
 
     def ended(self, number: int) -> bytes:
-        """Return the frame at the end."""
-        return frame(as_text({"items": number}), event=self.complete)
+        """
+        Return the frame at the end.
+
+        The end has the next running number, by which one who has seen it is told from one who saw the last item only.
+        """
+        end = number + 1 if self.ids is running_number else None
+        return frame(as_text({"items": number}), event=self.complete, id=end)
 
     def broken(self, error: Exception) -> bytes:
         """Return the frame that ends what failed."""

@@ -9,10 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from queue import Queue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
@@ -36,24 +36,29 @@ class Office:
 
     url: str
 
-    def status(self, batch: str = "") -> dict[str, Any]:
-        """Ask what is open and what is stored."""
-        with urlopen(f"{self.url}/status?{urlencode({'batch': batch})}", timeout=PATIENCE) as response:
-            answer: dict[str, Any] = json.load(response)
-        return answer
+    def status(self) -> dict[str, int]:
+        """Ask what is open."""
+        return cast("dict[str, int]", self._ask("status"))
+
+    def stored(self, batch: str) -> list[int]:
+        """Ask what an import has stored."""
+        return cast("list[int]", self._ask("stored", batch=batch))
+
+    def _ask(self, path: str, **asked: object) -> object:
+        with urlopen(self.page(path, **asked), timeout=PATIENCE) as response:
+            return json.load(response)
 
     def page(self, path: str = "", **asked: object) -> str:
         """Return the address of a page."""
         return f"{self.url}/{path}?{urlencode(asked)}"
 
-    def until(self, condition: Callable[[dict[str, Any]], bool], batch: str = "") -> dict[str, Any]:
-        """Wait until the status is as it should be, and return it."""
+    def wait_until_released(self) -> None:
+        """Wait until every stream is closed and every database connection is shut."""
         ends = time.monotonic() + PATIENCE
         pause = threading.Event()
-        while not condition(found := self.status(batch)):
+        while (found := self.status())["closed"] != found["begun"] or found["connections"]:
             assert time.monotonic() < ends, found
             pause.wait(0.02)
-        return found
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -18,15 +19,16 @@ TWENTY = list(range(1, 21))
 
 
 def wait_until(page: Page, state: str) -> None:
-    """Wait until a page says so of its import."""
-    page.locator("#state", has_text=state).wait_for()
+    """Wait until a page says so of its import, or that it has failed."""
+    page.locator("#state", has_text=re.compile(f"^({state}|failed)$")).wait_for()
+    assert page.locator("#state").text_content() == state, page.evaluate("seen")
 
 
 def test_a_page_shows_a_long_import_and_its_end(page: Page, office: Office) -> None:
     """Each item as soon as it is stored, and text of two lines in one piece."""
     page.goto(office.page(batch="whole", pace=0.03))
     page.locator("li").nth(2).wait_for()
-    halfway = len(office.status("whole")["stored"])
+    halfway = len(office.stored("whole"))
     wait_until(page, "complete")
 
     assert 3 <= halfway < 20
@@ -34,21 +36,22 @@ def test_a_page_shows_a_long_import_and_its_end(page: Page, office: Office) -> N
     assert page.evaluate("seen.starts") == [{"total": 20, "after": 0}]
     assert page.evaluate("seen.complete") == {"items": 20}
     assert page.locator("li").last.text_content() == "person 20\nof whole"
-    assert office.status("whole")["stored"] == TWENTY
+    assert office.stored("whole") == TWENTY
 
 
 def test_closing_the_page_in_the_middle_releases_everything(page: Page, office: Office) -> None:
     """The handler's ``finally`` runs, its database connection is shut, and nothing more is imported."""
     page.goto(office.page(batch="left", pace=0.03, total=100_000))
     page.locator("li").nth(2).wait_for()
-    during = office.status("left")
+    during = office.status()
     page.close()
-    after = office.until(lambda found: found["closed"] == found["begun"] and not found["connections"], "left")
+    office.wait_until_released()
+    stored = office.stored("left")
 
     assert during["begun"] == during["closed"] + 1
     assert during["connections"] == 1
-    assert len(after["stored"]) < 1000
-    assert office.status("left") == after
+    assert 3 <= len(stored) < 1000
+    assert office.stored("left") == stored
 
 
 def test_leaving_while_an_item_is_slow_releases_everything_after_it(page: Page, office: Office) -> None:
@@ -56,9 +59,9 @@ def test_leaving_while_an_item_is_slow_releases_everything_after_it(page: Page, 
     page.goto(office.page(batch="slow", pace=0.5, total=100_000))
     page.locator("li").nth(0).wait_for()
     page.close()
-    after = office.until(lambda found: found["closed"] == found["begun"] and not found["connections"], "slow")
+    office.wait_until_released()
 
-    assert len(after["stored"]) <= 3
+    assert len(office.stored("slow")) <= 3
 
 
 def test_a_browser_that_is_cut_off_goes_on_where_it_was(page: Page, office: Office) -> None:
@@ -72,9 +75,18 @@ def test_a_browser_that_is_cut_off_goes_on_where_it_was(page: Page, office: Offi
     assert len(starts) > 2
     assert starts == sorted(set(starts))
     assert page.evaluate("seen.ids") == TWENTY
-    after = office.status("resumed")
-    assert after["stored"] == TWENTY
-    assert after["begun"] - before == len(starts)
+    assert office.stored("resumed") == TWENTY
+    assert office.status()["begun"] - before == len(starts)
+
+
+def test_a_browser_that_is_cut_off_after_the_last_item_still_sees_the_end(page: Page, office: Office) -> None:
+    """Here it is cut off after each: the end has an id of its own, so it is known that this one has not been seen."""
+    page.goto(office.page(batch="slices", pace=0, total=3, max_seconds=0.000001))
+    wait_until(page, "complete")
+
+    assert [start["after"] for start in page.evaluate("seen.starts")] == [0, 1, 2, 3]
+    assert page.evaluate("seen.ids") == [1, 2, 3]
+    assert page.evaluate("seen.complete") == {"items": 3}
 
 
 def test_a_page_that_forgets_to_close_is_stopped_by_204(page: Page, office: Office) -> None:
@@ -95,7 +107,7 @@ def test_a_page_learns_of_a_failure_but_not_of_its_reason(page: Page, office: Of
 
     assert page.evaluate("seen.ids") == [1, 2]
     assert page.evaluate("seen.failed") == '{"error":"failed"}'
-    assert office.status("failed")["stored"] == [1, 2]
+    assert office.stored("failed") == [1, 2]
 
 
 def test_comments_come_over_the_wire_while_an_item_is_slow(office: Office) -> None:

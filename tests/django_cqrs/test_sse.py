@@ -23,7 +23,9 @@ from django.test import RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
+from django_cqrs import DjangoMediator
 from django_cqrs.sse import last_event_id, last_event_number, sse_response
+from simplecqrs import Registry, Stream
 from simplecqrs.errors import NotConfigured
 from tests.desk.models import Ticket
 from tests.django_cqrs.event_source import Event, EventSource
@@ -84,13 +86,13 @@ def helpers() -> list[str]:
 
 @pytest.mark.parametrize("heartbeat", [None, NEVER], ids=["one thread", "two threads"])
 def test_a_browser_sees_the_items_and_then_the_end(heartbeat: float | None) -> None:
-    """With running numbers as ids; the last one stays."""
+    """With running numbers as ids; the end has one as well."""
     seen = events(["one", "two"], heartbeat=heartbeat)
 
     assert seen == [
         Event("progress", "one", "1"),
         Event("progress", "two", "2"),
-        Event("complete", '{"items":2}', "2"),
+        Event("complete", '{"items":2}', "3"),
     ]
     assert helpers() == []
 
@@ -154,7 +156,7 @@ def test_numbers_go_on_after_the_last_that_the_client_has() -> None:
     """After a reconnection."""
     seen = events(["eight"], after=7, heartbeat=None)
 
-    assert [event.last_event_id for event in seen] == ["8", "8"]
+    assert [event.last_event_id for event in seen] == ["8", "9"]
     assert seen[-1].data == '{"items":8}'
 
 
@@ -394,6 +396,40 @@ def test_the_threads_let_go_of_their_database_connections() -> None:
     response.close()
     with pytest.raises(Exception, match=r"closed"):
         used[0].execute("SELECT 1")
+
+
+@frozen
+class OpenAll(Stream[str]):
+    """Open tickets, one after the other."""
+
+    titles: tuple[str, ...]
+
+
+@pytest.mark.usefixtures("committed")
+def test_an_item_of_the_bus_is_committed_when_it_is_sent() -> None:
+    """In the other thread, and nothing after the one that the client got."""
+    registry = Registry()
+    closed = threading.Event()
+
+    @registry.handles(OpenAll, transaction="item")
+    def open_all(message: OpenAll) -> Iterator[str]:
+        try:
+            for title in message.titles:
+                Ticket.objects.create(title=title)
+                yield title
+        finally:
+            closed.set()
+
+    response = sse_response(DjangoMediator(registry).stream(OpenAll(("one", "two", "three"))), heartbeat=NEVER)
+    frames = iter(response)
+    next(frames)
+    sent = EventSource().read(next(frames)).events
+
+    assert sent == [Event("progress", "one", "1")]
+    assert list(Ticket.objects.values_list("title", flat=True)) == ["one"]
+    response.close()
+    assert closed.is_set()
+    assert Ticket.objects.count() == 1
 
 
 @pytest.mark.django_db

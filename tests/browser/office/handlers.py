@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from threading import Event
 
 from attrs import define
-from django.db import connection, transaction
+from django.db import connection
 
+from simplecqrs import handles
 from tests.browser.office.messages import Imported, ImportPeople
 from tests.browser.office.models import Person
 
@@ -25,16 +26,15 @@ class Streams:
 streams = Streams()
 
 
-# The place for `@handles(ImportPeople, transaction="item")`, instead of the `atomic` below.
+@handles(ImportPeople, transaction="item")
 def import_people(message: ImportPeople) -> Iterator[Imported]:
-    """Store each person before telling of them."""
+    """Store people, and tell of each once they are committed."""
     streams.begun += 1
     try:
         for number in range(message.skip + 1, message.total + 1):
             if number == message.fail_at:
                 raise ValueError("the file's password is 1234")
-            with transaction.atomic():
-                Person.objects.create(batch=message.batch, number=number)
+            Person.objects.create(batch=message.batch, number=number)
             Event().wait(message.pace)
             yield Imported(number, f"person {number}\nof {message.batch}")
     finally:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from simplecqrs import Stream
+
 __all__ = ["ImportPeople", "Imported"]
 
 
@@ -15,9 +17,8 @@ class Imported:
     name: str
 
 
-# The place for `class ImportPeople(Stream[Imported])`; handlers.py and views.py say what changes with it.
 @frozen
-class ImportPeople:
+class ImportPeople(Stream[Imported]):
     """
     Store people, one after the other, and tell of each.
 

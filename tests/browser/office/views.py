@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.urls import path
 from django.views.decorators.http import require_GET
 
+from django_cqrs import bus
 from django_cqrs.sse import last_event_number, sse_response
-from tests.browser.office.handlers import import_people, streams
+from tests.browser.office.handlers import streams
 from tests.browser.office.messages import ImportPeople
 from tests.browser.office.models import Person
 
@@ -40,26 +40,26 @@ def progress(request: HttpRequest) -> HttpResponseBase:
     """Import, and tell how far it is: from where the browser's last connection was cut."""
     asked = request.GET
     total, seen = int(asked.get("total", "20")), last_event_number(request)
-    if seen >= total:
+    if seen > total:  # it has seen the end
         return HttpResponse(status=204)  # what keeps a browser from connecting again
     message = ImportPeople(
         asked["batch"], skip=seen, total=total, pace=float(asked["pace"]), fail_at=int(asked.get("fail_at", "0"))
     )
     limit = float(asked["max_seconds"]) if "max_seconds" in asked else None
-    items = import_people(message)  # the place for bus.stream(message)
-    return sse_response(
-        items, after=seen, start={"total": total, "after": seen}, retry=50, heartbeat=0.05, max_seconds=limit
-    )
+    start = {"total": total, "after": seen}
+    return sse_response(bus.stream(message), after=seen, start=start, retry=50, heartbeat=0.05, max_seconds=limit)
 
 
 def status(request: HttpRequest) -> JsonResponse:
-    """Tell what is open, and what a batch has brought."""
-    ours = connections["default"]
-    is_open = [one for one in made if one is not ours and one.connection is not None]
-    stored = list(Person.objects.filter(batch=request.GET["batch"]).order_by("pk").values_list("number", flat=True))
-    return JsonResponse(
-        {"begun": streams.begun, "closed": streams.closed, "connections": len(is_open), "stored": stored}
-    )
+    """Tell what is open; this itself opens nothing."""
+    is_open = {id(one) for one in made if one.connection is not None}
+    return JsonResponse({"begun": streams.begun, "closed": streams.closed, "connections": len(is_open)})
 
 
-urlpatterns = [path("", page), path("progress", progress), path("status", status)]
+def stored(request: HttpRequest) -> JsonResponse:
+    """List what a batch has brought."""
+    found = Person.objects.filter(batch=request.GET["batch"]).order_by("pk")
+    return JsonResponse(list(found.values_list("number", flat=True)), safe=False)
+
+
+urlpatterns = [path("", page), path("progress", progress), path("status", status), path("stored", stored)]
