@@ -2,10 +2,10 @@
 Server-sent events: the items of a stream in a browser, one by one.
 
 **When to poll instead**: nearly always.  Each open stream takes a thread of the server, and a database connection if
-its handler reads, for as long as the browser looks: four streams on a server of four threads, and nobody else gets
+its handler needs one, for as long as the browser looks: four streams on a server of four threads, and nobody else gets
 an answer.  Start the work, answer 202 with a ``Location`` that tells how far it is, and let the page ask there every
-second or two: that survives restarts, proxies and any number of viewers.  Stream where few people look, for minutes
-at most, and a second is too long::
+second or two: that survives restarts, proxies and any number of viewers.  Stream where a second is too late, few
+people look at a time, and each for minutes at most::
 
     def progress(request: HttpRequest) -> StreamingHttpResponse:
         seen = last_event_number(request)
