@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 VENVS = ROOT / ".venvs"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 DJANGOS = {"5.2": PYTHONS, "6.0": ("3.12", "3.13"), "6.1": ("3.12", "3.13")}  # and the Pythons that they support
-TOOLS = {"test", "lint", "types", "dev", "all"}  # extras that are no feature
+COVERING = {"3.10": "5.2", "3.11": "5.2", "3.12": "6.0", "3.13": "6.1"}
+TOOLS = {"test", "browser", "lint", "types", "dev", "all"}  # extras that are no feature
 
 
 class InstallationFailed(Exception):
@@ -184,6 +185,21 @@ def combinations() -> list[Environment]:
     List every Python with every Django that fits, oldest first.
     """
     return [combination(python, django) for python in interpreters() for django in DJANGOS if python in DJANGOS[django]]
+
+
+def every_version_once() -> list[Environment]:
+    """
+    List combinations that have every Python and every Django among them; tox.ini has all that there are.
+    """
+    return [combination(python, django) for python, django in COVERING.items() if python in interpreters()]
+
+
+def browser() -> Environment:
+    """
+    Return the newest Python and Django, with what shows pages.
+    """
+    newest = combinations()[-1]
+    return Environment("browser", newest.interpreter, (".[django,test,browser]", newest.requirements[-1]))
 
 
 def core(python: str) -> Environment:
