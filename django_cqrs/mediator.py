@@ -124,6 +124,8 @@ class DjangoMediator(Mediator):
         self._scope = found.scope
 
     def _how_to_provide(self, kind: str) -> str:
+        if self._container is not None:
+            return super()._how_to_provide(kind)
         return f"name a container that makes {kind} in CONTAINER of DJANGO_CQRS"
 
     def _refuse_uncommitted(self, message: Message) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from simplecqrs.dispatch import stack, top
 from simplecqrs.errors import NotConfigured
-from simplecqrs.messages import Event, IntegrationEvent, Message, Query, Request, Stream
+from simplecqrs.messages import Event, IntegrationEvent, Message, Request, Stream
 from simplecqrs.pipeline import Call, Middleware
 from simplecqrs.problems import (
     contradictions,
@@ -19,6 +19,7 @@ from simplecqrs.problems import (
     not_streamable,
     refuse_unknown,
 )
+from simplecqrs.receiving import consumer_options, receive
 from simplecqrs.registration import Options, Registration
 from simplecqrs.registry import Registry, default_registry
 from simplecqrs.shipping import ship
@@ -172,18 +173,11 @@ class Mediator:
             InvalidPayload: if it cannot be decoded.
             Exception: whatever a handler raises.
         """
-        wiring = self._compiled()
-        options = self.consumer_options(envelope, consumer)
-        if options is None:
+        if self.consumer_options(envelope, consumer) is None:
             return False
         if not allow_commands and not issubclass(self.vocabulary.find(envelope.name), Event):
             return False
-        message = self.vocabulary.decode(envelope)
-        if not isinstance(message, Event):
-            wiring.receive(message, envelope.metadata)
-            return True
-        calls = [call for _, call in wiring.events.consumer_calls(type(message), consumer)]
-        wiring.events.receive(message, envelope.metadata, calls)
+        receive(envelope, consumer, self._compiled(), self.vocabulary)
         return True
 
     def consumer_options(self, envelope: Envelope, consumer: str) -> Options | None:
@@ -193,12 +187,7 @@ class Mediator:
             kind = self.vocabulary.find(envelope.name)
         except LookupError:
             return None
-        if issubclass(kind, (Query, Stream)):  # nobody waits for its answer
-            return None
-        if not issubclass(kind, Event):
-            return next((r.options for r in self.registrations() if kind in r.messages), None)
-        registrations = [r for r, _ in wiring.events.consumer_calls(kind, consumer)]
-        return registrations[0].options if registrations else None
+        return consumer_options(kind, consumer, wiring, self.registrations())
 
     def check(self) -> None:
         """
@@ -227,7 +216,8 @@ class Mediator:
         return list(self.registry)
 
     def _how_to_provide(self, kind: str) -> str:
-        return f"add it: provide={{{kind}: ...}}"
+        how = getattr(self._container, "how_to_provide", None)  # no container, or one of somebody else's
+        return str(how(kind)) if how is not None else f"add it: provide={{{kind}: ...}}"
 
     def _ships(self) -> bool:
         return self._publisher is not None or self._transaction is not None
