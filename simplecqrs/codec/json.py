@@ -1,0 +1,135 @@
+"""JSON, by cattrs and Python's own json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from simplecqrs.codec.loading import structure
+from simplecqrs.conversion import Hooks, converter
+from simplecqrs.conversion.inspection import problems_of
+from simplecqrs.conversion.layouts import has_layout, layout_of
+from simplecqrs.errors import InvalidMessage, InvalidPayload, PayloadTooLarge
+from simplecqrs.messages import Message
+
+__all__ = ["JSONCodec"]
+
+T = TypeVar("T")
+MiB: Final = 1024 * 1024
+
+#: Made once, since ``json.dumps`` makes an encoder for every call with options.
+_write: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+class JSONCodec:
+    """
+    JSON by cattrs, lossless for UUID, aware datetime, date, time, timedelta, Decimal, Enum, bytes and their nestings.
+
+    Messages, and what they hold, are attrs classes, dataclasses, pydantic models or msgspec structs; the format is
+    the same for all of them.  Bytes are base64, a timedelta is seconds; all else that JSON does not know is text.
+
+    Args:
+        max_bytes: the largest payload that is encoded or decoded.
+        strict: refuse unknown fields when decoding.
+        hooks: registers hooks for own types on the cattrs converter that it is given.
+    """
+
+    content_type = "application/json"
+
+    def __init__(self, *, max_bytes: int = MiB, strict: bool = False, hooks: Hooks | None = None) -> None:
+        self.max_bytes = max_bytes
+        self._strict = strict
+        self._hooks = hooks
+        self._readers: dict[Any, Callable[[Any, Any], Any]] = {}
+        self._writers: dict[Any, Callable[[Any], Any]] = {}
+
+    def encode(self, message: Message, /) -> bytes:
+        """Return a message as JSON in UTF-8."""
+        kind = type(message)
+        try:
+            payload = self._dump((self._writers.get(kind) or self._writer(kind))(message))
+        except InvalidMessage:  # the class is wrong, not the message
+            raise
+        except Exception as error:  # noqa: BLE001 - the quick way does not say what is wrong
+            payload = self._explained(message, error)
+        self._refuse_large(kind, payload)
+        return payload
+
+    def decode(self, kind: type[T], payload: bytes, /) -> T:
+        """Make a message of JSON."""
+        self._refuse_large(kind, payload)
+        try:
+            return (self._readers.get(kind) or self._reader(kind))(self._parse(payload), kind)
+        except Exception:  # noqa: BLE001 - the quick way does not say what is wrong
+            return self.structure(kind, self.parse(kind, payload))
+
+    def parse(self, kind: type[Any], payload: bytes, /) -> Any:
+        """Return the plain data of a payload."""
+        self._refuse_large(kind, payload)
+        try:
+            data = json.loads(payload, parse_constant=_refuse_constant)
+            if b"\\u" in payload:
+                _write(data).encode()  # JSON can spell halves of surrogate pairs, which are no text
+        except (ValueError, RecursionError) as error:
+            raise InvalidPayload(f"{kind.__qualname__}: the payload is no JSON: {error}") from None
+        return data
+
+    def structure(self, kind: type[T], data: Any, /) -> T:
+        """Make a message of plain data."""
+        return structure(kind, data, strict=self._strict, hooks=self._hooks)
+
+    def problems(self, kind: type[Message], /) -> list[str]:
+        """Return the fields of a message class whose type cannot be known from JSON."""
+        return problems_of(kind)
+
+    def _dump(self, fields: Any) -> bytes:
+        """Write plain data the quick way.  It may fail where ``_write`` does not, and then that is asked."""
+        return _write(fields).encode()
+
+    def _parse(self, payload: bytes) -> Any:
+        """Read plain data the quick way.  It may fail where ``parse`` does not, and then that is asked."""
+        data = json.loads(payload, parse_constant=_refuse_constant)
+        if b"\\u" in payload:
+            _write(data).encode()
+        return data
+
+    def _reader(self, kind: Any) -> Callable[[Any, Any], Any]:
+        found = self._readers[kind] = converter(strict=self._strict, hooks=self._hooks).get_structure_hook(kind)
+        return found
+
+    def _writer(self, kind: Any) -> Callable[[Any], Any]:
+        found = self._writers[kind] = converter(strict=self._strict, hooks=self._hooks).get_unstructure_hook(kind)
+        return found
+
+    def _explained(self, message: Message, error: Exception) -> bytes:
+        """Write it the slow way, or say which field it is that cannot be written."""
+        kind = type(message)
+        try:
+            return _write(self._writer(kind)(message)).encode()
+        except Exception as again:  # noqa: BLE001 - a property of the message may raise anything
+            error = again
+        entries = layout_of(kind).entries if has_layout(kind) else ()
+        errors = [(e.keys[0], reason) for e in entries if (reason := self._cannot_write(message, e.name))]
+        lines = "; ".join(f"{path}: {reason}" for path, reason in errors) or str(error)
+        raise InvalidPayload(f"{kind.__qualname__} cannot be written as JSON: {lines}", errors) from error
+
+    def _cannot_write(self, message: Message, field: str) -> str:
+        """Return why one field cannot be written; empty if it can."""
+        made = converter(strict=self._strict, hooks=self._hooks)
+        try:
+            _write(made.unstructure(getattr(message, field))).encode()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the reason
+            return str(error)
+        return ""
+
+    def _refuse_large(self, kind: type[Any], payload: bytes) -> None:
+        if len(payload) > self.max_bytes:
+            raise PayloadTooLarge(
+                f"{kind.__qualname__} takes {len(payload)} bytes, more than the limit of {self.max_bytes}; send a "
+                "reference to large data instead"
+            )
+
+
+def _refuse_constant(constant: str) -> Any:
+    raise ValueError(f"{constant} is no number")

@@ -1,0 +1,227 @@
+"""The fields of a class, whichever library made it: attrs, a dataclass, pydantic or msgspec."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any, Final, Literal
+
+import attrs
+from attrs import frozen
+
+from simplecqrs.errors import InvalidMessage
+from simplecqrs.hints import is_union
+from simplecqrs.messages import Unset
+
+__all__ = ["Entry", "Layout", "may_be_unset", "has_layout", "is_root_model", "layout_of", "library_of", "members"]
+
+Library = Literal["attrs", "dataclass", "pydantic", "msgspec"]
+#: How deep names of libraries' own base classes are looked for: by module and name, so that nothing is imported.
+PYDANTIC: Final = ("pydantic.main", "BaseModel")
+
+
+@frozen
+class Entry:
+    """
+    One field.
+
+    Args:
+        name: the attribute.
+        init: what the constructor calls it.
+        keys: what data may call it; the first one is written.
+        hint: its type.
+        required: it has no default.
+        written: it is part of what is sent.
+        unset: its default is UNSET, so that leaving it out says UNSET.
+    """
+
+    name: str
+    init: str
+    keys: tuple[str, ...]
+    hint: Any
+    required: bool = True
+    written: bool = True
+    unset: bool = False
+
+
+@frozen
+class Layout:
+    """The fields of one class, and the tag that msgspec writes beside them."""
+
+    kind: Any
+    library: Library
+    entries: tuple[Entry, ...]
+    tag: tuple[str, Any] | None = None
+    open: bool = False
+
+    @property
+    def keys(self) -> set[str]:
+        """Return every key that data may have."""
+        return {key for entry in self.entries for key in entry.keys} | ({self.tag[0]} if self.tag else set())
+
+
+def library_of(kind: Any) -> Library | None:
+    """Tell what made a class, or the class of a generic alias; None: it has no fields that we know of."""
+    cls = typing.get_origin(kind) or kind
+    if not inspect.isclass(cls):
+        return None
+    if attrs.has(cls):
+        return "attrs"
+    if hasattr(cls, "__struct_fields__") and hasattr(cls, "__struct_config__"):
+        return "msgspec"
+    if any((c.__module__, c.__name__) == PYDANTIC for c in cls.__mro__):
+        return "pydantic"
+    return "dataclass" if dataclasses.is_dataclass(cls) else None
+
+
+def has_layout(kind: Any) -> bool:
+    """Tell whether a type is a class with fields."""
+    return library_of(kind) is not None and not is_root_model(kind)
+
+
+def is_root_model(kind: Any) -> bool:
+    """Tell whether it is a pydantic model that is but one value."""
+    return getattr(kind, "__pydantic_root_model__", False) is True
+
+
+@lru_cache(maxsize=1024)
+def layout_of(kind: Any) -> Layout:
+    """
+    Return the fields of a class.
+
+    Raises:
+        InvalidMessage: if a type hint cannot be resolved.
+    """
+    library = library_of(kind)
+    if library == "msgspec":
+        return _of_struct(kind)
+    if library == "pydantic":
+        return _of_model(kind)
+    return Layout(kind, library or "attrs", tuple(_plain_entries(kind)))
+
+
+def _plain_entries(kind: Any) -> Iterator[Entry]:
+    cls, hints = typing.get_origin(kind) or kind, _resolved(kind)
+    if attrs.has(cls):
+        for a in attrs.fields(cls):
+            if a.init:
+                hint = hints.get(a.name, Any if a.type is None else a.type)
+                required, unset = a.default is attrs.NOTHING, isinstance(a.default, Unset)
+                yield Entry(a.name, a.alias, (a.name,), hint, required, unset=unset)
+        return
+    for f in dataclasses.fields(cls):
+        if f.init:
+            required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+            yield Entry(f.name, f.name, (f.name,), hints.get(f.name, Any), required, unset=isinstance(f.default, Unset))
+
+
+def _of_struct(kind: Any) -> Layout:
+    from msgspec import NODEFAULT, structs
+
+    cls = typing.get_origin(kind) or kind
+    entries = [
+        Entry(
+            f.name,
+            f.name,
+            (f.encode_name,),
+            f.type,
+            f.required,
+            unset=f.default is not NODEFAULT and is_unset(f.default),
+        )
+        for f in structs.fields(kind)
+    ]
+    config: Any = cls.__struct_config__
+    tag = None if config.tag is None else (config.tag_field, config.tag)
+    return Layout(kind, "msgspec", tuple(entries), tag)
+
+
+def _of_model(kind: Any) -> Layout:
+    if not getattr(kind, "__pydantic_complete__", True):
+        kind.model_rebuild()
+    entries = [
+        Entry(
+            name,
+            name,
+            _model_keys(kind, name, field),
+            field.annotation,
+            field.is_required(),
+            written=not field.exclude,
+            unset=isinstance(field.default, Unset),
+        )
+        for name, field in kind.model_fields.items()
+    ]
+    return Layout(kind, "pydantic", tuple(entries), open=kind.model_config.get("extra") == "allow")
+
+
+def _model_keys(kind: Any, name: str, field: Any) -> tuple[str, ...]:
+    alias = name if field.validation_alias is None else field.validation_alias
+    keys = tuple(c for c in getattr(alias, "choices", [alias]) if isinstance(c, str))
+    if not keys:
+        raise InvalidMessage(f"{kind.__qualname__}.{name}: only an alias that is a name can be written and read")
+    by_name = any(kind.model_config.get(option) for option in ("populate_by_name", "validate_by_name"))
+    return (*keys, name) if by_name and name not in keys else keys
+
+
+def is_unset(value: object) -> bool:
+    """Tell whether a value is our UNSET, or that of msgspec."""
+    return isinstance(value, Unset) or _is_unset_type(type(value))
+
+
+def _is_unset_type(kind: Any) -> bool:
+    if kind is Unset:
+        return True
+    return getattr(kind, "__name__", "") == "UnsetType" and getattr(kind, "__module__", "").startswith("msgspec")
+
+
+def may_be_unset(hint: Any) -> bool:
+    """Tell whether a type hint allows for UNSET."""
+    return is_union(hint) and any(map(_is_unset_type, typing.get_args(hint)))
+
+
+def members(hint: Any) -> tuple[Any, ...]:
+    """Return the types of a union, without UNSET; unions within it are part of it."""
+    if typing.get_origin(hint) is typing.Annotated:
+        hint = typing.get_args(hint)[0]
+    if not is_union(hint):
+        return (hint,)
+    found = [member for part in typing.get_args(hint) if not _is_unset_type(part) for member in members(part)]
+    return tuple(dict.fromkeys(found))
+
+
+def _resolved(kind: Any) -> dict[str, Any]:
+    """Return the type hints of a class, with what its type parameters stand for put in."""
+    cls = typing.get_origin(kind) or kind
+    try:
+        hints = typing.get_type_hints(cls, include_extras=True)
+    except NameError as error:
+        raise InvalidMessage(
+            f"{cls.__qualname__}: the type {error.name!r} of a field cannot be found in {cls.__module__}; import it "
+            "there, and not for type checkers only"
+        ) from None
+    meanings = dict(_meanings(cls, typing.get_args(kind)))
+    owners = {name: c for c in reversed(cls.__mro__) for name in vars(c).get("__annotations__", {})}
+    return {name: _meant(hint, meanings.get(owners.get(name), {})) for name, hint in hints.items()}
+
+
+def _meanings(cls: Any, arguments: tuple[Any, ...]) -> Iterator[tuple[Any, Mapping[Any, Any]]]:
+    """Tell for a class and each of its bases what its type parameters stand for."""
+    own = dict(zip(getattr(cls, "__parameters__", ()), arguments, strict=False))
+    yield cls, own
+    for base in vars(cls).get("__orig_bases__", cls.__bases__):
+        origin = typing.get_origin(base)
+        if origin is None and base is not object:
+            yield from _meanings(base, ())
+        elif inspect.isclass(origin) and origin is not typing.Generic:
+            yield from _meanings(origin, tuple(_meant(a, own) for a in typing.get_args(base)))
+
+
+def _meant(hint: Any, meaning: Mapping[Any, Any]) -> Any:
+    if isinstance(hint, typing.TypeVar):
+        return meaning.get(hint, Any)
+    parameters = getattr(hint, "__parameters__", ())
+    if not parameters or inspect.isclass(hint):
+        return hint
+    return hint[tuple(meaning.get(p, Any) for p in parameters)]
