@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -60,7 +61,9 @@ class JSONCodec:
         """Make a message of JSON."""
         self._refuse_large(kind, payload)
         try:
-            return (self._readers.get(kind) or self._reader(kind))(self._parse(payload), kind)
+            return (self._readers.get(kind) or self._reader(kind))(self._parse(payload, kind), kind)
+        except InvalidMessage:  # the class is wrong, not the payload
+            raise
         except Exception:  # noqa: BLE001 - the quick way does not say what is wrong
             return self.structure(kind, self.parse(kind, payload))
 
@@ -68,12 +71,9 @@ class JSONCodec:
         """Return the plain data of a payload."""
         self._refuse_large(kind, payload)
         try:
-            data = json.loads(payload, parse_constant=_refuse_constant)
-            if b"\\u" in payload:
-                _write(data).encode()  # JSON can spell halves of surrogate pairs, which are no text
+            return _read(payload)
         except (ValueError, RecursionError) as error:
             raise InvalidPayload(f"{kind.__qualname__}: the payload is no JSON: {error}") from None
-        return data
 
     def structure(self, kind: type[T], data: Any, /) -> T:
         """Make a message of plain data."""
@@ -81,26 +81,30 @@ class JSONCodec:
 
     def problems(self, kind: type[Message], /) -> list[str]:
         """Return the fields of a message class whose type cannot be known from JSON."""
-        return problems_of(kind)
+        return problems_of(kind) if self._hooks is None else []  # hooks may know better
 
     def _dump(self, fields: Any) -> bytes:
-        """Write plain data the quick way.  It may fail where ``_write`` does not, and then that is asked."""
+        """Write plain data the quick way.  Where it fails, Python's own json is asked."""
         return _write(fields).encode()
 
-    def _parse(self, payload: bytes) -> Any:
-        """Read plain data the quick way.  It may fail where ``parse`` does not, and then that is asked."""
-        data = json.loads(payload, parse_constant=_refuse_constant)
-        if b"\\u" in payload:
-            _write(data).encode()
-        return data
+    def _parse(self, payload: bytes, kind: type[Any]) -> Any:
+        """Read plain data the quick way.  Where it fails, Python's own json is asked."""
+        return _read(payload)
 
     def _reader(self, kind: Any) -> Callable[[Any, Any], Any]:
+        self._refuse_unclear(kind)
         found = self._readers[kind] = converter(strict=self._strict, hooks=self._hooks).get_structure_hook(kind)
         return found
 
     def _writer(self, kind: Any) -> Callable[[Any], Any]:
+        self._refuse_unclear(kind)
         found = self._writers[kind] = converter(strict=self._strict, hooks=self._hooks).get_unstructure_hook(kind)
         return found
+
+    def _refuse_unclear(self, kind: Any) -> None:
+        problems = self.problems(kind)
+        if problems:
+            raise InvalidMessage("; ".join(problems))
 
     def _explained(self, message: Message, error: Exception) -> bytes:
         """Write it the slow way, or say which field it is that cannot be written."""
@@ -131,5 +135,22 @@ class JSONCodec:
             )
 
 
+def _read(payload: bytes) -> Any:
+    data = _decode(payload.decode())
+    if b"\\u" in payload:
+        _write(data).encode()  # JSON can spell halves of surrogate pairs, which are no text
+    return data
+
+
 def _refuse_constant(constant: str) -> Any:
     raise ValueError(f"{constant} is no number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:60]} is too large a number")
+    return number
+
+
+_decode: Final = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).decode

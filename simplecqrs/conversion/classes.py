@@ -17,7 +17,7 @@ from simplecqrs.conversion.layouts import (
     may_be_unset,
 )
 from simplecqrs.conversion.problems import Several, WrongValue
-from simplecqrs.conversion.refusals import build, refusals
+from simplecqrs.conversion.validators import build, refusals
 from simplecqrs.messages import Unset
 
 if TYPE_CHECKING:

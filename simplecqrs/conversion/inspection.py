@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from simplecqrs.conversion.layouts import has_layout, layout_of, members
@@ -11,7 +12,10 @@ from simplecqrs.conversion.unions import look_alikes
 from simplecqrs.errors import InvalidMessage
 from simplecqrs.hints import is_union
 
-__all__ = ["problems_of"]
+__all__ = ["holds_anything", "problems_of"]
+
+#: Collections of which it was not said what they hold.
+BARE = (list, dict, tuple, set, frozenset)
 
 
 def problems_of(kind: type[Any]) -> list[str]:
@@ -49,3 +53,20 @@ def _of_hint(hint: Any, place: str, seen: set[Any]) -> Iterator[str]:
     for part in parts:
         if not isinstance(part, (str, int, bytes)):  # the values of a literal
             yield from _of_hint(part, place, seen)
+
+
+@lru_cache(maxsize=1024)
+def holds_anything(kind: Any) -> bool:
+    """Tell whether a class may hold data whose types nobody has said."""
+    return _is_anything(kind, set())
+
+
+def _is_anything(hint: Any, seen: set[Any]) -> bool:
+    if has_layout(hint):
+        if hint in seen:
+            return False
+        seen.add(hint)
+        layout = layout_of(hint)
+        return layout.open or any(_is_anything(entry.hint, seen) for entry in layout.entries)
+    parts = [part for part in typing.get_args(hint) if not isinstance(part, (str, int, bytes))]
+    return hint in (Any, object) or hint in BARE or any(_is_anything(part, seen) for part in parts)

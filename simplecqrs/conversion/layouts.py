@@ -16,7 +16,17 @@ from simplecqrs.errors import InvalidMessage
 from simplecqrs.hints import is_union
 from simplecqrs.messages import Unset
 
-__all__ = ["Entry", "Layout", "may_be_unset", "has_layout", "is_root_model", "layout_of", "library_of", "members"]
+__all__ = [
+    "Entry",
+    "Layout",
+    "has_layout",
+    "is_root_model",
+    "is_unset",
+    "layout_of",
+    "library_of",
+    "may_be_unset",
+    "members",
+]
 
 Library = Literal["attrs", "dataclass", "pydantic", "msgspec"]
 #: How deep names of libraries' own base classes are looked for: by module and name, so that nothing is imported.

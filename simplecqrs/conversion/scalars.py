@@ -117,9 +117,10 @@ def _aware(text: str) -> datetime:
 
 
 def _aware_text(moment: datetime) -> str:
-    if moment.utcoffset() is None:
+    text = moment.isoformat()
+    if text[-6] not in "+-" and moment.utcoffset() is None:  # asked for last, since it takes longest
         raise ValueError(f"{moment!r} has no time zone; use datetime.now(timezone.utc)")
-    return moment.isoformat()
+    return text
 
 
 def _refuse_naive(moment: datetime) -> None:

@@ -33,6 +33,13 @@ LOOKS: Final[Mapping[Any, re.Pattern[str]]] = {
     time: re.compile(r"\d\d:\d\d"),
     Decimal: re.compile(r"[+-]?[\d.]+([eE][+-]?\d+)?$"),
 }
+#: What a value in JSON is, for types that are one piece or hold whatever they hold.
+SHAPES: Final[list[tuple[Callable[[Any], bool], tuple[Any, ...]]]] = [
+    (is_array, (list, tuple, set, frozenset)),
+    (is_object, (Mapping,)),
+    (lambda kind: kind in (float, timedelta), (int, float)),
+    (lambda kind: kind is bytes or (isinstance(kind, type) and issubclass(kind, str)), (str,)),
+]
 JSON_KINDS: Final[Mapping[Any, str]] = {NoneType: "null", bool: "true or false", int: "int", float: "number"}
 
 
@@ -90,14 +97,9 @@ def _fits(value: Any, kind: Any) -> bool:
         return isinstance(value, str) and LOOKS[kind].match(value) is not None
     if is_enum(kind) or is_literal(kind):
         return _is_one_of(value, _listed(kind))
-    if is_array(kind):
-        return isinstance(value, (list, tuple, set, frozenset))
-    if is_object(kind):
-        return isinstance(value, Mapping)
-    if kind in (float, timedelta):
-        return type(value) in (int, float)
-    if kind is bytes or (isinstance(kind, type) and issubclass(kind, str)):
-        return isinstance(value, str)
+    for is_kind, classes in SHAPES:
+        if is_kind(kind):
+            return isinstance(value, classes) and not isinstance(value, bool)
     return kind is Any or type(value) is kind
 
 
