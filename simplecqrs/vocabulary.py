@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from simplecqrs.codec import Codec
+from simplecqrs.codec.port import Codec, Inspects, PlainCodec
+from simplecqrs.codec.routing import CodecRoutes, Codecs
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import InvalidMessage, UnknownMessage
 from simplecqrs.messages import LONGEST, Event, Message, traits
 from simplecqrs.metadata import Metadata
 from simplecqrs.unit import Published
+from simplecqrs.upcasting import Upcasters, default_upcasters
 
 __all__ = ["Naming", "Vocabulary", "class_name"]
 
@@ -30,6 +32,8 @@ class Vocabulary:
     Args:
         classes: the message classes that handlers were registered for; their subclasses are known as well.
         codec: makes the payload.
+        codecs: make it instead, for these classes and patterns of names.
+        upcasters: make the fields of this version of a message of those of older ones.
         naming: names classes that do not name themselves.
         source: who we are, in the envelopes.
         stored: no two of the classes that derive from these, those that are stored or sent, may share a name.
@@ -40,12 +44,15 @@ class Vocabulary:
         classes: Iterable[type[Message]],
         *,
         codec: Codec,
+        codecs: Codecs | None = None,
+        upcasters: Upcasters = default_upcasters,
         naming: Naming = class_name,
         source: str = "",
         stored: Iterable[type[Message]] = (Message,),
     ) -> None:
         self._roots = tuple(dict.fromkeys(classes))
-        self._codec = codec
+        self._codecs = CodecRoutes(codec, codecs)
+        self._upcasters = upcasters
         self._naming = naming
         self._source = source
         self._stored = tuple(stored)
@@ -98,6 +105,24 @@ class Vocabulary:
             key = traits(cls).key
             if key and not cls.__subclasses__() and not _has_field(cls, key):  # a base may leave the field to others
                 found.append(f"{_path(cls)} is ordered by key={key!r}, but has no such field")
+            found += self._codec_problems(cls)
+        return found
+
+    def codec(self, cls: type[Message]) -> Codec:
+        """Return the codec that encodes messages of a class."""
+        return self._codecs.writer(cls, self.name(cls))
+
+    def _codec_problems(self, cls: type[Message]) -> list[str]:
+        """Return why messages of a class cannot be encoded, decoded or upcast."""
+        found = self._upcasters.problems(cls)
+        codec = self.codec(cls)
+        if self._upcasters.knows(cls) and not isinstance(codec, PlainCodec):
+            found.append(
+                f"{_path(cls)} has upcasters, but {type(codec).__name__} gives no plain data for them; remove them, or "
+                f"give it another codec: codecs={{{cls.__qualname__}: JSONCodec()}}"
+            )
+        if issubclass(cls, self._stored) and isinstance(codec, Inspects):
+            found += codec.problems(cls)
         return found
 
     def envelope(self, message: Message, metadata: Metadata, *, key: str | None = None) -> Envelope:
@@ -111,6 +136,7 @@ class Vocabulary:
             InvalidPayload: if it cannot be encoded.
         """
         cls = type(message)
+        codec = self.codec(cls)
         return Envelope(
             id=metadata.id,
             kind="event" if isinstance(message, Event) else "command",
@@ -123,8 +149,8 @@ class Vocabulary:
             correlation_id=metadata.correlation_id,
             causation_id=metadata.causation_id,
             headers=metadata.headers,
-            content_type=self._codec.content_type,
-            payload=self._codec.encode(message),
+            content_type=codec.content_type,
+            payload=codec.encode(message),
         )
 
     def envelopes(self, published: Iterable[Published]) -> list[Envelope]:
@@ -136,8 +162,8 @@ class Vocabulary:
         Make the message of an envelope.
 
         Raises:
-            UnknownMessage: if nobody here knows its name or its version.
-            InvalidPayload: if the payload does not fit the class.
+            UnknownMessage: if nobody here knows its name or its version, or reads its format.
+            InvalidPayload: if the payload does not fit the class, or an upcaster fails.
         """
         cls = self.find(envelope.name)
         known = traits(cls).version
@@ -146,11 +172,19 @@ class Vocabulary:
                 f"{envelope.name} came in version {envelope.version}; this release knows it up to {known}: deploy "
                 "consumers before producers"
             )
-        if envelope.content_type != self._codec.content_type:
+        codec = self._codecs.reader(cls, envelope.name, envelope.content_type)
+        if envelope.version < known and self._upcasters.knows(cls):
+            return self._upcast(cls, envelope, codec)
+        return codec.decode(cls, envelope.payload)
+
+    def _upcast(self, cls: type[Message], envelope: Envelope, codec: Codec) -> Message:
+        if not isinstance(codec, PlainCodec):
             raise UnknownMessage(
-                f"{envelope.name} came as {envelope.content_type}; this project reads {self._codec.content_type}"
+                f"{envelope.name} came in version {envelope.version} as {envelope.content_type}, which gives no plain "
+                "data for its upcasters"
             )
-        return self._codec.decode(cls, envelope.payload)
+        fields = codec.parse(cls, envelope.payload)
+        return codec.structure(cls, self._upcasters.upcast(cls, fields, envelope.version))
 
 
 def order_key(message: Message) -> str:

@@ -6,15 +6,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from simplecqrs.conversion.annotations import is_unset, may_be_unset
 from simplecqrs.conversion.layouts import (
     Entry,
     Layout,
     has_layout,
     is_root_model,
-    is_unset,
     layout_of,
     library_of,
-    may_be_unset,
 )
 from simplecqrs.conversion.problems import Several, WrongValue
 from simplecqrs.conversion.validators import build, refusals

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from simplecqrs.conversion.layouts import has_layout, layout_of, members
+from simplecqrs.conversion.annotations import members
+from simplecqrs.conversion.layouts import has_layout, layout_of
 from simplecqrs.conversion.unions import look_alikes
 from simplecqrs.errors import InvalidMessage
 from simplecqrs.hints import is_union

@@ -5,35 +5,25 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final, Literal
 
 import attrs
 from attrs import frozen
 
+from simplecqrs.conversion.annotations import is_unset, resolved_hints
 from simplecqrs.errors import InvalidMessage
-from simplecqrs.hints import is_union
 from simplecqrs.messages import Unset
 
-__all__ = [
-    "Entry",
-    "Layout",
-    "has_layout",
-    "is_root_model",
-    "is_unset",
-    "layout_of",
-    "library_of",
-    "may_be_unset",
-    "members",
-]
+__all__ = ["Entry", "Layout", "has_layout", "is_root_model", "layout_of", "library_of"]
 
 Library = Literal["attrs", "dataclass", "pydantic", "msgspec"]
-#: How deep names of libraries' own base classes are looked for: by module and name, so that nothing is imported.
+#: The base of all models, by module and name, so that nothing is imported for it.
 PYDANTIC: Final = ("pydantic.main", "BaseModel")
 
 
-@frozen
+@frozen(eq=False)
 class Entry:
     """
     One field.
@@ -57,7 +47,7 @@ class Entry:
     unset: bool = False
 
 
-@frozen
+@frozen(eq=False)
 class Layout:
     """The fields of one class, and the tag that msgspec writes beside them."""
 
@@ -114,7 +104,7 @@ def layout_of(kind: Any) -> Layout:
 
 
 def _plain_entries(kind: Any) -> Iterator[Entry]:
-    cls, hints = typing.get_origin(kind) or kind, _resolved(kind)
+    cls, hints = typing.get_origin(kind) or kind, resolved_hints(kind)
     if attrs.has(cls):
         for a in attrs.fields(cls):
             if a.init:
@@ -173,65 +163,3 @@ def _model_keys(kind: Any, name: str, field: Any) -> tuple[str, ...]:
         raise InvalidMessage(f"{kind.__qualname__}.{name}: only an alias that is a name can be written and read")
     by_name = any(kind.model_config.get(option) for option in ("populate_by_name", "validate_by_name"))
     return (*keys, name) if by_name and name not in keys else keys
-
-
-def is_unset(value: object) -> bool:
-    """Tell whether a value is our UNSET, or that of msgspec."""
-    return isinstance(value, Unset) or _is_unset_type(type(value))
-
-
-def _is_unset_type(kind: Any) -> bool:
-    if kind is Unset:
-        return True
-    return getattr(kind, "__name__", "") == "UnsetType" and getattr(kind, "__module__", "").startswith("msgspec")
-
-
-def may_be_unset(hint: Any) -> bool:
-    """Tell whether a type hint allows for UNSET."""
-    return is_union(hint) and any(map(_is_unset_type, typing.get_args(hint)))
-
-
-def members(hint: Any) -> tuple[Any, ...]:
-    """Return the types of a union, without UNSET; unions within it are part of it."""
-    if typing.get_origin(hint) is typing.Annotated:
-        hint = typing.get_args(hint)[0]
-    if not is_union(hint):
-        return (hint,)
-    found = [member for part in typing.get_args(hint) if not _is_unset_type(part) for member in members(part)]
-    return tuple(dict.fromkeys(found))
-
-
-def _resolved(kind: Any) -> dict[str, Any]:
-    """Return the type hints of a class, with what its type parameters stand for put in."""
-    cls = typing.get_origin(kind) or kind
-    try:
-        hints = typing.get_type_hints(cls, include_extras=True)
-    except NameError as error:
-        raise InvalidMessage(
-            f"{cls.__qualname__}: the type {error.name!r} of a field cannot be found in {cls.__module__}; import it "
-            "there, and not for type checkers only"
-        ) from None
-    meanings = dict(_meanings(cls, typing.get_args(kind)))
-    owners = {name: c for c in reversed(cls.__mro__) for name in vars(c).get("__annotations__", {})}
-    return {name: _meant(hint, meanings.get(owners.get(name), {})) for name, hint in hints.items()}
-
-
-def _meanings(cls: Any, arguments: tuple[Any, ...]) -> Iterator[tuple[Any, Mapping[Any, Any]]]:
-    """Tell for a class and each of its bases what its type parameters stand for."""
-    own = dict(zip(getattr(cls, "__parameters__", ()), arguments, strict=False))
-    yield cls, own
-    for base in vars(cls).get("__orig_bases__", cls.__bases__):
-        origin = typing.get_origin(base)
-        if origin is None and base is not object:
-            yield from _meanings(base, ())
-        elif inspect.isclass(origin) and origin is not typing.Generic:
-            yield from _meanings(origin, tuple(_meant(a, own) for a in typing.get_args(base)))
-
-
-def _meant(hint: Any, meaning: Mapping[Any, Any]) -> Any:
-    if isinstance(hint, typing.TypeVar):
-        return meaning.get(hint, Any)
-    parameters = getattr(hint, "__parameters__", ())
-    if not parameters or inspect.isclass(hint):
-        return hint
-    return hint[tuple(meaning.get(p, Any) for p in parameters)]

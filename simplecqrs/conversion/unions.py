@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import typing
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -12,7 +11,8 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from simplecqrs.conversion.layouts import has_layout, layout_of, members
+from simplecqrs.conversion.annotations import bare, label, members
+from simplecqrs.conversion.layouts import has_layout, layout_of
 from simplecqrs.conversion.nesting import is_array, is_object
 from simplecqrs.conversion.problems import WrongValue
 from simplecqrs.conversion.scalars import is_enum, is_literal, literal_values
@@ -75,7 +75,7 @@ def _chooser(kinds: tuple[Any, ...]) -> Callable[[Any], Any]:
         only = kinds[0]
         return lambda _: only
     classes = tuple(k for k in kinds if has_layout(k))
-    names = " | ".join(map(_name, kinds))
+    names = " | ".join(map(label, kinds))
 
     def choose(value: Any) -> Any:
         if type(value) in kinds:
@@ -92,7 +92,7 @@ def _chooser(kinds: tuple[Any, ...]) -> Callable[[Any], Any]:
 
 def _fits(value: Any, kind: Any) -> bool:
     """Tell whether a value is of a type that has no fields, by its look."""
-    kind = _bare(kind)
+    kind = bare(kind)
     if kind in LOOKS:
         return isinstance(value, str) and LOOKS[kind].match(value) is not None
     if is_enum(kind) or is_literal(kind):
@@ -122,8 +122,8 @@ def _is_one_of(value: Any, values: set[tuple[type[Any], Any]]) -> bool:
 def _marks(kind: Any) -> dict[str, set[tuple[type[Any], Any]]]:
     """Return what tells a class from others: its tag, and its literals, by key."""
     layout = layout_of(kind)
-    literals = [e for e in layout.entries if is_literal(_bare(e.hint))]
-    found = {e.keys[0]: set(literal_values(_bare(e.hint))) for e in literals}
+    literals = [e for e in layout.entries if is_literal(bare(e.hint))]
+    found = {e.keys[0]: set(literal_values(bare(e.hint))) for e in literals}
     if layout.tag:
         key, tag = layout.tag
         found[key] = {(type(tag), tag)}
@@ -132,9 +132,9 @@ def _marks(kind: Any) -> dict[str, set[tuple[type[Any], Any]]]:
 
 def look_alikes(kind: Any) -> str:
     """Return why the types of a union cannot be told apart in JSON, with the cure; empty if they can."""
-    for one, other in combinations([_bare(k) for k in members(kind)], 2):
+    for one, other in combinations([bare(k) for k in members(kind)], 2):
         if _alike(one, other):
-            both = f"{_name(one)} and {_name(other)} look alike in JSON"
+            both = f"{label(one)} and {label(other)} look alike in JSON"
             cure = "wrap one of them in a class of its own"
             if has_layout(one) and has_layout(other):
                 cure = 'tell them apart by a field: type: Literal["..."] = "...", with another text in each'
@@ -189,18 +189,3 @@ def _listed(kind: Any) -> set[tuple[type[Any], Any]]:
     if is_enum(kind):
         return {(type(m.value), m.value) for m in kind}
     return set(literal_values(kind)) if is_literal(kind) else set()
-
-
-def _bare(kind: Any) -> Any:
-    """Return what an annotation or a new type is about."""
-    while True:
-        if typing.get_origin(kind) is typing.Annotated:
-            kind = typing.get_args(kind)[0]
-        elif hasattr(kind, "__supertype__"):
-            kind = kind.__supertype__
-        else:
-            return kind
-
-
-def _name(kind: Any) -> str:
-    return getattr(kind, "__qualname__", None) or repr(kind)
