@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from simplecqrs.conversion.mistakes import mistakes
+from simplecqrs.conversion.checking import mistakes
 from simplecqrs.errors import InvalidPayload
 from simplecqrs.messages import Message
 from simplecqrs.pipeline import Call, Middleware
