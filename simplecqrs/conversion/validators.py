@@ -11,6 +11,7 @@ import attrs
 
 from simplecqrs.conversion.layouts import Entry, Layout
 from simplecqrs.conversion.problems import WrongValue, is_library_error, library_errors
+from simplecqrs.errors import InvalidMessage
 
 __all__ = ["attrs_refusals", "build", "constrained", "refusals", "struct_refusals"]
 
@@ -21,7 +22,7 @@ def build(layout: Layout, values: Mapping[str, Any]) -> Any:
     """Make an instance of fields that are of their types.  Raises whatever its validators raise."""
     cls = typing.get_origin(layout.kind) or layout.kind
     if layout.library == "pydantic":
-        return cls.model_validate({**_by_alias(layout, values)})
+        return cls.model_validate(_by_alias(layout, values))
     made = cls(**{e.init: values[e.name] for e in layout.entries if e.name in values})
     if layout.library == "msgspec":
         for _, error in struct_refusals(layout, values):
@@ -93,9 +94,10 @@ def constrained(layout: Layout) -> tuple[Entry, ...]:
 
 
 def _has_meta(hint: Any) -> bool:
-    return type(hint).__module__.startswith("msgspec") or any(
-        map(_has_meta, (*typing.get_args(hint), *getattr(hint, "__metadata__", ())))
-    )
+    kind = type(hint)
+    if kind.__name__ == "Meta" and kind.__module__.startswith("msgspec"):
+        return True
+    return any(map(_has_meta, (*typing.get_args(hint), *getattr(hint, "__metadata__", ()))))
 
 
 def _converted(value: Any, entry: Entry) -> Exception | None:
@@ -110,13 +112,14 @@ def _converted(value: Any, entry: Entry) -> Exception | None:
         msgspec.convert(value, entry.hint, builtin_types=natural, from_attributes=True)
     except msgspec.ValidationError as error:
         return error
+    except TypeError as error:  # constraints beside types that msgspec does not know
+        raise InvalidMessage(f"msgspec cannot check the field {entry.name}: {error}") from None
     return None
 
 
-def _by_alias(layout: Layout, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _by_alias(layout: Layout, values: Mapping[str, Any]) -> dict[str, Any]:
     keys = {entry.name: entry.keys[0] for entry in layout.entries}
-    for name, value in values.items():
-        yield keys.get(name, name), value
+    return {keys.get(name, name): value for name, value in values.items()}
 
 
 def _model_refusals(layout: Layout, values: Mapping[str, Any], known: Collection[str]) -> Refused:
