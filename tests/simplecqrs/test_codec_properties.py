@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from simplecqrs import NotificationEvent, load
 from simplecqrs.codec import JSONCodec
 from simplecqrs.errors import InvalidPayload
+from tests.contracts.generated import attrs_class, dataclass, messages
 
 CENTURY = timedelta(days=36_500)
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -92,6 +93,15 @@ def test_a_message_is_the_same_after_a_round_trip(message: Sent) -> None:
     assert found == message
     assert str(found.price) == str(message.price)
     assert type(found.share) is float
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(messages([attrs_class, dataclass]))
+def test_a_message_of_a_generated_class_is_the_same_after_a_round_trip(message: Any) -> None:
+    """Whatever its fields are."""
+    codec = JSONCodec()
+
+    assert codec.decode(type(message), codec.encode(message)) == message
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
