@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 from simplecqrs.errors import InvalidPayload, NotConfigured, UnknownMessage
 from simplecqrs.messages import Message, traits
@@ -50,10 +50,9 @@ class Upcasters:
             raise NotConfigured(f"{what}: it is async; write def")
         if version in steps:
             raise NotConfigured(f"{what}: {_name(steps[version])} does so already")
-        if not isinstance(version, int) or not 1 <= version < current:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise NotConfigured(
-                f"{what}: the class is of version {current}; give it the version after the change: version={current + 1}"
-            )
+        if version not in range(1, current):
+            cure = f"give it the version after the change: version={current + 1}"
+            raise NotConfigured(f"{what}: the class is of version {current}; {cure}")
         self._steps[message] = {**steps, version: upcaster}
 
     def include(self, other: Upcasters) -> None:
@@ -83,9 +82,9 @@ class Upcasters:
             InvalidPayload: if an upcaster fails; it is named.
             UnknownMessage: if no upcaster takes this version.
         """
-        if not isinstance(fields, Mapping):
+        if not isinstance(fields, dict):
             raise InvalidPayload(f"{message.__qualname__}: an object with its fields was expected", [("", "no object")])
-        found: dict[str, Any] = dict(fields)  # pyright: ignore[reportUnknownArgumentType]
+        found = cast("dict[str, Any]", fields)
         for step in range(version, traits(message).version):
             upcaster = self._steps.get(message, {}).get(step)
             if upcaster is None:
@@ -107,7 +106,7 @@ def _called(upcaster: Upcaster, fields: dict[str, Any], what: str) -> dict[str, 
     if not isinstance(found, dict):
         reason = f"the upcaster {_name(upcaster)} returned {type(found).__name__} for {what}; return the dict"
         raise InvalidPayload(reason, [("", reason)])
-    return found  # pyright: ignore[reportUnknownVariableType]
+    return cast("dict[str, Any]", found)
 
 
 def _name(upcaster: Upcaster) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from simplecqrs.codec.loading import structure
 from simplecqrs.conversion import Hooks, converter
 from simplecqrs.conversion.inspection import problems_of
-from simplecqrs.conversion.layouts import has_layout, layout_of
+from simplecqrs.conversion.layouts import Entry, has_layout, layout_of
 from simplecqrs.errors import InvalidMessage, InvalidPayload, PayloadTooLarge
 from simplecqrs.messages import Message
 
@@ -61,7 +61,8 @@ class JSONCodec:
         """Make a message of JSON."""
         self._refuse_large(kind, payload)
         try:
-            return (self._readers.get(kind) or self._reader(kind))(self._parse(payload, kind), kind)
+            read: Callable[[Any, Any], T] = self._readers.get(kind) or self._reader(kind)
+            return read(self._parse(payload, kind), kind)
         except InvalidMessage:  # the class is wrong, not the payload
             raise
         except Exception:  # noqa: BLE001 - the quick way does not say what is wrong
@@ -79,7 +80,7 @@ class JSONCodec:
         """Make a message of plain data."""
         return structure(kind, data, strict=self._strict, hooks=self._hooks)
 
-    def problems(self, kind: type[Message], /) -> list[str]:
+    def problems(self, kind: Any, /) -> list[str]:
         """Return the fields of a message class whose type cannot be known from JSON."""
         return problems_of(kind) if self._hooks is None else []  # hooks may know better
 
@@ -87,7 +88,7 @@ class JSONCodec:
         """Write plain data the quick way.  Where it fails, Python's own json is asked."""
         return _write(fields).encode()
 
-    def _parse(self, payload: bytes, kind: type[Any]) -> Any:
+    def _parse(self, payload: bytes, kind: Any) -> Any:
         """Read plain data the quick way.  Where it fails, Python's own json is asked."""
         return _read(payload)
 
@@ -113,10 +114,13 @@ class JSONCodec:
             return _write(self._writer(kind)(message)).encode()
         except Exception as again:  # noqa: BLE001 - a property of the message may raise anything
             error = again
-        entries = layout_of(kind).entries if has_layout(kind) else ()
+        entries = self._entries(kind)
         errors = [(e.keys[0], reason) for e in entries if (reason := self._cannot_write(message, e.name))]
         lines = "; ".join(f"{path}: {reason}" for path, reason in errors) or str(error)
         raise InvalidPayload(f"{kind.__qualname__} cannot be written as JSON: {lines}", errors) from error
+
+    def _entries(self, kind: Any) -> tuple[Entry, ...]:
+        return layout_of(kind).entries if has_layout(kind) else ()
 
     def _cannot_write(self, message: Message, field: str) -> str:
         """Return why one field cannot be written; empty if it can."""

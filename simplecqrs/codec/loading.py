@@ -24,11 +24,12 @@ def load(kind: type[T], data: Mapping[str, Any]) -> T:
     return structure(kind, data, strict=True)
 
 
-def structure(kind: type[T], fields: object, *, strict: bool, hooks: Hooks | None = None) -> T:
+def structure(kind: type[T], fields: Any, *, strict: bool, hooks: Hooks | None = None) -> T:
     """Make a message of plain data, or raise InvalidPayload with all that is wrong."""
-    if not isinstance(fields, Mapping):
+    given: Any = fields
+    if not isinstance(given, Mapping):
         raise InvalidPayload(
-            f"{kind.__qualname__}: an object with its fields was expected, not {type(fields).__name__}",
+            f"{kind.__qualname__}: an object with its fields was expected, not {type(given).__name__}",
             [("", "an object was expected")],
         )
     try:

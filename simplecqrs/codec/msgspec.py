@@ -37,5 +37,5 @@ class MsgspecCodec(JSONCodec):
         refuse_infinite(fields, payload)
         return payload
 
-    def _parse(self, payload: bytes, kind: type[Any]) -> Any:
+    def _parse(self, payload: bytes, kind: Any) -> Any:
         return self._loads(payload)

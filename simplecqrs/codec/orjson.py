@@ -43,7 +43,7 @@ class OrjsonCodec(JSONCodec):
         refuse_infinite(fields, payload)
         return payload
 
-    def _parse(self, payload: bytes, kind: type[Any]) -> Any:
+    def _parse(self, payload: bytes, kind: Any) -> Any:
         if holds_anything(kind) and MANY_DIGITS.search(payload):
             return super()._parse(payload, kind)
         return self._loads(payload)

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any
 
 __all__ = ["refuse_infinite"]
 
 
-def refuse_infinite(fields: Any, payload: bytes) -> None:
+def refuse_infinite(fields: dict[str, Any], payload: bytes) -> None:
     """Refuse NaN and infinity, which other libraries write as null."""
     nulls = payload.count(b"null")
-    if nulls == 0 or (isinstance(fields, dict) and nulls == [*cast("dict[Any, Any]", fields).values()].count(None)):
+    if nulls == 0 or nulls == [*fields.values()].count(None):
         return  # every one of them is None
-    waiting = [fields]
+    waiting: list[Any] = [fields]
     while waiting:
-        value = waiting.pop()
+        value: Any = waiting.pop()
         if isinstance(value, dict):
-            waiting += cast("dict[Any, Any]", value).values()
+            waiting += value.values()
         elif isinstance(value, (list, tuple, set, frozenset)):
-            waiting += cast("list[Any]", value)
+            waiting += value
         elif isinstance(value, float) and not math.isfinite(value):
             raise ValueError("a finite number expected")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from simplecqrs.errors import InvalidMessage
 from simplecqrs.hints import is_union
 from simplecqrs.messages import Unset
 
-__all__ = ["bare", "is_unset", "label", "may_be_unset", "members", "resolved_hints"]
+__all__ = ["bare", "class_of", "is_unset", "label", "may_be_unset", "members", "resolved_hints"]
 
 
 def bare(hint: Any) -> Any:
@@ -31,6 +31,11 @@ def members(hint: Any) -> tuple[Any, ...]:
         return (hint,)
     parts = [part for part in typing.get_args(bare(hint)) if not _is_unset_type(part)]
     return tuple(dict.fromkeys(member for part in parts for member in members(part)))
+
+
+def class_of(value: Any) -> Any:
+    """Return the class of a value, of which type checkers know nothing."""
+    return cast("Any", type(value))
 
 
 def label(kind: Any) -> str:
@@ -65,7 +70,9 @@ def resolved_hints(kind: Any) -> dict[str, Any]:
             "there, and not for type checkers only"
         ) from None
     meanings = dict(_meanings(cls, typing.get_args(kind)))
-    owners = {name: c for c in reversed(cls.__mro__) for name in vars(c).get("__annotations__", {})}
+    owners: dict[str, Any] = {}
+    for owner in reversed(cls.__mro__):
+        owners.update(dict.fromkeys(_own(owner).get("__annotations__", ()), owner))
     return {name: _meant(hint, meanings.get(owners.get(name), {})) for name, hint in hints.items()}
 
 
@@ -73,12 +80,17 @@ def _meanings(cls: Any, arguments: tuple[Any, ...]) -> Iterator[tuple[Any, Mappi
     """Tell for a class and each of its bases what its type parameters stand for."""
     own = dict(zip(getattr(cls, "__parameters__", ()), arguments, strict=False))
     yield cls, own
-    for base in vars(cls).get("__orig_bases__", cls.__bases__):
-        origin = typing.get_origin(base)
+    bases: tuple[Any, ...] = _own(cls).get("__orig_bases__", cls.__bases__)
+    for base in bases:
+        origin: Any = typing.get_origin(base)
         if origin is None and base is not object:
             yield from _meanings(base, ())
-        elif inspect.isclass(origin) and origin is not typing.Generic:
+        elif origin is not None and origin is not typing.Generic:
             yield from _meanings(origin, tuple(_meant(a, own) for a in typing.get_args(base)))
+
+
+def _own(cls: Any) -> dict[str, Any]:
+    return {**vars(cls)}
 
 
 def _meant(hint: Any, meaning: Mapping[Any, Any]) -> Any:

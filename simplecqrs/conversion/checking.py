@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from typing import Any, Final
 
-from simplecqrs.conversion.annotations import bare, is_unset, label, may_be_unset, members
+from simplecqrs.conversion.annotations import bare, class_of, is_unset, label, may_be_unset, members
 from simplecqrs.conversion.layouts import Entry, Layout, has_layout, layout_of
 from simplecqrs.conversion.nesting import is_array, is_object
 from simplecqrs.conversion.problems import is_library_error, library_errors
@@ -27,9 +27,10 @@ MISSING: Final = object()
 
 def mistakes(value: Any) -> Mistakes:
     """Yield the path of every field that is wrong, and what is wrong with it, in an instance of a class with fields."""
-    if has_layout(type(value)):
+    kind = class_of(value)
+    if has_layout(kind):
         try:
-            found = list(_in_fields(value, layout_of(type(value))))
+            found = list(_in_fields(value, layout_of(kind)))
         except RecursionError:
             found = [("", "nested too deeply")]
         except InvalidMessage:  # its hints are for type checkers only
@@ -69,7 +70,7 @@ def _refused(value: Any, layout: Layout, wrong: set[str]) -> Mistakes:
 
 def _refused_by_model(value: Any) -> Mistakes:
     """Validate a model once more: ``model_construct`` and assignments go past its validators."""
-    cls = type(value)
+    cls = class_of(value)
     names: dict[str, Any] = {_alias(name, field): getattr(value, name) for name, field in cls.model_fields.items()}
     try:
         cls.model_validate(names | (value.model_extra or {}))
@@ -121,12 +122,13 @@ def _in_instance(value: Any, hint: Any) -> Mistakes:
     if type(value) is not kind and not _may_stand_for(value, kind):
         yield "", f"{kind.__name__} expected, not {type(value).__name__}"
     elif has_layout(type(value)):
-        yield from _in_fields(value, layout_of(hint if type(value) is kind else type(value)))
+        own = class_of(value)
+        yield from _in_fields(value, layout_of(hint if own is kind else own))
 
 
 def _is_foreign_leaf(kind: Any) -> bool:
     """Tell whether it is a type of pydantic's that values need not be instances of, as AwareDatetime."""
-    return kind.__module__.startswith("pydantic.")
+    return str(kind.__module__).startswith("pydantic.")
 
 
 def _may_stand_for(value: Any, kind: Any) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from simplecqrs.conversion.annotations import is_unset, may_be_unset
+from simplecqrs.conversion.annotations import class_of, is_unset, may_be_unset
 from simplecqrs.conversion.layouts import (
     Entry,
     Layout,
@@ -39,7 +39,7 @@ def add_classes(made: Converter, *, strict: bool, explains: bool) -> None:
     made.register_structure_hook_factory(has_layout, read)
     made.register_structure_hook_factory(is_root_model, partial(_root_hook, made))
     made.register_unstructure_hook_factory(_is_foreign, partial(_writer, made))
-    made.register_unstructure_hook_factory(is_root_model, lambda _: lambda value: made.unstructure(value.root))
+    made.register_unstructure_hook_func(is_root_model, partial(_write_root, made))
     made.register_unstructure_hook_factory(_has_unset_fields, partial(_unset_writer, made))
     made.register_unstructure_hook(Unset, _refuse_unset)
 
@@ -56,12 +56,12 @@ def _quick_hook(made: Converter, strict: bool, kind: Any) -> Hook:  # noqa: FBT0
     plain = made.gen_structure_attrs_fromdict(kind)
 
     def hook(value: Any, _: Any) -> Any:
-        return plain(value if type(value) is dict else _fields(value, kind), kind)
+        return plain(value if class_of(value) is dict else _fields(value), kind)
 
     return hook
 
 
-def _fields(value: Any, kind: Any) -> Mapping[str, Any]:
+def _fields(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise WrongValue(f"an object was expected, not {type(value).__name__}")
     return cast("Mapping[str, Any]", value)
@@ -71,7 +71,7 @@ def _foreign_hook(made: Converter, strict: bool, kind: Any) -> Hook:  # noqa: FB
     layout = layout_of(kind)
 
     def hook(value: Any, _: Any) -> Any:
-        data = _fields(value, kind)
+        data = _fields(value)
         values: dict[str, Any] = {}
         for entry in layout.entries:
             key = _key(entry, data)
@@ -90,7 +90,7 @@ def _collecting_hook(made: Converter, strict: bool, kind: Any) -> Hook:  # noqa:
     layout = layout_of(kind)
 
     def hook(value: Any, _: Any) -> Any:
-        data = _fields(value, kind)
+        data = _fields(value)
         values: dict[str, Any] = {}
         errors: list[tuple[str, Exception]] = []
         for entry in layout.entries:
@@ -147,6 +147,10 @@ def _wrong_tag(layout: Layout, data: Mapping[str, Any]) -> list[tuple[str, Excep
 def _root_hook(made: Converter, kind: Any) -> Hook:
     hint = kind.model_fields["root"].annotation
     return lambda value, _: kind.model_validate(made.structure(value, hint))
+
+
+def _write_root(made: Converter, value: Any) -> Any:
+    return made.unstructure(value.root)
 
 
 def _writer(made: Converter, kind: Any) -> Callable[[Any], dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from simplecqrs.conversion.layouts import library_of
@@ -20,7 +20,7 @@ __all__ = ["add_foreign"]
 def add_foreign(made: Converter) -> None:
     """Teach a converter what only pydantic knows."""
     made.register_structure_hook_func(_is_pydantics, _read)
-    made.register_unstructure_hook_factory(_is_pydantics, lambda kind: _writer(made, kind))
+    made.register_unstructure_hook_factory(_is_pydantics, partial(_writer, made))
 
 
 def _is_pydantics(kind: Any) -> bool:

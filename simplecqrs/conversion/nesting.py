@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -69,7 +69,7 @@ def _array_hook(made: Converter, explains: bool, kind: Any) -> Hook:  # noqa: FB
 
     def quick(value: Any, _: Any) -> Any:
         hook = read.hook or read.find()
-        return [hook(item, item_kind) for item in (value if type(value) is list else _items(value))]
+        return [hook(item, item_kind) for item in _items(value)]
 
     return quick
 
@@ -89,10 +89,10 @@ class _Later:
         return found
 
 
-def _items(value: Any) -> list[Any]:
+def _items(value: Any) -> Collection[Any]:
     if not isinstance(value, (list, tuple, set, frozenset)):
         raise WrongValue(f"a list expected, not {type(value).__name__}")
-    return list(cast("list[Any]", value))
+    return cast("list[Any]", value)
 
 
 def _made(make: Callable[[list[Any]], Any], items: list[Any]) -> Any:
@@ -126,7 +126,7 @@ def _object_hook(made: Converter, explains: bool, kind: Any) -> Hook:  # noqa: F
 def _mapping(value: Any) -> abc.Mapping[Any, Any]:
     if not isinstance(value, abc.Mapping):
         raise WrongValue(f"an object expected, not {type(value).__name__}")
-    return cast("abc.Mapping[Any, Any]", value)
+    return cast("dict[Any, Any]", value)
 
 
 def _key(made: Converter, key: Any, kind: Any) -> Any:
@@ -136,8 +136,12 @@ def _key(made: Converter, key: Any, kind: Any) -> Any:
         if kind is bool and key in ("true", "false"):
             return key == "true"
         if is_enum(kind):
-            return enum_member(next((m.value for m in kind if str(m.value) == key), key), kind)
+            return _member_as_key(key, kind)
     return made.structure(key, kind)
+
+
+def _member_as_key(key: str, kind: Any) -> Any:
+    return enum_member(next((m.value for m in kind if str(m.value) == key), key), kind)
 
 
 def _number(key: str, kind: Any) -> Any:

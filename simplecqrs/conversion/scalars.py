@@ -179,7 +179,7 @@ def is_literal(kind: Any) -> bool:
 
 def literal_values(kind: Any) -> dict[tuple[type[Any], Any], Any]:
     """Return the values that a literal lists, by how they are written: type and value."""
-    found = {}
+    found: dict[tuple[type[Any], Any], Any] = {}
     for value in typing.get_args(kind):
         written = value.value if isinstance(value, enum.Enum) else value
         found[type(written), written] = value

@@ -6,12 +6,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import combinations
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from simplecqrs.conversion.annotations import bare, label, members
+from simplecqrs.conversion.annotations import bare, class_of, label, members
 from simplecqrs.conversion.layouts import has_layout, layout_of
 from simplecqrs.conversion.nesting import is_array, is_object
 from simplecqrs.conversion.problems import WrongValue
@@ -45,7 +46,7 @@ JSON_KINDS: Final[Mapping[Any, str]] = {NoneType: "null", bool: "true or false",
 
 def add_unions(made: Converter) -> None:
     """Teach a converter to find out which type of a union it is."""
-    made.register_structure_hook_factory(is_union, lambda kind: _hook(made, kind))
+    made.register_structure_hook_factory(is_union, partial(_hook, made))
 
 
 def _hook(made: Converter, kind: Any) -> Hook:
@@ -78,14 +79,15 @@ def _chooser(kinds: tuple[Any, ...]) -> Callable[[Any], Any]:
     names = " | ".join(map(label, kinds))
 
     def choose(value: Any) -> Any:
-        if type(value) in kinds:
-            return type(value)
+        own = class_of(value)
+        if own in kinds:
+            return own
         for kind in kinds:
             if _fits(value, kind):
                 return kind
         if isinstance(value, Mapping) and classes:
             return _closest(value, classes)
-        raise WrongValue(f"{names} expected, not {type(value).__name__}")
+        raise WrongValue(f"{names} expected, not {own.__name__}")
 
     return choose
 
@@ -103,7 +105,7 @@ def _fits(value: Any, kind: Any) -> bool:
     return kind is Any or type(value) is kind
 
 
-def _closest(data: Mapping[Any, Any], classes: tuple[Any, ...]) -> Any:
+def _closest(data: Any, classes: tuple[Any, ...]) -> Any:
     """Return the class that data fits: of those whose literals agree, the one that leaves least over."""
 
     def distance(kind: Any) -> tuple[int, int, int]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from simplecqrs.conversion.annotations import class_of
 from simplecqrs.conversion.layouts import Entry, Layout
 from simplecqrs.conversion.problems import WrongValue, is_library_error, library_errors
 from simplecqrs.errors import InvalidMessage
@@ -60,7 +61,8 @@ def _unvalidated(layout: Layout, values: Mapping[str, Any]) -> Any:
 
 def attrs_refusals(instance: Any, names: Collection[str]) -> Refused:
     """Ask each validator of an attrs instance by itself."""
-    for attribute in attrs.fields(type(instance)):
+    kind = class_of(instance)
+    for attribute in attrs.fields(kind):
         if attribute.name in names and attribute.validator is not None:
             error = _ask(attribute, instance)
             if error is not None:
@@ -94,7 +96,7 @@ def constrained(layout: Layout) -> tuple[Entry, ...]:
 
 
 def _has_meta(hint: Any) -> bool:
-    kind = type(hint)
+    kind = class_of(hint)
     if kind.__name__ == "Meta" and kind.__module__.startswith("msgspec"):
         return True
     return any(map(_has_meta, (*typing.get_args(hint), *getattr(hint, "__metadata__", ()))))

@@ -103,7 +103,7 @@ def test_a_format_that_nobody_reads_is_named_with_those_that_are_read() -> None:
 
     with pytest.raises(UnknownMessage, match=r"shop\.placed came as text/xml; this project reads application/json$"):
         words({}).decode(envelope)
-    with pytest.raises(UnknownMessage, match="reads application/x-backwards and application/json$"):
+    with pytest.raises(UnknownMessage, match=r"reads application/x-backwards and application/json$"):
         words({Placed: ODD}).decode(envelope)
 
 

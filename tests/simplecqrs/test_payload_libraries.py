@@ -238,7 +238,7 @@ def test_a_naive_moment_is_not_written(kind: type[Any]) -> None:
     """Nobody could know when it was."""
     sent = kind(**{**FIELDS, "at": datetime(2026, 1, 2)})  # noqa: DTZ001 - that is the point
 
-    with pytest.raises(InvalidPayload, match="at: .* has no time zone"):
+    with pytest.raises(InvalidPayload, match=r"at: .* has no time zone"):
         JSONCodec().encode(sent)
 
 

@@ -159,7 +159,9 @@ def test_types_that_can_be_told_apart_are_allowed(kind: Any) -> None:
 
 def test_a_message_with_look_alikes_is_neither_written_nor_read() -> None:
     """The class is wrong, not the payload; the field is named."""
-    told = r'Doubtful\.shapes: Circle and Twin look alike in JSON; tell them apart by a field: type: Literal\["\.\.\."\]'
+    told = (
+        r'Doubtful\.shapes: Circle and Twin look alike in JSON; tell them apart by a field: type: Literal\["\.\.\."\]'
+    )
 
     with pytest.raises(InvalidMessage, match=told):
         JSONCodec().encode(Doubtful([Twin(1)]))
