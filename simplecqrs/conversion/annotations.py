@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
@@ -97,6 +96,6 @@ def _meant(hint: Any, meaning: Mapping[Any, Any]) -> Any:
     if isinstance(hint, typing.TypeVar):
         return meaning.get(hint, Any)
     parameters = getattr(hint, "__parameters__", ())
-    if not parameters or inspect.isclass(hint):
+    if not parameters or typing.get_origin(hint) is None:
         return hint
     return hint[tuple(meaning.get(p, Any) for p in parameters)]

@@ -121,13 +121,13 @@ def _plain_entries(kind: Any) -> Iterator[Entry]:
 def _of_struct(kind: Any) -> Layout:
     from msgspec import NODEFAULT, structs
 
-    cls = typing.get_origin(kind) or kind
+    cls, hints = typing.get_origin(kind) or kind, resolved_hints(kind)
     entries = [
         Entry(
             f.name,
             f.name,
             (f.encode_name,),
-            f.type,
+            hints.get(f.name, f.type),
             f.required,
             unset=f.default is not NODEFAULT and is_unset(f.default),
         )

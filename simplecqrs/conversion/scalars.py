@@ -19,7 +19,7 @@ from simplecqrs.conversion.problems import WrongValue
 if TYPE_CHECKING:
     from cattrs import Converter
 
-__all__ = ["add_scalars", "enum_member", "is_enum", "is_literal", "literal_values"]
+__all__ = ["add_scalars", "enum_member", "is_enum", "is_literal", "is_plain_class", "literal_values"]
 
 Hook = Callable[[Any, Any], Any]
 
@@ -157,9 +157,14 @@ TEXTS: list[tuple[type[Any], Callable[[Any], str], Callable[[str], Any]]] = [
 ]
 
 
+def is_plain_class(kind: Any) -> bool:
+    """Tell whether a type is a class; Python 3.10 says of list[int] that it is one as well."""
+    return inspect.isclass(kind) and typing.get_origin(kind) is None
+
+
 def is_enum(kind: Any) -> bool:
     """Tell whether a type is an enumeration."""
-    return inspect.isclass(kind) and issubclass(kind, enum.Enum)
+    return is_plain_class(kind) and issubclass(kind, enum.Enum)
 
 
 def enum_member(value: Any, kind: Any) -> Any:

@@ -16,7 +16,7 @@ from simplecqrs.conversion.annotations import bare, class_of, label, members
 from simplecqrs.conversion.layouts import has_layout, layout_of
 from simplecqrs.conversion.nesting import is_array, is_object
 from simplecqrs.conversion.problems import WrongValue
-from simplecqrs.conversion.scalars import is_enum, is_literal, literal_values
+from simplecqrs.conversion.scalars import is_enum, is_literal, is_plain_class, literal_values
 from simplecqrs.errors import InvalidMessage
 from simplecqrs.hints import is_union
 
@@ -39,7 +39,7 @@ SHAPES: Final[list[tuple[Callable[[Any], bool], tuple[Any, ...]]]] = [
     (is_array, (list, tuple, set, frozenset)),
     (is_object, (Mapping,)),
     (lambda kind: kind in (float, timedelta), (int, float)),
-    (lambda kind: kind is bytes or (isinstance(kind, type) and issubclass(kind, str)), (str,)),
+    (lambda kind: kind is bytes or (is_plain_class(kind) and issubclass(kind, str)), (str,)),
 ]
 JSON_KINDS: Final[Mapping[Any, str]] = {NoneType: "null", bool: "true or false", int: "int", float: "number"}
 

@@ -92,7 +92,8 @@ class DataEvent(NotificationEvent, name="data"):
     either: ModelPart | StructPart | AttrsPart | None = None
 
 
-class ModelEvent(pydantic.BaseModel, NotificationEvent, name="model", version=2, frozen=True):
+@message(name="model")  # as keyword from Python 3.11 on: before, ABCMeta has a parameter of that name
+class ModelEvent(pydantic.BaseModel, NotificationEvent, version=2, frozen=True):
     """Holds all the others."""
 
     model_config = pydantic.ConfigDict(arbitrary_types_allowed=True)
@@ -265,7 +266,7 @@ def test_validators_of_all_libraries_are_asked_with_the_paths_within(kind: type[
     }
 
 
-def test_keywords_name_a_model_and_the_decorator_names_a_struct() -> None:
+def test_keywords_speak_of_a_model_and_the_decorator_of_a_struct() -> None:
     """msgspec's metaclass takes no keywords but its own."""
     assert (traits(ModelEvent).name, traits(ModelEvent).version) == ("model", 2)
     assert (traits(StructEvent).name, traits(StructEvent).version) == ("struct", 2)
