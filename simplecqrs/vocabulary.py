@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from simplecqrs.codec.port import Codec, Inspects, PlainCodec
 from simplecqrs.codec.routing import CodecRoutes, Codecs
@@ -52,6 +53,7 @@ class Vocabulary:
     ) -> None:
         self._roots = tuple(dict.fromkeys(classes))
         self._codecs = CodecRoutes(codec, codecs)
+        self._codec_of: WeakKeyDictionary[type[Message], Codec] = WeakKeyDictionary()
         self._upcasters = upcasters
         self._naming = naming
         self._source = source
@@ -110,7 +112,10 @@ class Vocabulary:
 
     def codec(self, cls: type[Message]) -> Codec:
         """Return the codec that encodes messages of a class."""
-        return self._codecs.writer(cls, self.name(cls))
+        found = self._codec_of.get(cls)
+        if found is None:
+            found = self._codec_of[cls] = self._codecs.writer(cls, self.name(cls))
+        return found
 
     def _codec_problems(self, cls: type[Message]) -> list[str]:
         """Return why messages of a class cannot be encoded, decoded or upcast."""

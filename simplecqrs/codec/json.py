@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from simplecqrs.codec.loading import structure
 from simplecqrs.conversion import Hooks, converter
-from simplecqrs.conversion.inspection import problems_of
+from simplecqrs.conversion.inspection import problems_of, refuse_without_fields
 from simplecqrs.conversion.layouts import Entry, has_layout, layout_of
 from simplecqrs.errors import InvalidMessage, InvalidPayload, PayloadTooLarge
 from simplecqrs.messages import Message
@@ -103,6 +103,8 @@ class JSONCodec:
         return found
 
     def _refuse_unclear(self, kind: Any) -> None:
+        if self._hooks is None:
+            refuse_without_fields(kind)
         problems = self.problems(kind)
         if problems:
             raise InvalidMessage("; ".join(problems))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from simplecqrs.conversion import Hooks, converter
+from simplecqrs.conversion.inspection import refuse_without_fields
 from simplecqrs.conversion.problems import explain
 from simplecqrs.errors import InvalidMessage, InvalidPayload
 
@@ -20,6 +21,7 @@ def load(kind: type[T], data: Mapping[str, Any]) -> T:
 
     Raises:
         InvalidPayload: with every field that is wrong, and its path.
+        InvalidMessage: if the class itself cannot be made of data.
     """
     return structure(kind, data, strict=True)
 
@@ -39,6 +41,8 @@ def structure(kind: type[T], fields: Any, *, strict: bool, hooks: Hooks | None =
 
 
 def _explained(kind: type[T], fields: Mapping[Any, Any], strict: bool, hooks: Hooks | None) -> T:  # noqa: FBT001
+    if hooks is None:
+        refuse_without_fields(kind)
     try:
         return converter(strict=strict, explains=True, hooks=hooks).structure(fields, kind)
     except InvalidMessage:  # the class is wrong, not the data

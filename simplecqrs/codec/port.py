@@ -21,7 +21,10 @@ class Codec(Protocol):
         ...
 
     def encode(self, message: Message, /) -> bytes:
-        """Return the message's fields as bytes.  Raises InvalidPayload, naming the field, and PayloadTooLarge."""
+        """Return the message's fields as bytes.  Raises InvalidPayload, naming the field, and PayloadTooLarge.
+
+        A class that can never be encoded is an InvalidMessage, here and in ``decode``.
+        """
         ...
 
     def decode(self, kind: type[T], payload: bytes, /) -> T:

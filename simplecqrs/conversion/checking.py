@@ -65,23 +65,19 @@ def _refused(value: Any, layout: Layout, wrong: set[str]) -> Mistakes:
         for path, error in struct_refusals(layout, fine):
             yield from ((path + step, str(told)) for step, told in library_errors(error))
     elif layout.library == "pydantic" and not wrong:
-        yield from _refused_by_model(value)
+        yield from _refused_by_model(value, layout)
 
 
-def _refused_by_model(value: Any) -> Mistakes:
+def _refused_by_model(value: Any, layout: Layout) -> Mistakes:
     """Validate a model once more: ``model_construct`` and assignments go past its validators."""
     cls = class_of(value)
-    names: dict[str, Any] = {_alias(name, field): getattr(value, name) for name, field in cls.model_fields.items()}
+    names: dict[str, Any] = {entry.keys[0]: getattr(value, entry.name) for entry in layout.entries}
     try:
         cls.model_validate(names | (value.model_extra or {}))
     except ValueError as error:
         if not is_library_error(error):
             raise
         yield from ((path, str(reason)) for path, reason in library_errors(error))
-
-
-def _alias(name: str, field: Any) -> str:
-    return field.validation_alias if isinstance(field.validation_alias, str) else name
 
 
 def _in_value(value: Any, hint: Any) -> Mistakes:

@@ -8,12 +8,14 @@ from functools import lru_cache
 from typing import Any
 
 from simplecqrs.conversion.annotations import members
-from simplecqrs.conversion.layouts import has_layout, layout_of
+from simplecqrs.conversion.layouts import has_layout, is_root_model, layout_of, read_layout
+from simplecqrs.conversion.scalars import is_plain_class
 from simplecqrs.conversion.unions import look_alikes
 from simplecqrs.errors import InvalidMessage
 from simplecqrs.hints import is_union
+from simplecqrs.messages import Message
 
-__all__ = ["holds_anything", "problems_of"]
+__all__ = ["holds_anything", "problems_of", "refuse_without_fields"]
 
 #: Collections of which it was not said what they hold.
 BARE = (list, dict, tuple, set, frozenset)
@@ -24,12 +26,21 @@ def problems_of(kind: type[Any]) -> list[str]:
     return list(_of_class(kind, set())) if has_layout(kind) else []
 
 
+def refuse_without_fields(kind: type[Any]) -> None:
+    """Refuse a message class that nothing has made fields for: there is nothing to write or to read."""
+    if is_plain_class(kind) and issubclass(kind, Message) and not has_layout(kind) and not is_root_model(kind):
+        raise InvalidMessage(
+            f"{kind.__qualname__} is a plain class, whose fields nobody knows; decorate it with @attrs.frozen, or make "
+            "it a dataclass, a pydantic model or a msgspec struct"
+        )
+
+
 def _of_class(kind: Any, seen: set[Any]) -> Iterator[str]:
     if kind in seen:
         return
     seen.add(kind)
     try:
-        entries = layout_of(kind).entries
+        entries = read_layout(kind).entries  # a start-up check keeps no class alive
     except InvalidMessage as error:
         yield str(error)
         return

@@ -16,7 +16,7 @@ from simplecqrs.conversion.annotations import is_unset, resolved_hints
 from simplecqrs.errors import InvalidMessage
 from simplecqrs.messages import Unset
 
-__all__ = ["Entry", "Layout", "has_layout", "is_root_model", "layout_of", "library_of"]
+__all__ = ["Entry", "Layout", "has_layout", "is_root_model", "layout_of", "library_of", "read_layout"]
 
 Library = Literal["attrs", "dataclass", "pydantic", "msgspec"]
 #: The base of all models, by module and name, so that nothing is imported for it.
@@ -90,11 +90,16 @@ def is_root_model(kind: Any) -> bool:
 @lru_cache(maxsize=1024)
 def layout_of(kind: Any) -> Layout:
     """
-    Return the fields of a class.
+    Return the fields of a class, and keep them, and so the class, for the next time.
 
     Raises:
         InvalidMessage: if a type hint cannot be resolved.
     """
+    return read_layout(kind)
+
+
+def read_layout(kind: Any) -> Layout:
+    """Find out the fields of a class, which may be forgotten afterwards."""
     library = library_of(kind)
     if library == "msgspec":
         return _of_struct(kind)

@@ -18,7 +18,7 @@ from attrs import field, frozen, validators
 
 from simplecqrs import UNSET, Command, NotificationEvent, Unset, load
 from simplecqrs.codec import JSONCodec
-from simplecqrs.errors import InvalidPayload, PayloadTooLarge
+from simplecqrs.errors import InvalidMessage, InvalidPayload, PayloadTooLarge
 
 T = TypeVar("T")
 UserId = NewType("UserId", int)
@@ -624,3 +624,46 @@ def test_what_contains_itself_is_refused() -> None:
 
     with pytest.raises(InvalidPayload):
         JSONCodec().encode(Loose(wrong=endless))
+
+
+def test_a_class_whose_fields_nobody_knows_is_refused_with_the_cure() -> None:
+    """Somebody forgot the decorator."""
+
+    class Forgotten(NotificationEvent):
+        number: int
+
+    for wrong in (
+        lambda: JSONCodec().encode(Forgotten()),
+        lambda: JSONCodec().decode(Forgotten, b"{}"),
+        lambda: load(Forgotten, {"number": 7}),
+    ):
+        with pytest.raises(InvalidMessage, match=r"Forgotten is a plain class, .*; decorate it with @attrs\.frozen"):
+            wrong()
+
+
+@frozen
+class Span(Generic[T]):
+    """A generic value."""
+
+    first: T
+    last: list[T] | None = None
+
+
+@frozen
+class Booked(NotificationEvent):
+    """Says what its parts hold."""
+
+    days: Span[date]
+    prices: Span[Money]
+
+
+def test_a_generic_part_holds_what_its_field_says() -> None:
+    """And so do errors."""
+    codec, booked = JSONCodec(), Booked(Span(date(2026, 1, 2), [date(2026, 1, 3)]), Span(Money(Decimal(1))))
+
+    assert codec.decode(Booked, codec.encode(booked)) == booked
+    assert errors_of(Booked, {"days": {"first": "x", "last": [1]}, "prices": {"first": {}}}) == {
+        "days.first": "date expected, not 'x'",
+        "days.last[0]": "date expected, as text",
+        "prices.first.amount": "required, and missing",
+    }
