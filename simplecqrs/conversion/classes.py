@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -45,8 +46,9 @@ def add_classes(made: Converter, *, strict: bool, explains: bool) -> None:
 
 
 def _is_foreign(kind: Any) -> bool:
-    """Tell whether cattrs does not know how to take a class apart."""
-    return library_of(kind) in ("pydantic", "msgspec")
+    """Tell whether cattrs does not know how to take a class apart; older ones fail at ``Page[Money]`` as a field."""
+    library = library_of(kind)
+    return library in ("pydantic", "msgspec") or (library is not None and typing.get_origin(kind) is not None)
 
 
 def _quick_hook(made: Converter, strict: bool, kind: Any) -> Hook:  # noqa: FBT001 - bound by a partial
@@ -175,7 +177,7 @@ def _writer(made: Converter, kind: Any) -> Callable[[Any], dict[str, Any]]:
 
 
 def _has_unset_fields(kind: Any) -> bool:
-    return library_of(kind) in ("attrs", "dataclass") and any(may_be_unset(e.hint) for e in layout_of(kind).entries)
+    return not _is_foreign(kind) and has_layout(kind) and any(may_be_unset(e.hint) for e in layout_of(kind).entries)
 
 
 def _unset_writer(made: Converter, kind: Any) -> Callable[[Any], Any]:
