@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from simplecqrs.codec.loading import structure
-from simplecqrs.conversion import Hooks, converter
-from simplecqrs.conversion.inspection import problems_of, refuse_without_fields
-from simplecqrs.conversion.layouts import Entry, has_layout, layout_of
 from simplecqrs.errors import InvalidMessage, InvalidPayload, PayloadTooLarge
 from simplecqrs.messages import Message
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+    from simplecqrs.conversion import Hooks
+    from simplecqrs.conversion.layouts import Entry
 
 __all__ = ["JSONCodec"]
 
@@ -82,6 +85,8 @@ class JSONCodec:
 
     def problems(self, kind: Any, /) -> list[str]:
         """Return the fields of a message class whose type cannot be known from JSON."""
+        from simplecqrs.conversion.inspection import problems_of
+
         return problems_of(kind) if self._hooks is None else []  # hooks may know better
 
     def _dump(self, fields: Any) -> bytes:
@@ -92,18 +97,25 @@ class JSONCodec:
         """Read plain data the quick way.  Where it fails, Python's own json is asked."""
         return _read(payload)
 
+    def _converter(self) -> Converter:
+        from simplecqrs.conversion import converter  # late: who only sends needs none of it
+
+        return converter(strict=self._strict, hooks=self._hooks)
+
     def _reader(self, kind: Any) -> Callable[[Any, Any], Any]:
         self._refuse_unclear(kind)
-        found = self._readers[kind] = converter(strict=self._strict, hooks=self._hooks).get_structure_hook(kind)
+        found = self._readers[kind] = self._converter().get_structure_hook(kind)
         return found
 
     def _writer(self, kind: Any) -> Callable[[Any], Any]:
         self._refuse_unclear(kind)
-        found = self._writers[kind] = converter(strict=self._strict, hooks=self._hooks).get_unstructure_hook(kind)
+        found = self._writers[kind] = self._converter().get_unstructure_hook(kind)
         return found
 
     def _refuse_unclear(self, kind: Any) -> None:
         if self._hooks is None:
+            from simplecqrs.conversion.inspection import refuse_without_fields
+
             refuse_without_fields(kind)
         problems = self.problems(kind)
         if problems:
@@ -122,11 +134,13 @@ class JSONCodec:
         raise InvalidPayload(f"{kind.__qualname__} cannot be written as JSON: {lines}", errors) from error
 
     def _entries(self, kind: Any) -> tuple[Entry, ...]:
+        from simplecqrs.conversion.layouts import has_layout, layout_of
+
         return layout_of(kind).entries if has_layout(kind) else ()
 
     def _cannot_write(self, message: Message, field: str) -> str:
         """Return why one field cannot be written; empty if it can."""
-        made = converter(strict=self._strict, hooks=self._hooks)
+        made = self._converter()
         try:
             _write(made.unstructure(getattr(message, field))).encode()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the reason

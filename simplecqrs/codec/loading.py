@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from simplecqrs.conversion import Hooks, converter
-from simplecqrs.conversion.inspection import refuse_without_fields
-from simplecqrs.conversion.problems import explain
 from simplecqrs.errors import InvalidMessage, InvalidPayload
+
+if TYPE_CHECKING:
+    from simplecqrs.conversion import Hooks
 
 __all__ = ["load", "structure"]
 
@@ -28,6 +28,8 @@ def load(kind: type[T], data: Mapping[str, Any]) -> T:
 
 def structure(kind: type[T], fields: Any, *, strict: bool, hooks: Hooks | None = None) -> T:
     """Make a message of plain data, or raise InvalidPayload with all that is wrong."""
+    from simplecqrs.conversion import converter  # late: who only sends needs none of it
+
     given: Any = fields
     if not isinstance(given, Mapping):
         raise InvalidPayload(
@@ -41,6 +43,10 @@ def structure(kind: type[T], fields: Any, *, strict: bool, hooks: Hooks | None =
 
 
 def _explained(kind: type[T], fields: Mapping[Any, Any], strict: bool, hooks: Hooks | None) -> T:  # noqa: FBT001
+    from simplecqrs.conversion import converter
+    from simplecqrs.conversion.inspection import refuse_without_fields
+    from simplecqrs.conversion.problems import explain
+
     if hooks is None:
         refuse_without_fields(kind)
     try:
