@@ -1,7 +1,7 @@
 """
 Run benchmarks, all or the named ones, and print a table for each.
 
-    python -m benchmarks [--full] [core] [combined] [django_commands] [relay] [consumer]
+    python -m benchmarks [--full] [core] [combined] [codec] [django_commands] [relay] [consumer]
 
 Without ``--full`` all take about three minutes.  Those of Django need the servers of ``scripts/services``, and skip
 themselves if the environment names none.
@@ -14,10 +14,11 @@ import importlib
 import os
 import sys
 
-NAMES = ("core", "combined", "django_commands", "relay", "consumer")
+NAMES = ("core", "combined", "codec", "django_commands", "relay", "consumer")
 SERVERS = {
     "core": (),
     "combined": (),
+    "codec": (),
     "django_commands": ("CQRS_TEST_POSTGRESQL",),
     "relay": ("CQRS_TEST_POSTGRESQL", "CQRS_TEST_REDIS"),
     "consumer": ("CQRS_TEST_POSTGRESQL", "CQRS_TEST_REDIS"),

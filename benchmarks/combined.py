@@ -1,4 +1,4 @@
-"""Chains, streams, many handlers and many messages, each against the same by hand; and the quickest codec."""
+"""Chains, streams, many handlers and many messages, each against the same by hand."""
 
 from __future__ import annotations
 
@@ -132,19 +132,18 @@ def run(*, full: bool) -> list[Line]:
     }
     times = interleaved(subjects, rounds=rounds, clock=time.thread_time)
     lines = [
-        _ratio(times, "chain", "chain by hand", "chain of three : the same by hand, both sent", 2.0, number),
+        _ratio(times, ("chain", "chain by hand"), "chain of three : the same by hand, both sent", 2.0, number),
         _stream(times, number),
-        _ratio(times, "1000 messages", "10 messages", "send among 1,000 messages : among 10", 1.1, number),
+        _ratio(times, ("1000 messages", "10 messages"), "send among 1,000 messages : among 10", 1.1, number),
         _fan_out(times, number),
-        *_codec(rounds),
     ]
     show("combined", lines, notes={"rounds": f"{rounds} of {number:,} calls each; medians of processor time"})
     return lines
 
 
-def _ratio(times: Times, subject: str, baseline: str, what: str, goal: float, number: int) -> Line:
-    mine, theirs = (statistics.median(times[name]) / number * 1e9 for name in (subject, baseline))
-    return Line(what, median_ratio(times, subject, baseline), goal, detail=f"{mine:.0f} ns : {theirs:.0f} ns")
+def _ratio(times: Times, pair: tuple[str, str], what: str, goal: float, number: int) -> Line:
+    mine, theirs = (statistics.median(times[name]) / number * 1e9 for name in pair)
+    return Line(what, median_ratio(times, *pair), goal, detail=f"{mine:.0f} ns : {theirs:.0f} ns")
 
 
 def _stream(times: Times, number: int) -> Line:
@@ -156,12 +155,6 @@ def _stream(times: Times, number: int) -> Line:
 
 def _fan_out(times: Times, number: int) -> Line:
     """Tell how the cost of a handler grows from the first ten to the first hundred of an event."""
-    each = {
-        size: statistics.median(times[f"{size} handlers"]) / (number // size or 1) * 1e9 for size in (1, 10, 100)
-    }
+    each = {size: statistics.median(times[f"{size} handlers"]) / (number // size or 1) * 1e9 for size in (1, 10, 100)}
     ten, hundred = (each[10] - each[1]) / 9, (each[100] - each[10]) / 90
     return Line("a handler of 100 : a handler of 10", hundred / ten, 1.2, detail=f"{hundred:.0f} ns : {ten:.0f} ns")
-
-
-def _codec(rounds: int) -> list[Line]:
-    return []

@@ -83,6 +83,8 @@ class Settings:
     All of ``DJANGO_CQRS``; the keys are these names in capitals.
 
     Args:
+        codec: the dotted path of what makes payloads, an object or a class.  Default: ``JSONCodec``.
+        codecs: those of some messages, by patterns of their names.
         scope: how long dependencies are shared, see ``Mediator``.
         event_workers: how many after-commit handlers of an event may run at a time, in threads.
     """
@@ -92,6 +94,8 @@ class Settings:
     consumers: Mapping[str, ConsumerSettings] = _mapping()
     middlewares: tuple[str, ...] = field(default=(), converter=list_of_names)
     container: str | None = field(default=None, validator=optional(instance_of(str)))
+    codec: str | None = field(default=None, validator=optional(instance_of(str)))
+    codecs: Mapping[str, str] = _mapping()
     scope: Literal["message", "handler"] = field(default="message", validator=in_(("message", "handler")))
     event_workers: int = _number(int, 1, ge(1))
     databases: Mapping[str, str] = _mapping()

@@ -88,16 +88,24 @@ class DjangoMediator(Mediator):
         return settings().alias_for(self.vocabulary.name(type(message)))
 
     def _make_vocabulary(self) -> Vocabulary:
-        return self.vocabulary_of([m for r in self.registrations() for m in r.messages])
+        return self.vocabulary_of(self._messages())
 
     def vocabulary_of(self, classes: Sequence[type[Message]]) -> Vocabulary:
         """Translate these message classes, and their subclasses, as this project does."""
+        from django_cqrs.codecs import project_codec, project_codecs
         from django_cqrs.conf import settings
-        from simplecqrs.codec import JSONCodec
-        from simplecqrs.vocabulary import Vocabulary
 
-        codec = self._codec or JSONCodec(max_bytes=settings().max_bytes)
-        return Vocabulary(classes, codec=codec, naming=app_label_name, source=settings().source)
+        # Any command may be deferred, so it has a name of its own; but one with a file in it need not be.
+        stored, encoded = (Command, Event), self._encoded()
+        return self._vocabulary_of(
+            classes,
+            codec=project_codec(),
+            codecs=project_codecs(),
+            naming=app_label_name,
+            source=settings().source,
+            stored=stored,
+            encoded=encoded,
+        )
 
     def _compile(self) -> Wiring:
         self.configure()

@@ -29,11 +29,13 @@ from simplecqrs.workers import Workers
 
 if TYPE_CHECKING:
     from simplecqrs.codec import Codec
+    from simplecqrs.codec.routing import Codecs
     from simplecqrs.containers import Container
     from simplecqrs.envelope import Envelope
     from simplecqrs.levels import EventErrors
     from simplecqrs.transactions import Transaction
     from simplecqrs.transport import Publisher
+    from simplecqrs.upcasting import Upcasters
     from simplecqrs.vocabulary import Vocabulary
 
 __all__ = ["Mediator"]
@@ -53,6 +55,8 @@ class Mediator:
         container: makes those types instead; see ``simplecqrs.containers``.
         publisher: takes the integration events, in one call, when the outermost unit of work ends.
         codec: makes bytes of messages.  Default: JSON.
+        codecs: makes those of some, by their class or by a pattern of their names.
+        upcasters: bring payloads of old versions up to date.  Default: those that ``upcasts`` has registered.
         source: who we are, in envelopes.
         max_generations: how long events may go on causing events.
         scope: how long dependencies are shared: for the outermost ``"message"`` and all that it causes, or for each
@@ -76,6 +80,8 @@ class Mediator:
         container: Container | None = None,
         publisher: Publisher | None = None,
         codec: Codec | None = None,
+        codecs: Codecs | None = None,
+        upcasters: Upcasters | None = None,
         source: str = "",
         max_generations: int = 50,
         scope: Scope = "message",
@@ -93,6 +99,8 @@ class Mediator:
         self._container = container if provide is None else _provider(provide)
         self._publisher = publisher
         self._codec = codec
+        self._codecs = codecs
+        self._upcasters = upcasters
         self._source = source
         self._max_generations = max_generations
         self._scope: Scope = scope
@@ -232,17 +240,23 @@ class Mediator:
         return self._vocabulary
 
     def _make_vocabulary(self) -> Vocabulary:
+        return self._vocabulary_of(self._messages(), source=self._source, stored=self._encoded())
+
+    def _vocabulary_of(self, classes: Sequence[type[Message]], **options: Any) -> Vocabulary:
         from simplecqrs.codec import JSONCodec
+        from simplecqrs.upcasting import default_upcasters
         from simplecqrs.vocabulary import Vocabulary
 
-        classes = [m for r in self.registrations() for m in r.messages]
+        own: dict[str, Any] = {"codec": self._codec or JSONCodec(), "codecs": self._codecs}
+        return Vocabulary(classes, upcasters=self._upcasters or default_upcasters, **{**own, **options})
+
+    def _messages(self) -> list[type[Message]]:
+        return [m for r in self.registrations() for m in r.messages]
+
+    def _encoded(self) -> list[type[Message]]:
+        """Return the messages that leave the process."""
         consumed = [m for r in self.registrations() if r.options.consumer is not None for m in r.messages]
-        return Vocabulary(
-            classes,
-            codec=self._codec or JSONCodec(),
-            source=self._source,
-            stored=(IntegrationEvent, *consumed),
-        )
+        return [IntegrationEvent, *consumed]
 
     def _find(self, request: Message) -> Call:
         requests = self._compiled().requests

@@ -37,7 +37,9 @@ class Vocabulary:
         upcasters: make the fields of this version of a message of those of older ones.
         naming: names classes that do not name themselves.
         source: who we are, in the envelopes.
-        stored: no two of the classes that derive from these, those that are stored or sent, may share a name.
+        stored: no two of the classes that derive from these, those that may be stored or sent, may share a name.
+        encoded: those that are stored or sent for certain, so that a codec has to know what to do with their fields.
+            Default: all of them.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Vocabulary:
         naming: Naming = class_name,
         source: str = "",
         stored: Iterable[type[Message]] = (Message,),
+        encoded: Iterable[type[Message]] | None = None,
     ) -> None:
         self._roots = tuple(dict.fromkeys(classes))
         self._codecs = CodecRoutes(codec, codecs)
@@ -58,6 +61,7 @@ class Vocabulary:
         self._naming = naming
         self._source = source
         self._stored = tuple(stored)
+        self._encoded = self._stored if encoded is None else tuple(encoded)
         self._classes: dict[str, list[type[Message]]] = {}
 
     def name(self, cls: type[Message]) -> str:
@@ -126,7 +130,7 @@ class Vocabulary:
                 f"{_path(cls)} has upcasters, but {type(codec).__name__} gives no plain data for them; remove them, or "
                 f"give it another codec: codecs={{{cls.__qualname__}: JSONCodec()}}"
             )
-        if issubclass(cls, self._stored) and isinstance(codec, Inspects):
+        if issubclass(cls, self._encoded) and isinstance(codec, Inspects):
             found += codec.problems(cls)
         return found
 

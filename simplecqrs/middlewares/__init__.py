@@ -10,10 +10,17 @@ if TYPE_CHECKING:
     from simplecqrs.middlewares.retries import retrying
     from simplecqrs.middlewares.slowness import slow
     from simplecqrs.middlewares.tracing import traced
+    from simplecqrs.middlewares.validation import validating
 
-__all__ = ["logged", "retrying", "slow", "traced"]
+__all__ = ["logged", "retrying", "slow", "traced", "validating"]
 
-_HOMES = {"logged": "log", "retrying": "retries", "slow": "slowness", "traced": "tracing"}
+_HOMES = {
+    "logged": "log",
+    "retrying": "retries",
+    "slow": "slowness",
+    "traced": "tracing",
+    "validating": "validation",
+}
 
 
 def __getattr__(name: str) -> Any:
