@@ -11,17 +11,18 @@ from simplecqrs.ambient import fresh_stack
 from simplecqrs.dispatch import Dispatch, Frame, stack, top
 from simplecqrs.errors import InvalidMessage, NotPublished
 from simplecqrs.generations import endless
-from simplecqrs.levels import EventErrors, Levels
 from simplecqrs.messages import DomainEvent, Event, IntegrationEvent, Message
 from simplecqrs.metadata import Metadata, active_context
 from simplecqrs.pipeline import Call
 from simplecqrs.registration import Registration
 from simplecqrs.transactions import Finish, Units
 from simplecqrs.unit import Published, new_published
-from simplecqrs.workers import Workers
 
 if TYPE_CHECKING:
     import logging
+
+    from simplecqrs.levels import EventErrors
+    from simplecqrs.workers import Workers
 
 __all__ = ["EventPlan", "Events"]
 
@@ -70,12 +71,11 @@ class Events:
         self._scope = scope
         self._ships = ships
         self._max_generations = max_generations
-        self._workers = workers or Workers(1, nullcontext)
+        self._workers = workers
         #: Handles what was published in a dispatch, and what that causes.
         self.handle_all: Finish = self._one_after_the_other
         if units.transaction is None and (workers is not None or errors != "raise"):
-            levels = Levels(self._workers, self._remember, scope, errors=errors, max_generations=max_generations)
-            self.handle_all = levels.handle_all
+            self.handle_all = self._by_levels(errors)
         self.plans: dict[type[Any], EventPlan] = {}
 
     def plan_for(self, event: Event, /) -> EventPlan:
@@ -129,6 +129,15 @@ class Events:
                 who = (id(registration.handler), options.consumer, options.after_commit)
                 found.setdefault(who, (registration, call))
         return list(found.values())
+
+    def _by_levels(self, errors: EventErrors) -> Finish:
+        """Handle events level by level, as few mediators do: they pay for the import."""
+        from simplecqrs.levels import Levels
+        from simplecqrs.workers import Workers
+
+        workers = self._workers or Workers(1, nullcontext)
+        limit = self._max_generations
+        return Levels(workers, self._remember, self._scope, errors=errors, max_generations=limit).handle_all
 
     def _one_after_the_other(self, root: Dispatch) -> None:
         """Handle events first in, first out: breadth first, without threads, and the first failure is raised."""
@@ -192,8 +201,13 @@ class Events:
 
     def _handle_later(self, published: Published) -> None:
         """Run the after-commit handlers of an event, each as a message of its own, failures apart."""
-        _ = published.metadata  # made once, before threads ask for it
-        self._workers.run([partial(self._deliver_apart, published, call) for call in published.plan.later], stop=False)
+        calls = [partial(self._deliver_apart, published, call) for call in published.plan.later]
+        if self._workers is not None:
+            _ = published.metadata  # made once, before threads ask for it
+            self._workers.run(calls, stop=False)
+            return
+        for call in calls:
+            call()
 
     def _deliver_apart(self, published: Published, call: Call) -> None:
         try:

@@ -25,7 +25,6 @@ from simplecqrs.registry import Registry, default_registry
 from simplecqrs.shipping import ship
 from simplecqrs.unit import Published
 from simplecqrs.wiring import Scope, Wiring
-from simplecqrs.workers import Workers
 
 if TYPE_CHECKING:
     from simplecqrs.codec import Codec
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from simplecqrs.transport import Publisher
     from simplecqrs.upcasting import Upcasters
     from simplecqrs.vocabulary import Vocabulary
+    from simplecqrs.workers import Workers
 
 __all__ = ["Mediator"]
 
@@ -302,9 +302,16 @@ class Mediator:
             ship=self._ship_function(),
             commits=self._refuse_uncommitted,
             max_generations=self._max_generations,
-            workers=Workers(self._event_workers, self._in_thread) if self._event_workers > 1 else None,
+            workers=self._workers(),
             event_errors=self._event_errors,
         )
+
+    def _workers(self) -> Workers | None:
+        if self._event_workers == 1:
+            return None
+        from simplecqrs.workers import Workers
+
+        return Workers(self._event_workers, self._in_thread)
 
     def _refuse_uncommitted(self, message: Message) -> None:
         """Let Django's mediator refuse what is to be committed where a transaction is open already."""

@@ -32,9 +32,9 @@ def missing_dependencies(
     Args:
         cure: says, for the name of a type, how it would be provided.
     """
-    for part in registration.parts:
-        who = describe(part.handler)
-        for name, kind in part.shape.needs.items():
+    for handler, shape in registration.parts:
+        who = describe(handler)
+        for name, kind in shape.needs.items():
             if isinstance(kind, str):
                 yield f"{who}: the type {kind!r} of {name} cannot be found in its module; import it there"
             elif container is None or not container.can_resolve(kind):

@@ -39,12 +39,8 @@ class Shape:
     needs: Mapping[str, Any]
 
 
-@frozen(eq=False, repr=False)
-class Part:
-    """A function or a class that handles, and its shape."""
-
-    handler: Handler
-    shape: Shape
+#: A function or a class that handles, and its shape.
+Part = tuple[Handler, Shape]
 
 
 def parts_of(handler: Any, messages: tuple[type[Message], ...], *, linked: bool = False) -> tuple[Part, ...]:
@@ -57,7 +53,7 @@ def parts_of(handler: Any, messages: tuple[type[Message], ...], *, linked: bool 
     if is_combined(handler):
         handler.refuse(is_stream=issubclass(messages[0], Stream))
         return tuple(part for link in handler.links for part in parts_of(link, messages, linked=True))
-    return (Part(handler, shape_of(handler, messages, linked=linked)),)
+    return ((handler, shape_of(handler, messages, linked=linked)),)
 
 
 def shape_of(handler: Handler, messages: tuple[type[Message], ...], *, linked: bool = False) -> Shape:

@@ -165,7 +165,7 @@ class Wiring:
 
         It does what ``_in_dispatch`` and ``Units.around`` do; two calls less are a third of a ``send``.
         """
-        shape = registration.parts[0].shape
+        _, shape = registration.parts[0]
         if not is_combined(registration.handler) and shape.publishes and not shape.needs:
             is_query = issubclass(registration.messages[0], Query)
             return straight_publishing_call(registration.handler, self.events, self._finish, is_query=is_query)
