@@ -215,7 +215,7 @@ def lowest() -> Environment:
     Return an environment with the lowest version of everything that setup.cfg allows.
     """
     setup = setup_cfg()
-    named = setup["options"]["install_requires"].split()
+    named = [line.strip() for line in setup["options"]["install_requires"].splitlines() if line.strip()]
     for extra in set(setup["options.extras_require"]) - TOOLS:
         named += requirements_of(extra)
     floors = sorted(item.replace(">=", "==") for item in named)
