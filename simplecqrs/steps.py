@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
+from types import GeneratorType
 from typing import Any, Final
 
 from simplecqrs.errors import InvalidHandler
@@ -42,6 +43,8 @@ def each_step(
 def begin_items(call: Call, message: Any) -> Iterator[Any]:
     """Call what answers a stream, and refuse an answer that cannot be iterated."""
     answer = call(message)
+    if type(answer) is GeneratorType:  # nearly always
+        return answer  # pyright: ignore[reportUnknownVariableType]
     if isinstance(answer, (str, bytes)) or not hasattr(answer, "__iter__"):
         raise InvalidHandler(
             f"the handler of {type(message).__qualname__}, a stream, returned {answer!r}, which is no iterator; yield "

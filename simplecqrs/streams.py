@@ -35,6 +35,7 @@ def drive(dispatch: Dispatch, call: Call, context: Context) -> Generator[Any, No
             finally:
                 frames.pop()
             if item is END:
+                items = None  # there is nothing to close
                 return
             yield item
     finally:
