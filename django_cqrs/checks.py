@@ -13,8 +13,8 @@ from django.utils.module_loading import import_string
 from django_cqrs.conf import read_settings
 from django_cqrs.entries import Settings
 from django_cqrs.mediator import DjangoMediator
-from simplecqrs.errors import CQRSError
-from simplecqrs.messages import Command, IntegrationEvent, Message, Query
+from simplecqrs.errors import CQRSError, NotConfigured
+from simplecqrs.messages import Command, IntegrationEvent, Message, Query, Stream
 from simplecqrs.queue import DATABASE, DEFERRED
 
 __all__ = ["register_all"]
@@ -34,7 +34,8 @@ def check_settings(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]:
     messages: list[checks.CheckMessage] = [checks.Error(problem, id="cqrs.E001") for problem in problems]
     for name, broker in found.brokers.items():
         messages += _importable(broker.backend, f"BROKERS[{name!r}]")
-    for path in (*found.middlewares, *([found.container] if found.container else []), found.mediator):
+    optional = [path for path in (found.container, found.codec) if path is not None]
+    for path in (*found.middlewares, *optional, *found.codecs.values(), found.mediator):
         messages += _importable(path, "DJANGO_CQRS")
     if not problems and not messages:
         messages += _constructible(found)
@@ -52,12 +53,18 @@ def _importable(path: str, where: str) -> Iterator[checks.CheckMessage]:
 
 def _constructible(found: Settings) -> Iterator[checks.CheckMessage]:
     from django_cqrs.brokers import broker
+    from django_cqrs.codecs import project_codec, project_codecs
 
     for name in found.brokers:
         try:
             broker(name)
         except CQRSError as error:
             yield checks.Error(f"BROKERS[{name!r}]: {error}", id="cqrs.E003")
+    for codecs in (project_codec, project_codecs):
+        try:
+            codecs()
+        except CQRSError as error:
+            yield checks.Error(str(error), id="cqrs.E003")
 
 
 def check_wiring(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]:
@@ -111,7 +118,7 @@ def _reaches(found: Settings, mediator: DjangoMediator, name: str, topic: str) -
 
 
 def check_handlers(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]:
-    """Find commands and queries of the project's apps that nobody handles."""
+    """Find commands, queries and streams of the project's apps that nobody handles."""
     mediator = _mediator()
     if mediator is None:
         return []
@@ -129,8 +136,8 @@ def check_handlers(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]:
 
 
 def _requests() -> Iterator[type[Message]]:
-    """Yield the commands and queries of installed apps that have no subclasses."""
-    waiting: list[type[Message]] = [Command, Query]
+    """Yield the commands, queries and streams of installed apps that have no subclasses."""
+    waiting: list[type[Message]] = [Command, Query, Stream]
     met: set[tuple[str, str]] = set()
     while waiting:
         cls = waiting.pop()
@@ -175,6 +182,7 @@ def _mediator() -> DjangoMediator | None:
         if not isinstance(mediator, DjangoMediator):
             return None
         mediator.configure()
-    except ImportError:
+        _ = mediator.vocabulary  # which imports the codecs
+    except (ImportError, NotConfigured):  # of which the settings' own check tells
         return None
     return mediator

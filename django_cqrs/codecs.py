@@ -6,6 +6,7 @@ from django.utils.module_loading import import_string
 
 from django_cqrs.conf import settings
 from simplecqrs.codec import Codec, JSONCodec
+from simplecqrs.errors import NotConfigured
 
 __all__ = ["project_codec", "project_codecs"]
 
@@ -24,4 +25,7 @@ def project_codecs() -> dict[type | str, Codec]:
 def _named(path: str) -> Codec:
     """Return the codec that a dotted path names; a class is called with the limit of MAX_BYTES."""
     found = import_string(path)
+    missing = [name for name in ("content_type", "encode", "decode") if not hasattr(found, name)]
+    if missing:
+        raise NotConfigured(f"DJANGO_CQRS: {path!r} is no codec, it has no {', '.join(missing)}")
     return found(max_bytes=settings().max_bytes) if isinstance(found, type) else found  # type: ignore[no-any-return]

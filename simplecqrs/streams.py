@@ -23,14 +23,14 @@ def drive(dispatch: Dispatch, call: Call, context: Context) -> Generator[Any, No
     It is on the thread's stack, and the context variables are its own, while its handler runs; while the caller holds
     an item, nothing of it is left.  Each step may happen in another thread.
     """
-    message, run, items = dispatch.message, context.run, None
+    run, items = context.run, None
     try:
         while True:
             dispatch.frames = frames = stack.frames
             frames.append(dispatch)
             try:
                 if items is None:
-                    items = run(begin_items, call, message)
+                    items = run(begin_items, call, dispatch.message)
                 item = run(next, items, END)
             finally:
                 frames.pop()
@@ -40,12 +40,16 @@ def drive(dispatch: Dispatch, call: Call, context: Context) -> Generator[Any, No
             yield item
     finally:
         if items is not None:
-            dispatch.frames = frames = stack.frames
-            frames.append(dispatch)
-            try:
-                run(close_items, items)
-            finally:
-                frames.pop()
+            _close(dispatch, items, context)
+
+
+def _close(dispatch: Dispatch, items: Iterator[Any], context: Context) -> None:
+    dispatch.frames = frames = stack.frames
+    frames.append(dispatch)
+    try:
+        context.run(close_items, items)
+    finally:
+        frames.pop()
 
 
 def by_item(call: Call, units: Units, finish: Finish, before: Callable[[Message], None]) -> Call:

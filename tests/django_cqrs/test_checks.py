@@ -70,15 +70,24 @@ def test_what_is_wrong_in_the_setting_is_an_error(settings: Any) -> None:
         ({"BROKERS": {"a": {"BACKEND": "no.such.Broker"}}}, "BROKERS['a']: 'no.such.Broker' cannot be imported"),
         ({"MIDDLEWARES": ["tests.desk.nowhere"]}, "'tests.desk.nowhere' cannot be imported"),
         ({"CONTAINER": "tests.desk.nowhere"}, "'tests.desk.nowhere' cannot be imported"),
+        ({"CODEC": "simplecqrs.codec.nowhere"}, "'simplecqrs.codec.nowhere' cannot be imported"),
         ({"MEDIATOR": "tests.desk.models.Ticket"}, "MEDIATOR: 'tests.desk.models.Ticket' is no DjangoMediator"),
     ],
-    ids=["broker", "middleware", "container", "mediator"],
+    ids=["broker", "middleware", "container", "codec", "mediator"],
 )
 def test_what_cannot_be_imported_is_an_error(settings: Any, more: dict[str, Any], complaint: str) -> None:
     """With the path, and where it is named."""
     configure(settings, **more)
 
     assert [complaint in said for said in told("cqrs.E002")] == [True]
+
+
+def test_what_is_no_codec_is_an_error(settings: Any) -> None:
+    """It says what is missing."""
+    configure(settings, CODECS={"a": "tests.desk.models.Ticket"})
+
+    [said] = told("cqrs.E003")
+    assert said == "DJANGO_CQRS: 'tests.desk.models.Ticket' is no codec, it has no content_type, encode, decode"
 
 
 def test_a_broker_that_does_not_take_its_options_is_an_error(settings: Any) -> None:
