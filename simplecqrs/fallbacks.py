@@ -127,8 +127,8 @@ class Fallback(Combined[Any, Any]):
         except Exception as error:
             if not begun:
                 raise _Open from error
-            if failure is None or error is failure:
-                raise
+            if failure is None and other is None:  # what was guarded has been done
+                _log().warning("the breaker of %s failed", describe(self.links[0]), exc_info=error)
         if failure is not None or other is not None:
             raise failure or other  # type: ignore[misc]
 

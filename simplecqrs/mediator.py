@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +22,7 @@ from simplecqrs.receiving import consumer_options, receive
 from simplecqrs.registration import Options, Registration
 from simplecqrs.registry import Registry, default_registry
 from simplecqrs.shipping import ship
+from simplecqrs.startup import Once
 from simplecqrs.unit import Published
 from simplecqrs.wiring import Scope, Wiring
 
@@ -106,10 +106,7 @@ class Mediator:
         self._scope: Scope = scope
         self._event_workers = event_workers
         self._event_errors: EventErrors = event_errors
-        self._on_startup = tuple(on_startup)
-        self._lock = threading.RLock()
-        self._wiring: Wiring | None = None
-        self._starting: Wiring | None = None
+        self._startup = Once(self._compile, on_startup, self._ready)
         self._vocabulary: Vocabulary | None = None
         self._requests: dict[type[Any], Call] = {}
         self._streams: dict[type[Any], Call] = {}
@@ -233,7 +230,7 @@ class Mediator:
     @property
     def vocabulary(self) -> Vocabulary:
         """Translate between messages, names and envelopes."""
-        if self._wiring is None:  # more may be registered
+        if self._startup.made is None:  # more may be registered
             return self._make_vocabulary()
         if self._vocabulary is None:
             self._vocabulary = self._make_vocabulary()
@@ -271,24 +268,10 @@ class Mediator:
         raise not_streamable(stream)
 
     def _compiled(self) -> Wiring:
-        if self._wiring is None:
-            with self._lock:
-                if self._starting is not None:  # what is called at start-up may use the mediator already
-                    return self._starting
-                if self._wiring is None:
-                    self._wiring = self._start()
-                    self._requests = self._wiring.requests
-                    self._streams = self._wiring.streams
-        return self._wiring
+        return self._startup.get()
 
-    def _start(self) -> Wiring:
-        self._starting = self._compile()
-        try:
-            for start in self._on_startup:
-                start()
-            return self._starting
-        finally:
-            self._starting = None
+    def _ready(self, wiring: Wiring) -> None:
+        self._requests, self._streams = wiring.requests, wiring.streams
 
     def _compile(self) -> Wiring:
         self.check()

@@ -342,6 +342,25 @@ def test_a_success_is_told_to_the_breaker(registry: Registry) -> None:
     assert fuse.successes == 1
 
 
+def test_a_breaker_that_fails_by_itself_does_not_undo_a_success(
+    registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The backup is not asked for what was done already; the log tells of it."""
+
+    class Forgetful:
+        """Cannot store that a call has succeeded."""
+
+        @contextmanager
+        def calling(self) -> Generator[None, None, None]:
+            yield
+            raise ConnectionError("the storage is away")
+
+    registry.add(Do, fallback(lambda command: "primary", backup, breaker=Forgetful()))
+
+    assert Mediator(registry).send(Do()) == "primary"
+    assert "the breaker of function" in caplog.text
+
+
 # Streams
 
 
