@@ -9,6 +9,7 @@ from django.db import OperationalError, connections
 from django_cqrs.conf import settings
 from django_cqrs.locks import held_lane
 from django_cqrs.mediator import app_label_name
+from django_cqrs.transactions import in_transaction
 from simplecqrs.messages import Message, traits
 from simplecqrs.middlewares import retrying as core_retrying
 from simplecqrs.middlewares.retries import On
@@ -45,15 +46,13 @@ def retrying(
     """
 
     def passes(message: Message) -> bool:
-        return _in_transaction(message) or (unless is not None and unless(message))
+        return _is_part(message) or (unless is not None and unless(message))
 
     return core_retrying(attempts, on=on, first=first, cap=cap, jitter=jitter, unless=passes)
 
 
-def _in_transaction(message: Message) -> bool:
-    """Tell whether somebody else's transaction is open where the message's would be."""
+def _is_part(message: Message) -> bool:
+    """Tell whether a message's transaction would be a part of somebody else's."""
     kind = type(message)
-    connection = connections[settings().alias_for(traits(kind).name or app_label_name(kind))]
-    if held_lane() is not None or not connection.settings_dict["AUTOCOMMIT"]:
-        return True
-    return any(not getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
+    alias = settings().alias_for(traits(kind).name or app_label_name(kind))
+    return held_lane() is not None or not connections[alias].settings_dict["AUTOCOMMIT"] or in_transaction(alias)

@@ -29,6 +29,7 @@ __all__ = [
     "AfterCommit",
     "UnitOfWork",
     "UnitsOfWork",
+    "in_transaction",
     "refuse_broken",
     "refuse_inside_transaction",
     "refuse_without_unit",
@@ -144,9 +145,14 @@ class UnitsOfWork:
                 delattr(connection, UNIT)
 
 
+def in_transaction(alias: str) -> bool:
+    """Tell whether a transaction is open on an alias; one that a TestCase has opened is none."""
+    return any(not getattr(block, "_from_testcase", False) for block in connections[alias].atomic_blocks)
+
+
 def refuse_inside_transaction(message: Message, alias: str) -> None:
-    """Raise InsideTransaction if a transaction is open on an alias; one that a TestCase has opened is none."""
-    if any(not getattr(block, "_from_testcase", False) for block in connections[alias].atomic_blocks):
+    """Raise InsideTransaction if a transaction is open on an alias."""
+    if in_transaction(alias):
         raise InsideTransaction(
             f"{type(message).__qualname__} commits each item before it is handed out, which cannot be while a "
             f"transaction is open on {alias!r} already; iterate outside of it (see ATOMIC_REQUESTS and "
