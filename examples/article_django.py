@@ -94,7 +94,7 @@ def list_users(query: ListUsers) -> list[str]:
     return list(User.objects.values_list("username", flat=True))
 
 
-mails = []
+mails: list[str] = []
 
 
 @handles(UserCreated, consumer="mailing")

@@ -41,7 +41,7 @@ class PlaceOrder(Command[int]):
     card: str = field(repr=False)  # never shown
 
 
-attempts = []
+attempts: list[PlaceOrder] = []
 
 
 @handles(PlaceOrder)

@@ -23,7 +23,7 @@ class GetRate(Query[float]):
     currency: str
 
 
-asked = []
+asked: list[GetRate] = []
 
 
 def from_bank(query: GetRate) -> float:

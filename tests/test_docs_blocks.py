@@ -43,9 +43,14 @@ def fresh() -> Iterator[None]:
 
 @pytest.fixture
 def module(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """Give a page a module of its own, in the app of the tests; it is also the files that its blocks say they are."""
+    """Give a page a module of its own, as if in an app; it is also the files that its blocks say they are."""
     page: Path = request.getfixturevalue("page")
-    made = ModuleType(f"tests.desk.docs_{page.stem.replace('-', '_')}")
+    made = ModuleType(f"pages.{page.stem.replace('-', '_')}")
+    containing = apps.get_containing_app_config
+    desk = apps.get_app_config("desk")
+    monkeypatch.setattr(
+        apps, "get_containing_app_config", lambda name: desk if name == made.__name__ else containing(name)
+    )
     monkeypatch.setitem(sys.modules, made.__name__, made)
     for app, name in FILE.findall(page.read_text()):
         monkeypatch.setitem(sys.modules, app, made)
@@ -59,7 +64,7 @@ def module(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
-@pytest.mark.usefixtures("fresh", "committed")
+@pytest.mark.usefixtures("committed", "fresh")  # the tests' own handlers are back before the tables are put right
 def test_its_blocks_run(page: Path, module: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """From top to bottom, the names of one block being known in the next."""
     monkeypatch.chdir(tmp_path)
