@@ -26,7 +26,8 @@ class Run:
     """A script that has been started."""
 
     def __init__(self, script: str) -> None:
-        self._said, self._complained = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed when both are read
+        self._complained = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._child = os.fork()
         if self._child == 0:
             _become(script, self._said, self._complained)
