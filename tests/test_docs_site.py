@@ -89,6 +89,14 @@ def test_links_of_the_repository_lead_somewhere(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+def test_it_is_short(page: Path) -> None:
+    """What is hidden does not count; lists may grow."""
+    seen = re.sub(r"^<!--.*?-->$", "", TEXTS[page], flags=re.DOTALL | re.MULTILINE)
+
+    assert len(seen.splitlines()) <= 125 or page.stem in {"decisions", "glossary"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
 def test_it_begins_with_its_title(page: Path) -> None:
     """One, and it is the first line."""
     titles = re.findall(r"^# .+$", CODE.sub("", TEXTS[page]), re.MULTILINE)
