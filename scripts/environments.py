@@ -19,7 +19,7 @@ VENVS = ROOT / ".venvs"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 DJANGOS = {"5.2": PYTHONS, "6.0": ("3.12", "3.13"), "6.1": ("3.12", "3.13")}  # and the Pythons that they support
 COVERING = {"3.10": "5.2", "3.11": "5.2", "3.12": "6.0", "3.13": "6.1"}
-TOOLS = {"test", "browser", "lint", "types", "dev", "all"}  # extras that are no feature
+TOOLS = {"test", "browser", "docs", "lint", "types", "dev", "all"}  # extras that are no feature
 
 
 class InstallationFailed(Exception):
@@ -200,6 +200,13 @@ def browser() -> Environment:
     """
     newest = combinations()[-1]
     return Environment("browser", newest.interpreter, (".[django,test,browser]", newest.requirements[-1]))
+
+
+def docs() -> Environment:
+    """
+    Return what builds the pages; it reads our sources and imports nothing of them.
+    """
+    return Environment("docs", newest_python(), (".[docs]",))
 
 
 def core(python: str) -> Environment:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from simplecqrs.codec import load
     from simplecqrs.envelope import Envelope
     from simplecqrs.fallbacks import fallback
+    from simplecqrs.upcasting import upcasts
 
 __all__ = [
     "NOT_MINE",
@@ -77,6 +78,7 @@ __all__ = [
     "handles",
     "load",
     "message",
+    "upcasts",
 ]
 
 
@@ -88,6 +90,7 @@ _LATE = {
     "fallback": "simplecqrs.fallbacks",
     "load": "simplecqrs.codec",
     "Envelope": "simplecqrs.envelope",
+    "upcasts": "simplecqrs.upcasting",
 }
 
 

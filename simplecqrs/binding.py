@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simplecqrs.dispatch import stack, top
 from simplecqrs.errors import DependencyNotFound
@@ -12,6 +11,9 @@ from simplecqrs.handlers import Handler, Trial, describe, is_combined
 from simplecqrs.messages import Message, Stream
 from simplecqrs.pipeline import Call, Unswallowed
 from simplecqrs.shapes import Shape, shape_of
+
+if TYPE_CHECKING:
+    from simplecqrs.containers import Container
 
 __all__ = ["Binder"]
 
@@ -26,12 +28,14 @@ class Binder:
 
     Args:
         trial: handed to handlers made of handlers, see ``Combined``.
-        scope: opens a scope for each call of a handler.  None: all of a message's share the one of their dispatch.
+        container: makes handler classes that it knows; all others are built here, of what they need.
+        own_scopes: each call of a handler has a scope of its own; else all share the one of their dispatch.
     """
 
-    def __init__(self, trial: Trial, scope: Callable[[], AbstractContextManager[Resolve]] | None = None) -> None:
+    def __init__(self, trial: Trial, container: Container | None = None, *, own_scopes: bool = False) -> None:
         self._trial = trial
-        self._scope = scope
+        self._container = container
+        self._scope = container.scope if container is not None and own_scopes else None
 
     def bind(self, handler: Any, messages: tuple[type[Message], ...]) -> Call:
         """Make a callable ``(message)`` of a handler of these messages."""
@@ -39,6 +43,8 @@ class Binder:
         if is_combined(handler):
             return handler.build(lambda link: self.bind(link, messages), self._trial, is_stream=is_stream)
         shape = shape_of(handler, messages, linked=True)
+        if shape.is_class and self._container is not None and self._container.can_resolve(handler):
+            return self._injecting(_calling_made, Shape(False, False, {"made": handler}), is_stream=is_stream)
         if shape.needs:
             return self._injecting(handler, shape, is_stream=is_stream)
         if shape.is_class:
@@ -60,6 +66,11 @@ class Binder:
                 yield from call(message, _made(handler, shape, resolve))
 
         return holding_scope if is_stream else in_scope
+
+
+def _calling_made(message: Message, *, made: Any) -> Any:
+    """Call a handler that a container has made; whether it is a new one is the container's to know."""
+    return made.handle(message)
 
 
 def _publishing(handler: Handler) -> Call:

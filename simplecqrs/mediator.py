@@ -17,6 +17,7 @@ from simplecqrs.problems import (
     not_sendable,
     not_streamable,
     refuse_unknown,
+    wrong_middlewares,
 )
 from simplecqrs.receiving import consumer_options, receive
 from simplecqrs.registration import Options, Registration
@@ -110,6 +111,9 @@ class Mediator:
         self._vocabulary: Vocabulary | None = None
         self._requests: dict[type[Any], Call] = {}
         self._streams: dict[type[Any], Call] = {}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} with {len(list(self.registry))} handlers>"
 
     def send(self, request: Request[R], /) -> R:
         """
@@ -210,6 +214,7 @@ class Mediator:
         found = [
             *self.vocabulary.problems(),
             *contradictions(self._event_workers, self._event_errors, self._transaction),
+            *wrong_middlewares(self._middlewares),
         ]
         for registration in self.registrations():
             found += missing_dependencies(registration, self._container, self._how_to_provide)

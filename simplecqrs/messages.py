@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -86,8 +86,22 @@ class Message:
     else:
 
         def __init_subclass__(cls, *, name=None, version=None, topic=None, key=None, **others):
-            super().__init_subclass__(**others)
+            try:
+                super().__init_subclass__(**others)
+            except TypeError as error:
+                if not others:
+                    raise
+                raise InvalidMessage(_unknown_keywords(cls, others)) from error
             _mark(cls, name=name, version=version, topic=topic, key=key)
+
+
+def _unknown_keywords(cls: type[Any], keywords: Mapping[str, object]) -> str:
+    from difflib import get_close_matches
+
+    known = ("name", "version", "topic", "key")
+    close = [match for keyword in keywords for match in get_close_matches(keyword, known, n=1)]
+    hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+    return f"{cls.__qualname__}: unknown class keyword {', '.join(map(repr, keywords))}; {hint}"
 
 
 class Request(Message, Generic[R_co]):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from simplecqrs.errors import CQRSError, HandlerNotFound, InvalidMessage, NotConfigured
 from simplecqrs.handlers import describe
+from simplecqrs.hints import is_async
 from simplecqrs.messages import DomainEvent, Event, Message, Request, Stream
 from simplecqrs.registration import Registration
 
@@ -20,6 +21,7 @@ __all__ = [
     "not_sendable",
     "not_streamable",
     "refuse_unknown",
+    "wrong_middlewares",
 ]
 
 
@@ -34,6 +36,8 @@ def missing_dependencies(
     """
     for handler, shape in registration.parts:
         who = describe(handler)
+        if shape.is_class and container is not None and container.can_resolve(handler):
+            continue  # which sees to what it needs
         for name, kind in shape.needs.items():
             if isinstance(kind, str):
                 yield f"{who}: the type {kind!r} of {name} cannot be found in its module; import it there"
@@ -50,6 +54,17 @@ def missing_publisher(registration: Registration, *, ships: bool) -> Iterator[st
             f"{describe(registration.handler)} waits for {event.__qualname__} with consumer={consumer!r}, but nothing "
             "is published to consumers; give the mediator a publisher"
         )
+
+
+def wrong_middlewares(middlewares: Iterable[Any]) -> Iterator[str]:
+    """Find middlewares that cannot surround a call."""
+    for middleware in middlewares:
+        if isinstance(middleware, type):
+            yield f"the middleware {middleware.__qualname__} is a class; give an instance of it, or a function"
+        elif not callable(middleware):
+            yield f"the middleware {middleware!r} is not callable; write a function (message, call_next)"
+        elif is_async(middleware):
+            yield f"the middleware {middleware!r} is async; write a plain function (message, call_next)"
 
 
 def contradictions(event_workers: int, event_errors: str, transaction: object) -> Iterator[str]:
@@ -69,9 +84,11 @@ def refuse_unknown(name: str, value: object, known: tuple[str, ...]) -> None:
         raise NotConfigured(f"Mediator: {name}={value!r} must be one of {', '.join(map(repr, known))}")
 
 
-def not_sendable(message: Message) -> CQRSError:
+def not_sendable(message: Any) -> CQRSError:
     """Return what is to be raised for a message that ``send`` knows no handler of."""
     name = type(message).__qualname__
+    if isinstance(message, type):
+        return _class_given(message)
     if isinstance(message, Event):
         return InvalidMessage(f"{name} is an event; events are published: bus.publish")
     if issubclass(type(message), Stream):
@@ -81,14 +98,20 @@ def not_sendable(message: Message) -> CQRSError:
     return _no_handler(message)
 
 
-def not_streamable(message: Message) -> CQRSError:
+def not_streamable(message: Any) -> CQRSError:
     """Return what is to be raised for a message that ``stream`` knows no handler of."""
     name = type(message).__qualname__
+    if isinstance(message, type):
+        return _class_given(message)
     if issubclass(type(message), Request):
         return InvalidMessage(f"{name} has one answer; it is sent: bus.send")
     if not issubclass(type(message), Stream):
         return InvalidMessage(f"{name} is no stream; derive it from Stream")
     return _no_handler(message)
+
+
+def _class_given(message: type[Any]) -> InvalidMessage:
+    return InvalidMessage(f"{message.__qualname__} is a class; make a message of it: {message.__qualname__}(...)")
 
 
 def _no_handler(message: Message) -> HandlerNotFound:

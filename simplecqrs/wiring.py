@@ -58,8 +58,7 @@ class Wiring:
         self._container = container if scope == "message" else None
         self._commits = commits
         self._units = Units(transaction, ship)
-        own_scopes = container.scope if container is not None and scope == "handler" else None
-        self._binder = Binder(self._units.trial, own_scopes)
+        self._binder = Binder(self._units.trial, container, own_scopes=scope == "handler")
         self._pipelines: dict[type[Message], Call] = {}
         self.requests: dict[type[Message], Call] = {}
         self.streams: dict[type[Message], Call] = {}

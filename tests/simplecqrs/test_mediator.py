@@ -25,7 +25,7 @@ from simplecqrs import (
     current,
 )
 from simplecqrs.envelope import Kind
-from simplecqrs.errors import InvalidPayload, NotConfigured, UnknownMessage
+from simplecqrs.errors import InvalidMessage, InvalidPayload, NotConfigured, UnknownMessage
 from simplecqrs.metadata import uuid7
 from simplecqrs.transport import ACCEPTED, Receipt
 
@@ -542,3 +542,36 @@ def test_after_commit_handlers_of_what_a_consumer_publishes_run_after_its_unit()
     Mediator(registry).receive(enveloped(), consumer="mailing")
 
     assert log == ["handler", "now", "after"]
+
+
+def test_a_class_that_is_sent_is_told_from_a_message() -> None:
+    """The error shows how a message is made of it."""
+    bus: Any = Mediator(Registry())
+
+    with pytest.raises(InvalidMessage, match=r"Mediator is a class; make a message of it: Mediator\(\.\.\.\)"):
+        bus.send(Mediator)
+    with pytest.raises(InvalidMessage, match="Mediator is a class"):
+        bus.stream(Mediator)
+
+
+async def asynchronous(message: object, call_next: object) -> None:
+    """Be asynchronous."""
+
+
+@pytest.mark.parametrize(
+    ("middleware", "reason"),
+    [
+        (object(), "is not callable; write a function"),
+        (Registry, "the middleware Registry is a class; give an instance"),
+        (asynchronous, "is async; write a plain function"),
+    ],
+)
+def test_a_middleware_that_cannot_surround_a_call_is_found_at_start(middleware: Any, reason: str) -> None:
+    """Not at the first message."""
+    with pytest.raises(NotConfigured, match=reason):
+        Mediator(Registry(), middlewares=[middleware]).check()
+
+
+def test_a_mediator_says_how_many_handlers_it_has() -> None:
+    """In errors and in a shell."""
+    assert repr(Mediator(Registry())) == "<Mediator with 0 handlers>"

@@ -191,3 +191,11 @@ def test_unset_is_false_has_a_short_repr_and_survives_pickling() -> None:
     assert not UNSET
     assert repr(UNSET) == "UNSET"
     assert pickle.loads(pickle.dumps(UNSET)) is UNSET
+
+
+def test_an_unknown_class_keyword_is_named_with_its_cure() -> None:
+    """A misspelt one with the right one."""
+    with pytest.raises(InvalidMessage, match=r"Misspelt: unknown class keyword 'topc'; did you mean topic\?"):
+
+        class Misspelt(DomainEvent, topc="users"):  # type: ignore[call-arg]
+            """Is misspelt."""

@@ -215,3 +215,44 @@ def test_a_container_that_does_not_know_a_type_is_named_with_the_handler() -> No
 
     with pytest.raises(DependencyNotFound, match=r"do needs session: Session; nothing makes Session"):
         Mediator(registry, container=Forgetful()).send(Do())
+
+
+# Handlers that the container makes
+
+
+@frozen
+class Greet(Command[str]):
+    """Is handled by a class."""
+
+
+class Greeter(SyncRequestHandler[Greet, str]):
+    """Has a parameter that only a container could know."""
+
+    def __init__(self, words: list[str]) -> None:
+        self.words = words
+        self.count = 0
+
+    def handle(self, command: Greet) -> str:
+        """Count the calls of this instance."""
+        self.count += 1
+        return f"{self.words[0]} {self.count}"
+
+
+@pytest.mark.parametrize("scope", ["message", "handler"])
+def test_a_handler_class_that_the_container_knows_is_made_by_it(scope: Any) -> None:
+    """One instance for all, if it says so: nothing of a dispatch is stored on it."""
+    greeter, registry = Greeter(["hello"]), Registry()
+    registry.handles(Greet)(Greeter)
+    bus = Mediator(registry, provide={Greeter: lambda: greeter}, scope=scope)
+
+    assert bus.problems() == []
+    assert [bus.send(Greet()), bus.send(Greet())] == ["hello 1", "hello 2"]
+
+
+def test_a_handler_class_that_the_container_does_not_know_is_built_for_each_message() -> None:
+    """Of what it needs."""
+    registry = Registry()
+    registry.handles(Greet)(Greeter)
+    bus = Mediator(registry, provide={list[str]: lambda: ["hi"]})
+
+    assert [bus.send(Greet()), bus.send(Greet())] == ["hi 1", "hi 1"]
