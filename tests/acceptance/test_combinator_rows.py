@@ -430,9 +430,7 @@ def test_row_68_with_a_resume_hook_the_backup_goes_on_where_the_primary_was(fail
 def test_row_68_a_breaker_is_honoured_by_streams() -> None:
     """With ``fail_max=2`` the primary runs twice, not six times; a reader who leaves is no failure."""
     desk, breaker = Desk(), NamedBreaker("lister", fail_max=2)
-    desk.registry.handles(List)(
-        fallback(listing(desk, fails_at=0), backup_listing(desk), on=Down, breaker=breaker)
-    )
+    desk.registry.handles(List)(fallback(listing(desk, fails_at=0), backup_listing(desk), on=Down, breaker=breaker))
     healthy, other = Desk(), NamedBreaker("other", fail_max=1)
     healthy.registry.handles(List)(fallback(listing(healthy), backup_listing(healthy), on=Down, breaker=other))
     bus, healthy_bus = desk.bus(), healthy.bus()

@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 import dependency_injector.containers
 import dependency_injector.providers
+import di.dependent
 import dishka
 import pytest
 import rodi
 import svcs
 import wireup
 from attrs import evolve, field, frozen
-import di.dependent
 
 from simplecqrs import (
     NOT_MINE,

@@ -326,8 +326,8 @@ def frames(response: StreamingHttpResponse) -> list[dict[str, str]]:
         if fields:
             frame: dict[str, str] = {}
             for name, _, value in fields:
-                value = value.removeprefix(" ")
-                frame[name] = f"{frame[name]}\n{value}" if name in frame else value
+                line = value.removeprefix(" ")
+                frame[name] = f"{frame[name]}\n{line}" if name in frame else line
             found.append(frame)
     return found
 

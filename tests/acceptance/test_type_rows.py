@@ -28,7 +28,6 @@ from simplecqrs import (
     Publish,
     Query,
     Registry,
-    Stream,
     SyncEventHandler,
     SyncRequestHandler,
     Unset,
@@ -92,7 +91,17 @@ def test_row_14_no_way_round_overwrites_a_handler() -> None:
     registry = Registry()
     registry.add(Rename, lambda command: "first")
 
-    for method in ("__setitem__", "__delitem__", "pop", "popitem", "update", "setdefault", "clear", "remove", "__ior__"):
+    for method in (
+        "__setitem__",
+        "__delitem__",
+        "pop",
+        "popitem",
+        "update",
+        "setdefault",
+        "clear",
+        "remove",
+        "__ior__",
+    ):
         assert not hasattr(registry, method)
     other = Registry()
     other.add(Rename, lambda command: "second")
