@@ -50,6 +50,11 @@ class Pay(Command["str | None"]):
 
 
 @frozen
+class GetPaid(Command[None]):
+    """Sends another command."""
+
+
+@frozen
 class GetRate(Query[float]):
     """Is asked of a bank, or of a cache."""
 
@@ -312,6 +317,41 @@ def test_row_66_what_cannot_be_a_fallback_is_refused_at_once() -> None:
     for on in filters:
         with pytest.raises(InvalidHandler, match="on="):
             fallback(lambda command: "x", lambda command: "y", on=on)
+
+
+AROUND: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "a middleware": {"middlewares": [lambda message, call_next: call_next(message)]},
+    "a container": {"provide": {int: int}},
+    "a transaction": {"transaction": lambda message: MemoryTransactions().transaction()},
+    "policy": {"event_errors": "collect"},
+}
+
+
+@pytest.mark.parametrize("options", AROUND.values(), ids=AROUND)
+@pytest.mark.parametrize("fails", [False, True])
+def test_row_66_what_the_runner_sends_is_told_whatever_is_around(options: dict[str, Any], fails: bool) -> None:
+    """Events of a nested command go out and reach after-commit handlers, the backup's as the primary's."""
+    desk = Desk(**options)
+    late: list[str] = []
+    buses: list[Mediator] = []
+
+    def primary(command: GetPaid) -> None:
+        if fails:
+            raise Down
+        buses[0].send(Pay("card"))
+
+    def backup(command: GetPaid) -> None:
+        buses[0].send(Pay("card"))
+
+    desk.registry.handles(GetPaid)(fallback(primary, backup, on=Down))
+    desk.registry.add(Pay, desk.link("card"))
+    desk.registry.add(Charged, lambda event: late.append(event.by), after_commit=True)
+    buses.append(desk.bus())
+
+    buses[0].send(GetPaid())
+
+    assert (desk.paid, desk.charged, late) == (["card"], [b'{"by":"card"}'], ["card"])
 
 
 # 67
