@@ -111,7 +111,10 @@ class Units:
     def trial(self, _: Message) -> Generator[None, None, None]:
         """Open a nested unit of work; if it is left by an exception, its writes and its events are gone."""
         dispatch = top(stack.frames)
-        published, unit = dispatch.published, dispatch.unit
+        unit = (
+            dispatch.unit
+        )  # first: with a unit there is something to be done at the end, though nothing was published
+        published = dispatch.published
         dispatch.published = []
         if isinstance(unit, OwnUnit):
             dispatch.unit = OwnUnit()
