@@ -332,6 +332,7 @@ def frames(response: StreamingHttpResponse) -> list[dict[str, str]]:
     return found
 
 
+@pytest.mark.usefixtures("unblocked")
 def test_row_63_a_stream_is_told_to_a_browser_by_start_progress_and_complete() -> None:
     """With ids, and the headers that keep proxies from gathering it."""
     office = Office()
@@ -351,6 +352,7 @@ def test_row_63_a_stream_is_told_to_a_browser_by_start_progress_and_complete() -
     assert office.log[-1] == "middleware ends"
 
 
+@pytest.mark.usefixtures("unblocked")
 def test_row_63_a_failure_is_an_error_frame_that_tells_no_secrets(caplog: pytest.LogCaptureFixture) -> None:
     """The status is 200 already; what was told before stays told."""
 
@@ -366,6 +368,7 @@ def test_row_63_a_failure_is_an_error_frame_that_tells_no_secrets(caplog: pytest
     assert "Failure" in caplog.text
 
 
+@pytest.mark.usefixtures("unblocked")
 def test_row_63_a_client_that_leaves_closes_the_stream() -> None:
     """As a server does: it closes the response."""
     office = Office()

@@ -17,7 +17,7 @@ from tests.settings import FOLDER
 if TYPE_CHECKING:
     from tests.desk.project import Project
 
-__all__ = ["committed", "django_db_setup", "project"]
+__all__ = ["committed", "django_db_setup", "project", "unblocked"]
 
 ALIASES = ("default", "audit")
 
@@ -33,6 +33,13 @@ def django_db_setup(
     with django_db_blocker.unblock():
         teardown_databases(made, verbosity=0)
     shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+@pytest.fixture
+def unblocked(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Let Django look at its connections when a request is finished, those of earlier tests included."""
+    with django_db_blocker.unblock():
+        yield
 
 
 @pytest.fixture

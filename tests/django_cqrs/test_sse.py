@@ -22,7 +22,6 @@ from django.middleware.gzip import GZipMiddleware
 from django.test import RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
-from pytest_django import DjangoDbBlocker
 
 from django_cqrs import DjangoMediator
 from django_cqrs.sse import last_event_id, last_event_number, sse_response
@@ -35,6 +34,8 @@ from tests.django_cqrs.event_source import Event, EventSource
 NEVER = 60.0
 #: Short enough to wait for.
 SOON = 0.001
+
+pytestmark = pytest.mark.usefixtures("unblocked")
 
 
 @frozen
@@ -78,13 +79,6 @@ class Source:
                 yield item() if callable(item) else item
         finally:
             self.closed_in = threading.current_thread().name
-
-
-@pytest.fixture(autouse=True)
-def database(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Let Django look at its connections when a request is finished, those of earlier tests included."""
-    with django_db_blocker.unblock():
-        yield
 
 
 def helpers() -> list[str]:
