@@ -178,7 +178,7 @@ class Unset(enum.Enum):
 UNSET: Final = Unset.UNSET
 
 
-@frozen
+@frozen(eq=False, repr=False)  # each method that attrs writes costs at import
 class Traits:
     """What a message class says about itself by class keywords; what it leaves open is empty."""
 
