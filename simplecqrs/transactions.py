@@ -111,9 +111,8 @@ class Units:
     def trial(self, _: Message) -> Generator[None, None, None]:
         """Open a nested unit of work; if it is left by an exception, its writes and its events are gone."""
         dispatch = top(stack.frames)
-        unit = (
-            dispatch.unit
-        )  # first: with a unit there is something to be done at the end, though nothing was published
+        # The unit first: where there is one, something is to be done at the end, though nothing may be published.
+        unit = dispatch.unit
         published = dispatch.published
         dispatch.published = []
         if isinstance(unit, OwnUnit):
