@@ -291,6 +291,33 @@ def test_row_62_dropping_the_generator_and_failing_in_the_loop_do_the_same() -> 
     assert office.log[-1] == "middleware ends"
 
 
+@pytest.mark.parametrize("transaction", [None, "item"])
+def test_row_62_closing_does_not_wait_for_garbage(transaction: Transaction | None) -> None:
+    """What the handler works with is closed although somebody else still refers to it."""
+    kept: list[Iterator[int]] = []
+    log: list[str] = []
+
+    def numbers() -> Iterator[int]:
+        try:
+            yield from range(3)
+        finally:
+            log.append("closed")
+
+    registry = Registry()
+
+    @registry.handles(ImportUsers, transaction=transaction)
+    def handler(stream: ImportUsers) -> Iterator[int]:
+        kept.append(numbers())
+        return kept[0]
+
+    items = Mediator(registry).stream(ImportUsers())
+    next(items)
+
+    items.close()
+
+    assert log == ["closed"]
+
+
 def test_row_62_a_stream_that_nobody_began_opens_nothing() -> None:
     """And closing it is no error."""
     office = Office()
