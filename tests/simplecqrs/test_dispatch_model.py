@@ -369,7 +369,7 @@ class Machine(RuleBasedStateMachine):
 
 
 SETTINGS = settings(
-    max_examples=25,
+    max_examples=20,
     stateful_step_count=8,
     deadline=None,
     database=None,
