@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -81,10 +81,17 @@ class Levels:
         ]
         self._deal_with(failed)
         failures += failed
+        return self._next_level(root, level, iter(outcomes))
+
+    def _next_level(self, root: Dispatch, level: list[Published], outcomes: Iterator[Any]) -> list[Published]:
+        """Hand what handlers have published to the root, in the order that one after the other would have had."""
+        following: list[Published] = []
         for published in level:
+            for _ in published.plan.now:
+                following += _taken(next(outcomes), root)
             if published.plan.later:
                 self._after_commit(root, published)
-        return [caused for outcome in outcomes for caused in _taken(outcome, root)]
+        return following
 
     def _call(self, root: Dispatch, published: Published, call: Call) -> Dispatch:
         """Call a handler in a unit of its own, in this thread; return the dispatch, with what it has published."""

@@ -184,6 +184,11 @@ def _refuse_wrong_message(handler: Handler, hint: Any, messages: tuple[type[Mess
 
 def _refuse_wrong_publish(handler: Handler, second: inspect.Parameter, hints: Mapping[str, Any]) -> None:
     """Refuse a second parameter that asks for something else than ``publish``."""
+    if second.default is not second.empty:
+        raise InvalidHandler(
+            f"{describe(handler)}: the second parameter is publish, which would replace the default of {second.name}; "
+            f"write * before {second.name}"
+        )
     for cls in classes_in(hints.get(second.name)) or ():
         if cls is not object and "__call__" not in dir(cls):
             raise InvalidHandler(

@@ -479,3 +479,13 @@ def test_a_class_handler_without_handle_says_so_when_it_is_called() -> None:
 
     with pytest.raises(InvalidHandler, match="Empty has no method handle"):
         Empty().handle(Created())
+
+
+def test_a_default_is_not_silently_replaced_by_publish() -> None:
+    """Loops bind their variables so; the error says how to do it here."""
+
+    def create(command: Create, number: Any = 7) -> int:
+        return number  # type: ignore[no-any-return]
+
+    with pytest.raises(InvalidHandler, match=r"would replace the default of number; write \* before number"):
+        shape_of(create, (Create,))

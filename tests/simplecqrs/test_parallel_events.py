@@ -487,6 +487,25 @@ def test_after_commit_handlers_run_side_by_side(registry: Registry, caplog: pyte
     assert [record.getMessage() for record in caplog.records] == ["an after-commit handler of First failed"]
 
 
+@pytest.mark.parametrize("options", [{}, {"event_errors": "collect"}, {"event_workers": 2}])
+def test_after_commit_handlers_have_one_order_in_every_mode(registry: Registry, options: dict[str, Any]) -> None:
+    """What an event's handlers have caused comes before the event itself; events in their order."""
+    log: list[str] = []
+
+    @registry.handles(First)
+    def send(event: First) -> None:
+        bus.send(DoInside())
+
+    registry.add(DoInside, lambda command, publish: publish(Second()))
+    registry.add(Second, lambda event: log.append("second"), after_commit=True)
+    registry.add(First, lambda event: log.append(f"first {event.number}"), after_commit=True)
+    bus = Mediator(registry, **options)
+
+    bus.send(Do(2))
+
+    assert log == ["second", "first 0", "second", "first 1"]
+
+
 def test_in_a_transaction_handlers_run_one_after_the_other(registry: Registry) -> None:
     """A transaction is of one thread."""
     threads: set[str] = set()
