@@ -47,6 +47,9 @@ class DatabaseBroker:
         self.unclaimed += sum(1 for e in envelopes if e.topic not in subscribers)
         return [ACCEPTED] * len(envelopes)
 
+    def ping(self, *, deadline: float) -> None:
+        """Answer: whoever can ask has read the outbox from this database."""
+
     def feeds(self, consumer: str, topics: Sequence[str], /) -> Sequence[Feed]:
         """Return none: what is published is in the inboxes already."""
         return ()

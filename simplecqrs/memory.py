@@ -67,7 +67,7 @@ class MemoryBroker:
                 for topic in topics
             ]
 
-    def ping(self) -> None:
+    def ping(self, *, deadline: float = 0.0) -> None:
         """Raise ``BrokerDown`` if it was told to be down."""
         if self.down:
             raise BrokerDown("the memory broker was told to be down")

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Sequence
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from simplecqrs.backoff import Retry
+from simplecqrs.bisection import Bisection
+from simplecqrs.envelope import Envelope
 from simplecqrs.errors import BrokerDown
+from simplecqrs.pacing import Pace
 from simplecqrs.queue import LANES, PASSES, Failure, Held, Row, Storage
-from simplecqrs.transport import Publisher, Receipt
+from simplecqrs.transport import UNKNOWN, Destination, Receipt
 
 __all__ = ["Relay", "Shipped"]
 
 log = logging.getLogger("simplecqrs.relay")
 
 MiB = 1024 * 1024
+#: Lanes that a relay takes while there is more than it can ship at once: others may take the rest.
+SHARE = 4
+#: Seconds that a broker may take to answer a ping.
+PING = 1.0
 
 
 @frozen
@@ -32,18 +40,18 @@ class Shipped:
         return self.read > 0
 
 
-@frozen(kw_only=True)
+@define(kw_only=True)
 class Relay:
     """
     Ship what waits in one queue of an outbox.
 
-    Any number of relays may work on one queue: each takes the lanes that nobody else holds.
+    Any number of relays may work on one queue: each takes lanes that nobody else holds.
 
     Args:
         queue: the broker's name.
         storage: the outbox.
         publisher: the broker.
-        batch: rows at a time.
+        batch: rows at a time; it begins with fewer.
         max_bytes: payload bytes at a time.
         deadline: seconds that the broker may take for a batch; far below ``idle``.
         idle: seconds after which the database takes the lanes from a relay that hangs.
@@ -53,13 +61,17 @@ class Relay:
 
     queue: str
     storage: Storage
-    publisher: Publisher
+    publisher: Destination
     batch: int = 1000
     max_bytes: int = 4 * MiB
     deadline: float = 2.0
     idle: float = 15.0
     retry: Retry = field(factory=Retry)
     local: bool = False
+    _pace: Pace = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._pace = Pace(self.batch)
 
     @property
     def name(self) -> str:
@@ -76,7 +88,7 @@ class Relay:
         Ship one batch.
 
         Raises:
-            BrokerDown: if nothing was accepted and nothing refused; nothing is changed then.
+            BrokerDown: if the broker took nothing and refused nothing; nothing is changed then.
         """
         for _ in range(PASSES):
             shipped = self._ship()
@@ -87,21 +99,60 @@ class Relay:
     def _ship(self) -> Shipped | None:
         """Ship one batch; None if rows had only to be moved behind their blocked keys, so that there may be more."""
         lanes = random.sample(range(LANES), LANES)
-        with self.storage.hold(self.queue, lanes=lanes, limit=LANES, local=self.local, idle=self.idle) as held:
+        share = SHARE if self._pace.full else LANES
+        with self.storage.hold(self.queue, lanes=lanes, limit=share, local=self.local, idle=self.idle) as held:
             if held is None:
                 return Shipped()
-            rows = held.read(self.batch, self.max_bytes)
+            rows = held.read(self._pace.rows, self.max_bytes)
             if not rows:
                 return None
-            receipts = self.publisher.publish([row.envelope for row in rows], deadline=self.deadline)
-            return self._mark(held, rows, receipts)
+            return self._mark(held, rows, self._publish([row.envelope for row in rows]))
+
+    def _publish(self, envelopes: Sequence[Envelope]) -> Sequence[Receipt]:
+        """Hand over a batch; search it for the cause if batch after batch is not taken by a broker that answers."""
+        receipts, trouble = self._try(envelopes)
+        if all(receipt.status != "unknown" for receipt in receipts):
+            self._pace.taken(len(envelopes))
+            return receipts
+        is_up = self._is_up()
+        if is_up and self._pace.cut_short():
+            return self._search(envelopes, receipts)
+        if all(receipt.status == "unknown" for receipt in receipts):
+            raise trouble or BrokerDown(f"{self.queue} acknowledged none of {len(envelopes)} in {self.deadline} s")
+        return receipts
+
+    def _is_up(self) -> bool:
+        try:
+            self._ping()
+        except BrokerDown:
+            self._pace.down()
+            return False
+        return True
+
+    def _search(self, envelopes: Sequence[Envelope], receipts: Sequence[Receipt]) -> Sequence[Receipt]:
+        """Send once more, in halves, what the broker did not take."""
+        log.warning("%s answers, but does not take all that it is sent; searching for the cause", self.queue)
+        rest = [e for e, receipt in zip(envelopes, receipts, strict=True) if receipt.status == "unknown"]
+        stopped = {_key(e) for e, receipt in zip(envelopes, receipts, strict=True) if receipt.status == "refused"}
+        free = [e for e in rest if not e.key or _key(e) not in stopped]
+        until = time.monotonic() + self.idle / 2
+        found = Bisection(lambda some: self._try(some)[0], self._ping, until).search(free) if free else []
+        by_id = {id(e): receipt for e, receipt in zip(free, found, strict=True)}
+        return [by_id.get(id(e), receipt) for e, receipt in zip(envelopes, receipts, strict=True)]
+
+    def _try(self, envelopes: Sequence[Envelope]) -> tuple[Sequence[Receipt], BrokerDown | None]:
+        try:
+            return self.publisher.publish(envelopes, deadline=self.deadline), None
+        except BrokerDown as error:
+            return [UNKNOWN] * len(envelopes), error
+
+    def _ping(self) -> None:
+        self.publisher.ping(deadline=PING)
 
     def _mark(self, held: Held, rows: Sequence[Row], receipts: Sequence[Receipt]) -> Shipped:
         """Delete what was accepted, park what was refused; what is unknown stays and is sent again."""
         accepted = [row for row, receipt in zip(rows, receipts, strict=True) if receipt.status == "accepted"]
         refused = [(row, receipt) for row, receipt in zip(rows, receipts, strict=True) if receipt.status == "refused"]
-        if not accepted and not refused:
-            raise BrokerDown(f"{self.queue} acknowledged none of {len(rows)} events within {self.deadline} s")
         if accepted:
             held.done(accepted)
         for row, receipt in refused:
@@ -114,3 +165,7 @@ class Relay:
         held.park(row, Failure(reason, attempts, pause))
         fate = "is dead" if pause is None else f"is tried again in {pause:.1f} s"
         log.warning("%s refused %s %s: %s; it %s", self.queue, row.envelope.name, row.envelope.id, reason, fate)
+
+
+def _key(envelope: Envelope) -> tuple[str, str]:
+    return envelope.topic, envelope.key

@@ -10,7 +10,19 @@ from attrs import field, frozen
 from simplecqrs.envelope import Envelope
 from simplecqrs.metadata import NO_HEADERS
 
-__all__ = ["ACCEPTED", "UNKNOWN", "Broker", "Delivery", "Feed", "Garbage", "Promise", "Publisher", "Receipt", "refused"]
+__all__ = [
+    "ACCEPTED",
+    "UNKNOWN",
+    "Broker",
+    "Delivery",
+    "Destination",
+    "Feed",
+    "Garbage",
+    "Promise",
+    "Publisher",
+    "Receipt",
+    "refused",
+]
 
 #: What a broker's acknowledgement is worth: it survives a restart, it is in memory only, or nobody keeps it.
 Promise = Literal["stored", "memory", "none"]
@@ -62,6 +74,24 @@ class Publisher(Protocol):
         ...
 
 
+class Destination(Publisher, Protocol):
+    """A publisher that a relay ships to."""
+
+    def ping(self, *, deadline: float) -> None:
+        """
+        Ask the broker whether it works, without sending anything.
+
+        By this a relay tells an event that breaks whatever it is sent with from a broker that is down.
+
+        Args:
+            deadline: seconds after which no answer is an answer.
+
+        Raises:
+            BrokerDown: if it does not answer.
+        """
+        ...
+
+
 @frozen
 class Garbage:
     """Something that came from a broker and could not be read as an envelope."""
@@ -101,7 +131,7 @@ class Feed(Protocol):
         ...
 
 
-class Broker(Publisher, Protocol):
+class Broker(Destination, Protocol):
     """A named server connection: publishes, and opens feeds for consumers."""
 
     @property

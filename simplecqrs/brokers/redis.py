@@ -90,6 +90,11 @@ class RedisStreams:
             raise BrokerDown(f"{self!r}: {down}")
         return receipts
 
+    def ping(self, *, deadline: float) -> None:
+        """Ask the server whether it answers.  Raises BrokerDown."""
+        with self._asking(deadline) as client:
+            client.ping()
+
     def feeds(self, consumer: str, topics: Sequence[str], /) -> Sequence[RedisFeed]:
         """Open a feed for each topic, and make the consumer a group of its stream.  Raises BrokerDown."""
         feeds = [

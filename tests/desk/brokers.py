@@ -26,6 +26,9 @@ class FileBroker:
         os.close(descriptor)
         return [ACCEPTED] * len(envelopes)
 
+    def ping(self, *, deadline: float) -> None:
+        """Answer."""
+
     def feeds(self, consumer: str, topics: Sequence[str], /) -> Sequence[Feed]:
         """Return none."""
         return ()

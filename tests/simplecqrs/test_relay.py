@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from simplecqrs.memory import MemoryBroker
 from simplecqrs.memory_queue import MemoryQueue
 from simplecqrs.queue import Row, lane_of
 from simplecqrs.relay import Relay, Shipped
-from simplecqrs.transport import ACCEPTED, UNKNOWN, Publisher, Receipt
+from simplecqrs.transport import ACCEPTED, UNKNOWN, Destination, Receipt
 from tests.contracts.queue import make
 
 ONCE = Retry(1)
@@ -28,7 +28,7 @@ AT_ONCE = Retry(3, first=0)
 class Shop:
     """An outbox, a broker that refuses what it is told to, and a relay between them."""
 
-    def __init__(self, *, retry: Retry = AT_ONCE, publisher: Publisher | None = None, batch: int = 100) -> None:
+    def __init__(self, *, retry: Retry = AT_ONCE, publisher: Destination | None = None, batch: int = 100) -> None:
         self.now = 1000.0
         self.bad: set[str] = set()
         self.outbox = MemoryQueue("outbox", clock=lambda: self.now)
@@ -62,6 +62,11 @@ class Script:
     def __init__(self, answer: Callable[[Sequence[Envelope]], Sequence[Receipt]]) -> None:
         self.answer = answer
         self.batches: list[list[str]] = []
+        self.down = False
+
+    def ping(self, *, deadline: float) -> None:
+        if self.down:
+            raise BrokerDown("no answer")
 
     def publish(self, envelopes: Sequence[Envelope], /, *, deadline: float) -> Sequence[Receipt]:
         self.batches.append([envelope.payload.decode() for envelope in envelopes])
@@ -237,6 +242,115 @@ def test_a_broker_that_acknowledges_nothing_counts_as_down() -> None:
         shop.relay.step()
 
     assert shop.counts == (2, 0, 0, 0)
+
+
+def closing(*bad: str) -> Callable[[Sequence[Envelope]], Sequence[Receipt]]:
+    """Take nothing whenever one of these is among the events, as a channel that is closed."""
+
+    def answer(envelopes: Sequence[Envelope]) -> Sequence[Receipt]:
+        if any(envelope.payload.decode() in bad for envelope in envelopes):
+            raise BrokerDown("the channel was closed")
+        return [ACCEPTED] * len(envelopes)
+
+    return answer
+
+
+def test_an_event_that_breaks_what_it_is_sent_with_is_found_and_parked(caplog: pytest.LogCaptureFixture) -> None:
+    """The broker answers a ping: so it is the event.  Others are delivered, and its key waits."""
+    script = Script(closing("a1"))
+    shop = Shop(retry=ONCE, publisher=script)
+    shop.publish("-1", "a1", "b1", "a2", "c1", "-2")
+
+    for _ in range(2):
+        with pytest.raises(BrokerDown, match="the channel was closed"):
+            shop.relay.step()
+    shipped = shop.relay.step()
+
+    assert shipped == Shipped(read=6, accepted=4, refused=1)
+    assert shop.counts == (0, 1, 1, 1)
+    assert "searching for the cause" in caplog.text
+    assert shop.outbox.letters()[0].reason.startswith("the broker takes nothing while this event is among it")
+    assert ["a2"] not in script.batches
+
+
+def test_two_events_that_break_things_are_both_found() -> None:
+    """Each by itself."""
+    shop = Shop(retry=ONCE, publisher=Script(closing("a1", "c1")))
+    shop.publish("-1", "a1", "b1", "c1", "d1", "-2")
+
+    for _ in range(2):
+        with pytest.raises(BrokerDown):
+            shop.relay.step()
+
+    assert shop.relay.step() == Shipped(read=6, accepted=4, refused=2)
+
+
+def test_nothing_is_searched_while_the_broker_does_not_answer() -> None:
+    """An outage blames nobody, however long it is."""
+    script = Script(closing("a1"))
+    shop = Shop(retry=ONCE, publisher=script)
+    script.down = True
+    shop.publish("a1", "b1")
+
+    for _ in range(20):
+        with pytest.raises(BrokerDown):
+            shop.relay.step()
+
+    assert shop.counts == (2, 0, 0, 0)
+    assert all(len(batch) == 2 for batch in script.batches)
+
+
+def test_a_broker_that_goes_down_during_the_search_blames_nobody() -> None:
+    """What the search has found so far is not known then."""
+    script = Script(closing("a1"))
+    shop = Shop(retry=ONCE, publisher=script)
+    shop.publish("a1", "b1")
+    for _ in range(2):
+        with pytest.raises(BrokerDown):
+            shop.relay.step()
+
+    def answer(envelopes: Sequence[Envelope]) -> Sequence[Receipt]:
+        script.down = len(envelopes) == 1
+        raise BrokerDown("gone")
+
+    script.answer = answer
+    with pytest.raises(BrokerDown):
+        shop.relay.step()
+
+    assert shop.counts == (2, 0, 0, 0)
+
+
+def test_a_broker_too_slow_for_a_batch_gets_smaller_ones() -> None:
+    """No livelock: a batch that never fits its deadline is halved."""
+    script = Script(lambda envelopes: [ACCEPTED if len(envelopes) <= 20 else UNKNOWN] * len(envelopes))
+    shop = Shop(retry=ONCE, publisher=script)
+    shop.publish(*(f"-{n}" for n in range(100)))
+
+    for _ in range(100):
+        with suppress(BrokerDown):
+            shop.relay.step()
+
+    assert shop.counts == (0, 0, 0, 0)
+    assert sorted(text for batch in script.batches if len(batch) <= 20 for text in batch) == sorted(
+        f"-{n}" for n in range(100)
+    )
+
+
+def test_batches_begin_small_and_grow_while_that_goes_well() -> None:
+    """The first event is out soon, whatever waits behind it; an outage is over when ten have gone out."""
+    script = Script(lambda envelopes: [ACCEPTED] * len(envelopes))
+    shop = Shop(publisher=script, batch=1000)
+    shop.publish(*(f"a{n}" for n in range(3000)))
+
+    for _ in range(3):
+        shop.relay.step()
+    script.down, script.answer = True, closing(*(f"a{n}" for n in range(3000)))
+    with pytest.raises(BrokerDown):
+        shop.relay.step()
+    script.down, script.answer = False, lambda envelopes: [ACCEPTED] * len(envelopes)
+    shop.relay.step()
+
+    assert [len(batch) for batch in script.batches] == [100, 200, 400, 800, 10]
 
 
 def test_what_is_unknown_is_sent_again_in_its_place() -> None:

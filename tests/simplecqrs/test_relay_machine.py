@@ -54,6 +54,10 @@ class Broker:
             raise Crash
         return receipts
 
+    def ping(self, *, deadline: float) -> None:
+        if self.down:
+            raise BrokerDown("down")
+
     def _take(self, envelope: Envelope, stopped: set[str]) -> Receipt:
         if envelope.key in stopped:
             return UNKNOWN

@@ -1,0 +1,51 @@
+"""How many rows a relay takes at a time: few at first and after an outage, twice as many while that goes well."""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+__all__ = ["Pace"]
+
+#: Rows of the first batch: the first event is out soon, however much waits.
+FIRST = 100
+#: Rows of the batch by which a broker that was down is tried.
+PROBE = 10
+#: Batches in a row that the broker does not take to their end, though it answers, before one is searched for the cause.
+PATIENCE = 3
+
+
+@define
+class Pace:
+    """
+    The size of a relay's next batch.
+
+    Args:
+        most: rows at a time, at most.
+    """
+
+    most: int
+    rows: int = field(init=False)
+    full: bool = field(default=False, init=False)
+    _short: int = field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.rows = min(FIRST, self.most)
+
+    def taken(self, read: int) -> None:
+        """Note that the broker has taken a batch to its end."""
+        self._short = 0
+        self.full = read >= self.rows
+        if self.full:
+            self.rows = min(self.rows * 2, self.most)
+
+    def cut_short(self) -> bool:
+        """Note that it answers and has not taken all of a batch; tell whether it is time to search for the cause."""
+        self._short += 1
+        self.rows = max(self.rows // 2, min(PROBE, self.most))
+        return self._short >= PATIENCE
+
+    def down(self) -> None:
+        """Note that it does not answer."""
+        self._short = 0
+        self.full = False
+        self.rows = min(PROBE, self.most)
