@@ -10,7 +10,8 @@ from attrs import evolve
 from django.db import connections
 
 from django_cqrs import rows
-from django_cqrs.dialects import Dialect, placeholders
+from django_cqrs.databases import Dialect, Place
+from django_cqrs.databases.statements import placeholders
 from django_cqrs.models import Dead
 from simplecqrs.queue import Failure, Row
 
@@ -29,11 +30,11 @@ class HeldLanes:
     """See ``simplecqrs.queue.Held``."""
 
     def __init__(
-        self, storage: DjangoStorage, speech: Dialect, queue: str, lanes: Sequence[int], *, has_due: bool
+        self, storage: DjangoStorage, speech: Dialect, place: Place, lanes: Sequence[int], *, has_due: bool
     ) -> None:
         self._storage = storage
         self._speech = speech
-        self._queue = queue
+        self._queue = place.queue
         self._lanes = lanes
         self._has_due = has_due
 
@@ -156,7 +157,7 @@ class HeldLanes:
         """Set when a key is tried again; without a pause it waits for an operator."""
         s = self._storage
         next_at = "NULL" if failure.pause is None else self._speech.later
-        pause = [] if failure.pause is None else [str(failure.pause) if self._is_sqlite() else failure.pause]
+        pause = [] if failure.pause is None else [failure.pause]
         place = [s.box, self._queue, row.envelope.topic, row.envelope.key, _slot(row)]
         error = rows.text(failure.reason)
         with connections[s.alias].cursor() as cursor:
@@ -212,9 +213,6 @@ class HeldLanes:
         """Open a transaction for several statements, where the lanes are not held in one."""
         in_transaction = connections[self._storage.alias].in_atomic_block
         return nullcontext() if in_transaction else self._storage.atomic()
-
-    def _is_sqlite(self) -> bool:
-        return connections[self._storage.alias].vendor == "sqlite"
 
 
 def _slot(row: Row) -> int:

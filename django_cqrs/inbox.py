@@ -6,13 +6,13 @@ import json
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
 from uuid import UUID
 from zlib import crc32
 
 from django.db import connections, transaction
 
-from django_cqrs.dialects import dialect, placeholders
+from django_cqrs.databases import dialect
+from django_cqrs.databases.statements import placeholders
 from django_cqrs.models import Dead, Seen, Subscription
 from django_cqrs.queue import inbox as queue_of
 from django_cqrs.rows import text
@@ -71,19 +71,14 @@ class DjangoInbox:
         return [envelope for place, envelope in passing.items() if place in entered]
 
     def _enter(self, consumer: str, envelopes: Sequence[Envelope]) -> set[tuple[str, UUID]]:
-        speech, connection = dialect(self.alias), connections[self.alias]
-        native = connection.features.has_native_uuid_field
-        parameters = [
-            value for e in envelopes for value in (consumer, e.source, e.id if native else e.id.hex, crc32(e.payload))
-        ]
-        sql = (
-            f"INSERT INTO {Seen._meta.db_table} (consumer, source, message_id, crc)"
-            f" VALUES {', '.join(['(%s, %s, %s, %s)'] * len(envelopes))}"
-            " ON CONFLICT DO NOTHING RETURNING source, message_id"
+        speech = dialect(self.alias)
+        entered = speech.insert_new(
+            Seen._meta.db_table,
+            ("consumer", "source", "message_id", "crc"),
+            ("source", "message_id"),
+            [(consumer, e.source, speech.uuid_parameter(e.id), crc32(e.payload)) for e in envelopes],
         )
-        with connection.cursor() as cursor:
-            cursor.execute(sql, parameters)
-            return {(source, speech.uuid(message_id)) for source, message_id in cursor.fetchall()}
+        return {(source, speech.uuid(message_id)) for source, message_id in entered}
 
     def _compare(self, consumer: str, doubtful: Sequence[Envelope]) -> None:
         """Make dead letters of those whose source and id were seen with other content."""
@@ -95,10 +90,9 @@ class DjangoInbox:
         )
 
     def _known(self, consumer: str, envelopes: Sequence[Envelope]) -> dict[tuple[str, UUID], int]:
-        speech, connection = dialect(self.alias), connections[self.alias]
-        native = connection.features.has_native_uuid_field
-        ids: list[Any] = [e.id if native else e.id.hex for e in envelopes]
-        with connection.cursor() as cursor:
+        speech = dialect(self.alias)
+        ids = [speech.uuid_parameter(e.id) for e in envelopes]
+        with connections[self.alias].cursor() as cursor:
             cursor.execute(
                 f"SELECT source, message_id, crc FROM {Seen._meta.db_table}"
                 f" WHERE consumer = %s AND message_id IN ({placeholders(ids)})",

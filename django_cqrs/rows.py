@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_cqrs.dialects import Dialect
+from django_cqrs.databases import Dialect, dialect
 from django_cqrs.models import TRACEPARENT, Inbox, Outbox, ParkedInbox, ParkedOutbox
 from simplecqrs.envelope import Envelope
 from simplecqrs.queue import Row
@@ -36,22 +36,24 @@ def text(said: str) -> str:
 
 def insert(connection: BaseDatabaseWrapper, table: str, rows: Sequence[tuple[str, int, Envelope]]) -> None:
     """Add rows by one statement."""
+    speech = dialect(connection.alias)
     parameters: list[Any] = []
     for queue, lane, envelope in rows:
-        parameters += values_of(connection, queue, lane, envelope)
+        parameters += values_of(connection, speech, queue, lane, envelope)
     with connection.cursor() as cursor:
         cursor.execute(f"INSERT INTO {table} ({COLUMNS}) VALUES {', '.join([ROW] * len(rows))}", parameters)
 
 
-def values_of(connection: BaseDatabaseWrapper, queue: str, lane: int, envelope: Envelope) -> Iterable[Any]:
+def values_of(
+    connection: BaseDatabaseWrapper, speech: Dialect, queue: str, lane: int, envelope: Envelope
+) -> Iterable[Any]:
     """Return the values of COLUMNS."""
-    native = connection.features.has_native_uuid_field
     return (
         queue,
         lane,
         envelope.topic,
         envelope.key,
-        envelope.id if native else envelope.id.hex,
+        speech.uuid_parameter(envelope.id),
         envelope.kind,
         envelope.name,
         envelope.version,

@@ -19,7 +19,7 @@ from django.db import connections
 from django.test import testcases
 
 from django_cqrs.consumers import consumers
-from django_cqrs.dialects import dialect
+from django_cqrs.databases import dialect
 from django_cqrs.loops import run
 from django_cqrs.mediator import project_mediator
 from django_cqrs.models import Blocked, Dead, Inbox, Outbox, ParkedInbox

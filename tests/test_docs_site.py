@@ -26,7 +26,7 @@ LINK = re.compile(r"\]\((?!https?:)([^)\s]*)\)")
 #: What Django looks for by itself, or what is behind one that is documented.
 INTERNAL = {
     "django_cqrs.apps", "django_cqrs.brokers", "django_cqrs.checks", "django_cqrs.codecs", "django_cqrs.conf",
-    "django_cqrs.consumers", "django_cqrs.daemon", "django_cqrs.dialects", "django_cqrs.frames", "django_cqrs.guards",
+    "django_cqrs.consumers", "django_cqrs.daemon", "django_cqrs.databases", "django_cqrs.frames", "django_cqrs.guards",
     "django_cqrs.held", "django_cqrs.inbox", "django_cqrs.inspection", "django_cqrs.locks", "django_cqrs.loops",
     "django_cqrs.models", "django_cqrs.outbox", "django_cqrs.queue", "django_cqrs.relay", "django_cqrs.rows",
     "django_cqrs.status", "django_cqrs.stepping", "django_cqrs.telling", "django_cqrs.transactions",

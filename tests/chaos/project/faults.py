@@ -52,7 +52,7 @@ def install() -> None:
     _replace(DjangoInbox, "store", _watched)
     _replace(DatabaseBroker, "publish", _dwelling)
     if FAULT == "no_lane_lock":
-        from django_cqrs.dialects import PostgreSQL
+        from django_cqrs.databases import PostgreSQL
 
         _replace(PostgreSQL, "lane_lock", _unlocked)
 
@@ -90,7 +90,7 @@ def _dwelling(publish: Callable[..., Any]) -> Callable[..., Any]:
 
 def _unlocked(lane_lock: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(lane_lock)
-    def unlocked(self: Any, name: str, *, idle: float, relaxed: bool) -> tuple[str, list[Any]]:
+    def unlocked(self: Any, place: Any, *, idle: float) -> tuple[str, list[Any]]:
         return "1 = 1", []
 
     return unlocked

@@ -1,0 +1,32 @@
+"""The databases that outbox and inbox work on: one file for each, and the port that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.db import connections
+
+from django_cqrs.databases.port import Dialect, Place
+from django_cqrs.databases.postgresql import PostgreSQL
+from django_cqrs.databases.sqlite import SQLite
+from simplecqrs.errors import NotConfigured
+
+__all__ = ["Dialect", "Place", "PostgreSQL", "SQLite", "dialect"]
+
+_dialects: dict[str, Callable[[str], Dialect]] = {"postgresql": PostgreSQL, "sqlite": SQLite}
+
+
+def dialect(alias: str) -> Dialect:
+    """
+    Return how to speak to the database of an alias.
+
+    Raises:
+        NotConfigured: if it is one that the queue does not know.
+    """
+    vendor = connections[alias].vendor
+    try:
+        return _dialects[vendor](alias)
+    except KeyError:
+        raise NotConfigured(
+            f"the database {alias!r} is {vendor}; outbox and inbox work on {', '.join(_dialects)}"
+        ) from None

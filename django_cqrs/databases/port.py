@@ -1,0 +1,106 @@
+"""What outbox and inbox ask of a database: locks, time, and values as its driver takes and gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from attrs import frozen
+
+from simplecqrs.queue import Box
+
+__all__ = ["Dialect", "Place"]
+
+
+@frozen
+class Place:
+    """
+    Where the rows of one queue are.
+
+    Args:
+        queue: a broker's name in the outbox, a consumer's name in the inbox.
+        hot: the table of rows that never failed.
+        parked: the table of rows that did, or that wait behind one.
+        blocked: the table of keys that have parked rows.
+    """
+
+    box: Box
+    queue: str
+    hot: str
+    parked: str
+    blocked: str
+
+    @property
+    def name(self) -> str:
+        """Return what locks of this queue are called."""
+        return f"{self.hot}:{self.queue}"
+
+
+class Dialect(Protocol):
+    """
+    A database, through Django's connection of one alias.
+
+    Statements that all of them understand are not here: they are where they are needed.
+    """
+
+    #: An expression: the time of the statement in the database's own clock, in UTC.
+    now: str
+    #: An expression with one parameter: the time that is so many seconds from now.
+    later: str
+
+    def holding(
+        self, place: Place, lanes: Sequence[int], /, *, limit: int, local: bool, idle: float
+    ) -> AbstractContextManager[Sequence[tuple[int, bool]]]:
+        """
+        Lock up to ``limit`` lanes that have work; yield them, each with whether a parked key of it is due.
+
+        Reading is left to a later statement: one that was begun before the lock was there may see rows that the last
+        holder has deleted since.
+
+        Args:
+            local: what is done inside stays in this database, so that its lock may be held meanwhile.
+            idle: seconds after which the database takes the lock from a holder that does nothing.
+        """
+        ...
+
+    def taking(self, place: Place, lane: int, /, *, table: str, row: int, idle: float) -> AbstractContextManager[bool]:
+        """Open a transaction, delete one row under its lane's lock, and yield whether both were to be had."""
+        ...
+
+    def fetching(self, name: str, /) -> AbstractContextManager[bool]:
+        """Open what a feed is fetched in; yield False if another fetcher has it."""
+        ...
+
+    def insert_new(
+        self, table: str, columns: Sequence[str], returned: Sequence[str], rows: Sequence[Sequence[Any]], /
+    ) -> Sequence[Sequence[Any]]:
+        """
+        Insert rows whose key is not there yet, and return some columns of those that were inserted.
+
+        Raises:
+            OperationalError: if somebody else inserts the same at this moment; the transaction may be tried again.
+        """
+        ...
+
+    def force(self, index: str, /) -> str:
+        """Return what stands behind a table's name, so that this index is used whatever the statistics say."""
+        ...
+
+    def uuid_parameter(self, value: UUID, /) -> Any:
+        """Return a UUID as a plain cursor takes it."""
+        ...
+
+    def uuid(self, value: Any, /) -> UUID:
+        """Return a UUID as it comes from a plain cursor."""
+        ...
+
+    def moment(self, value: Any, /) -> datetime:
+        """Return an aware time as it comes from a plain cursor."""
+        ...
+
+    def is_closed(self, raw: Any, /) -> bool:
+        """Tell whether the driver has given up a connection."""
+        ...

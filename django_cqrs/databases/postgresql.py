@@ -1,0 +1,103 @@
+"""
+PostgreSQL: a lane's lock is a transaction-scoped advisory lock.
+
+It assigns no transaction id, holds back no vacuum, works through pgbouncer's transaction pooling, and is free a few
+milliseconds after its holder was killed.  The server takes it from one that hangs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connections, transaction
+
+from django_cqrs.databases import statements
+from django_cqrs.databases.port import Place
+from django_cqrs.locks import LANE, lane_transaction, refuse_inside
+
+__all__ = ["PostgreSQL"]
+
+
+class PostgreSQL:
+    """See ``Dialect``."""
+
+    #: Stable, so that an index serves it, and moving on inside of a transaction, as in a TestCase.
+    now = "statement_timestamp()"
+    later = "clock_timestamp() + %s * interval '1 second'"
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+
+    def lane_lock(self, place: Place, /, *, idle: float) -> tuple[str, list[Any]]:
+        """
+        Return a condition on the column ``lane`` that takes its lock, or is false; and its parameters.
+
+        It is locked by the schema's name as well: tenants in schemas do not wait for each other.
+        """
+        lock = "pg_try_advisory_xact_lock(hashtextextended(current_schema() || ':' || %s || ':' || lane, 0))"
+        if getattr(connections[self._alias], LANE, None) is not True:  # in a test's transaction nothing is to be set
+            return lock, [place.name]
+        settings = ["set_config('idle_in_transaction_session_timeout', %s, true) IS NOT NULL"]
+        # What the relay's commit marks is sent again if the mark is lost, and dropped at the consumer's door; what a
+        # consumer's commit says is final.
+        if place.box == "outbox":
+            settings.append("set_config('synchronous_commit', 'off', true) IS NOT NULL")
+        return f"({lock} AND {' AND '.join(settings)})", [place.name, f"{int(idle * 1000)}ms"]
+
+    @contextmanager
+    def holding(
+        self, place: Place, lanes: Sequence[int], /, *, limit: int, local: bool, idle: float
+    ) -> Generator[Sequence[tuple[int, bool]], None, None]:
+        """Lock in a transaction, which costs no statement beyond BEGIN."""
+        with lane_transaction(self._alias):
+            lock = self.lane_lock(place, idle=idle)
+            yield statements.lock_lanes(connections[self._alias], place, lanes, now=self.now, lock=lock, limit=limit)
+
+    @contextmanager
+    def taking(self, place: Place, lane: int, /, *, table: str, row: int, idle: float) -> Generator[bool, None, None]:
+        """Delete and lock in one statement."""
+        with lane_transaction(self._alias):
+            lock = self.lane_lock(place, idle=idle)
+            yield statements.delete_locked(connections[self._alias], table, row, lock)
+
+    @contextmanager
+    def fetching(self, name: str, /) -> Generator[bool, None, None]:
+        """Open a transaction under the feed's lock."""
+        refuse_inside(connections[self._alias])
+        with transaction.atomic(using=self._alias), connections[self._alias].cursor() as cursor:
+            cursor.execute(
+                "SELECT set_config('idle_in_transaction_session_timeout', '15s', true), "
+                "pg_try_advisory_xact_lock(hashtextextended(current_schema() || ':' || %s, 1))",
+                [name],
+            )
+            yield bool(cursor.fetchone()[1])
+
+    def insert_new(
+        self, table: str, columns: Sequence[str], returned: Sequence[str], rows: Sequence[Sequence[Any]], /
+    ) -> Sequence[Sequence[Any]]:
+        """Insert with ON CONFLICT, which waits for whoever inserts the same at this moment."""
+        return statements.insert_new(connections[self._alias], table, columns, returned, rows)
+
+    def force(self, index: str, /) -> str:
+        """Leave it to the planner, which has no such words."""
+        return ""
+
+    def uuid_parameter(self, value: UUID, /) -> Any:
+        """Give it as it is."""
+        return value
+
+    def uuid(self, value: Any, /) -> UUID:
+        """Return it as it is."""
+        return value  # type: ignore[no-any-return]
+
+    def moment(self, value: Any, /) -> datetime:
+        """Return it in UTC."""
+        return value  # type: ignore[no-any-return]
+
+    def is_closed(self, raw: Any, /) -> bool:
+        """Ask psycopg, 3 or 2."""
+        return bool(raw.closed)

@@ -1,0 +1,105 @@
+"""
+SQLite: one writer at a time, so its write lock is every lane's lock.
+
+A relay that talks to another server meanwhile does not keep it: it holds a lock on a file of its own, which the
+kernel frees when the process dies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timezone
+from typing import Any
+from uuid import UUID
+
+from django.db import OperationalError, connections
+
+from django_cqrs.databases import statements
+from django_cqrs.databases.port import Place
+from django_cqrs.locks import file_lock, impatient, lane_transaction, refuse_inside, write_first
+
+__all__ = ["SQLite"]
+
+#: No more than what ``_locked`` has taken.
+LANE_LOCK: tuple[str, list[Any]] = ("1 = 1", [])
+
+
+class SQLite:
+    """See ``Dialect``."""
+
+    now = "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"
+    later = "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', PRINTF('%%.3f seconds', %s))"
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+
+    @contextmanager
+    def holding(
+        self, place: Place, lanes: Sequence[int], /, *, limit: int, local: bool, idle: float
+    ) -> Generator[Sequence[tuple[int, bool]], None, None]:
+        """Take the write lock for what stays in this database, else the lock of a file."""
+        connection = connections[self._alias]
+        with self._locked() if local else self.fetching(place.name) as ours:
+            if not ours:
+                yield []
+                return
+            yield statements.lock_lanes(connection, place, lanes, now=self.now, lock=LANE_LOCK, limit=limit)
+
+    @contextmanager
+    def taking(self, place: Place, lane: int, /, *, table: str, row: int, idle: float) -> Generator[bool, None, None]:
+        """Delete under the write lock."""
+        with self._locked() as ours:
+            yield ours and statements.delete_locked(connections[self._alias], table, row, LANE_LOCK)
+
+    @contextmanager
+    def fetching(self, name: str, /) -> Generator[bool, None, None]:
+        """Take the lock of a file: the writers of the project are not to wait for a broker."""
+        refuse_inside(connections[self._alias])
+        with file_lock(connections[self._alias], name) as ours:
+            yield ours
+
+    @contextmanager
+    def _locked(self) -> Generator[bool, None, None]:
+        with ExitStack() as stack:
+            yield self._begin(stack)
+
+    def _begin(self, stack: ExitStack) -> bool:
+        """Open a transaction that has the write lock; false if somebody else keeps it."""
+        connection = connections[self._alias]
+        try:
+            with impatient(connection):
+                stack.enter_context(lane_transaction(self._alias))
+                write_first(connection)
+        except OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            return False
+        return True
+
+    def insert_new(
+        self, table: str, columns: Sequence[str], returned: Sequence[str], rows: Sequence[Sequence[Any]], /
+    ) -> Sequence[Sequence[Any]]:
+        """Insert with ON CONFLICT."""
+        return statements.insert_new(connections[self._alias], table, columns, returned, rows)
+
+    def force(self, index: str, /) -> str:
+        """Leave it to the planner."""
+        return ""
+
+    def uuid_parameter(self, value: UUID, /) -> Any:
+        """Write 32 hexadecimal digits."""
+        return value.hex
+
+    def uuid(self, value: Any, /) -> UUID:
+        """Read 32 hexadecimal digits."""
+        return value if isinstance(value, UUID) else UUID(value)
+
+    def moment(self, value: Any, /) -> datetime:
+        """Read text, which is in UTC."""
+        read = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+        return read if read.tzinfo is not None else read.replace(tzinfo=timezone.utc)
+
+    def is_closed(self, raw: Any, /) -> bool:
+        """Say no: there is no server that could leave."""
+        return False
