@@ -18,9 +18,11 @@ from django_cqrs.mediator import DjangoMediator, project_mediator
 from django_cqrs.models import Inbox, ParkedInbox, Subscription
 from django_cqrs.queue import inbox
 from django_cqrs.relay import aliases
-from simplecqrs.consumer import Consumer, Counts, Fetcher, Policy
+from simplecqrs.consumer import Consumer, Policy
+from simplecqrs.counts import Counts
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import NotConfigured
+from simplecqrs.fetcher import Fetcher
 from simplecqrs.loop import Job
 from simplecqrs.messages import IntegrationEvent, Request
 from simplecqrs.queue import DATABASE, DEFERRED

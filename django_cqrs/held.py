@@ -34,6 +34,7 @@ class HeldLanes:
     ) -> None:
         self._storage = storage
         self._speech = speech
+        self._place = place
         self._queue = place.queue
         self._lanes = lanes
         self._has_due = has_due
@@ -61,6 +62,10 @@ class HeldLanes:
                 self.unblock(parked)
         return deleted
 
+    def claim(self, row: Row, owner: int, /, *, most: int) -> int:
+        """Mark who begins with this row, beside our transaction."""
+        return self._speech.marks.claim(self._place, row.lane, row.id, owner, most=most)
+
     def park(self, row: Row, failure: Failure, /) -> None:
         """Put a row aside and block its key, or make a dead letter of it."""
         with self._together():
@@ -68,6 +73,8 @@ class HeldLanes:
             if not self._move([row.id]) and not self._is_parked(row):
                 return
             row = evolve(row, parked=True)
+            if self._storage.box == "inbox":
+                self._speech.marks.forget(self._place, row.lane)
             if failure.pause is None:
                 self._bury(row, failure)
             else:

@@ -18,6 +18,7 @@ __all__ = [
     "Dead",
     "Inbox",
     "Lane",
+    "LaneMark",
     "Outbox",
     "ParkedInbox",
     "ParkedOutbox",
@@ -69,7 +70,6 @@ class Inbox(MessageRow):
     """A message that a consumer is still to handle; ``queue`` is the consumer's name."""
 
     id = models.BigAutoField(primary_key=True)
-    starts = models.SmallIntegerField(default=0, db_default=0)
 
     class Meta:
         db_table = table("inbox")
@@ -187,14 +187,33 @@ class Subscription(models.Model):
 
 
 class Lane(models.Model):
-    """Which process last worked a lane; on databases without advisory locks this row is the lock."""
+    """A lane; on databases without advisory locks this row is the lock."""
 
     id = models.BigAutoField(primary_key=True)
     box = models.CharField(max_length=6)
     queue = models.CharField(max_length=LONGEST)
     lane = models.SmallIntegerField()
-    owner = models.BigIntegerField(default=0, db_default=0)
 
     class Meta:
         db_table = table("lane")
         constraints = [models.UniqueConstraint(fields=["box", "queue", "lane"], name=table("lane_place"))]
+
+
+class LaneMark(models.Model):
+    """
+    Who last worked a lane, and the row that it was begun with; 0 where it was left in order.
+
+    Not in ``Lane``, since the marks are written by a second connection while the first one holds the lock.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    box = models.CharField(max_length=6)
+    queue = models.CharField(max_length=LONGEST)
+    lane = models.SmallIntegerField()
+    owner = models.BigIntegerField()
+    head = models.BigIntegerField()
+    starts = models.IntegerField()
+
+    class Meta:
+        db_table = table("lane_mark")
+        constraints = [models.UniqueConstraint(fields=["box", "queue", "lane"], name=table("lane_mark_place"))]

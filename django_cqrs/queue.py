@@ -9,12 +9,13 @@ from functools import cache
 from django.db import OperationalError, connections, transaction
 
 from django_cqrs import rows
-from django_cqrs.databases import Place, dialect
+from django_cqrs.databases import Place, dialect, statements
 from django_cqrs.databases.statements import placeholders
 from django_cqrs.held import HeldLanes
+from django_cqrs.locks import refuse_inside
 from django_cqrs.models import Blocked
 from simplecqrs.envelope import Envelope
-from simplecqrs.queue import Box, Row
+from simplecqrs.queue import Box, Row, Work
 
 __all__ = ["DjangoStorage", "inbox", "outbox"]
 
@@ -41,11 +42,21 @@ class DjangoStorage:
         for start in range(0, len(rows_), CHUNK):
             rows.insert(connections[self.alias], self.hot, rows_[start : start + CHUNK])
 
+    def look(self, queue: str, lanes: Sequence[int], /) -> Sequence[Work]:
+        """Return those of these lanes that have work, by one statement if none has."""
+        refuse_inside(connections[self.alias])
+        speech, place = dialect(self.alias), self.place(queue)
+        force = speech.force(f"{self.hot}_lane")
+        found = statements.look(connections[self.alias], place, dict.fromkeys(lanes, 0), now=speech.now, force=force)
+        works = {lane: (head or 0, due) for lane, head, due in found if head or due}
+        owners = speech.marks.owners(place) if works and self.box == "inbox" else {}
+        return [Work(lane, *works[lane], owners.get(lane, 0)) for lane in lanes if lane in works]
+
     @contextmanager
     def hold(
         self, queue: str, /, *, lanes: Sequence[int], limit: int, local: bool, idle: float
     ) -> Generator[HeldLanes | None, None, None]:
-        """Lock lanes that have work.  Reading is left to a later statement, which sees what was done meanwhile."""
+        """Lock lanes.  Reading is left to a later statement, which sees what was done meanwhile."""
         speech, place = dialect(self.alias), self.place(queue)
         with (
             self._noticing_loss(),
@@ -101,6 +112,14 @@ class DjangoStorage:
                 cursor.execute(f"DELETE FROM {table} WHERE id IN ({placeholders(chunk)})", chunk)
                 deleted += cursor.rowcount
         return deleted
+
+    def savepoint(self) -> transaction.Atomic:
+        """Open a savepoint in the transaction in which lanes are held."""
+        return self.atomic()
+
+    def release(self, queue: str, owner: int, /) -> None:
+        """Set an owner's lanes free."""
+        dialect(self.alias).marks.release(self.place(queue), owner)
 
     def atomic(self) -> transaction.Atomic:
         """Open a transaction, or a savepoint, on this alias."""

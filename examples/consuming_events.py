@@ -17,7 +17,8 @@ import logging
 from attrs import frozen
 
 from simplecqrs import Mediator, NotificationEvent, Retry, handles
-from simplecqrs.consumer import Consumer, Fetcher, Policy
+from simplecqrs.consumer import Consumer, Policy
+from simplecqrs.fetcher import Fetcher
 from simplecqrs.loop import Loop
 from simplecqrs.memory import MemoryBroker
 from simplecqrs.memory_queue import MemoryQueue

@@ -1,26 +1,33 @@
-"""A consumer: takes messages off a broker into its inbox, and out of the inbox into handlers."""
+"""A consumer: takes messages out of its inbox and hands them to handlers."""
 
 from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Callable, Sequence
 from typing import Literal
 
 from attrs import define, field, frozen
 
 from simplecqrs.backoff import Retry
+from simplecqrs.counts import Counts
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import InvalidPayload, UnknownMessage
-from simplecqrs.queue import LANES, PASSES, Failure, Inbox, Row, Storage, Stored
+from simplecqrs.queue import LANES, PASSES, Failure, Held, Row, Storage
 from simplecqrs.registration import OnDead
-from simplecqrs.transport import Delivery, Feed, Garbage
+from simplecqrs.territory import RIPE, Territory
+from simplecqrs.together import Together
 
-__all__ = ["Consumer", "Counts", "Fetcher", "Policy"]
+__all__ = ["Consumer", "Policy"]
 
 log = logging.getLogger("simplecqrs.consumer")
 
 MiB = 1024 * 1024
+#: How often a message is begun by others who do not come back before it is put aside untried: they may have been
+#: stopped in it by chance.  On a retry once is enough: that is an attempt that has failed.
+DEATHS = 3
+KILLS = "the processes that handle it end, or hang until the database takes the lane from them"
 
 #: Handles a message and tells whether it had a handler.
 Receive = Callable[[Envelope], bool]
@@ -34,82 +41,24 @@ class Policy:
     on_dead: OnDead = "hold"
 
 
-@define
-class Counts:
-    """What a consumer has done since it started."""
-
-    handled: int = 0
-    failed: int = 0
-    unclaimed: int = 0
-    fetched: int = 0
-    seen: int = 0
-
-
-@frozen(kw_only=True)
-class Fetcher:
-    """
-    Take what a broker has for a consumer into its inbox.
-
-    Any number of fetchers may run; a feed is fetched by one at a time.  A batch is committed before it is
-    acknowledged: a crash in between brings it again, and the door drops it.
-    """
-
-    consumer: str
-    inbox: Inbox
-    feeds: Sequence[Feed]
-    batch: int = 500
-    counts: Counts = field(factory=Counts)
-
-    @property
-    def name(self) -> str:
-        """Name the fetcher in log lines."""
-        return f"fetcher {self.consumer}"
-
-    @property
-    def asides(self) -> dict[str, int]:
-        """Count what a person at the terminal may want to know besides."""
-        return {"seen before": self.counts.seen}
-
-    def step(self) -> int:
-        """Fetch a batch from each feed and return how many messages came.  Raises BrokerDown."""
-        return sum(self._fetch(feed) for feed in self.feeds)
-
-    def _fetch(self, feed: Feed) -> int:
-        with self.inbox.fetching(self.consumer, feed.name) as ours:
-            deliveries = feed.fetch(self.batch) if ours else ()
-            if not deliveries:
-                return 0
-            stored = self._store(deliveries)
-        self.counts.fetched += stored.new
-        self.counts.seen += stored.seen
-        if stored.seen:
-            log.info("%s dropped %d messages that it had seen before", self.consumer, stored.seen)
-        feed.acknowledge(deliveries)
-        return len(deliveries)
-
-    def _store(self, deliveries: Sequence[Delivery]) -> Stored:
-        stored = self.inbox.store(self.consumer, [d.content for d in deliveries if isinstance(d.content, Envelope)])
-        garbage = [d.content for d in deliveries if isinstance(d.content, Garbage)]
-        if garbage:
-            self.inbox.bury(self.consumer, garbage)
-            log.error("%s: %d messages could not be read; first: %s", self.consumer, len(garbage), garbage[0].error)
-        return stored
-
-
-@frozen(kw_only=True)
+@define(kw_only=True)
 class Consumer:
     """
     Handle what waits in a consumer's inbox: per message one transaction, under its lane's lock.
 
-    Any number of workers may run: each works a lane that nobody else holds, for up to ``run`` messages.
+    Any number of workers may run.  Each works one lane at a time, for up to ``run`` messages: one of its own while
+    there is work in them, else one that nobody works.
 
     Args:
         consumer: its name; its queue in the inbox bears it.
         receive: handles a message; what it writes shares the transaction in which the row is deleted.
         policy: what becomes of a message that failed; asked when it has failed.
+        batch: messages per transaction.  More are faster; what handlers do outside of the database is repeated for
+            all of them after a crash.
         strict: a message without a handler is a dead letter, not only counted.
         timeout: seconds after which the database takes the lane from a handler that hangs.
         stopping: asked between two messages of a run; if true, the run ends.
+        wait: called with the seconds after which lanes of others may be taken over.
     """
 
     consumer: str
@@ -118,11 +67,16 @@ class Consumer:
     policy: Callable[[Envelope], Policy] = lambda _: Policy()
     lanes: int = LANES
     run: int = 50
+    batch: int = 1
     max_bytes: int = 4 * MiB
     strict: bool = False
     timeout: float = 300.0
     stopping: Callable[[], bool] = lambda: False
+    wait: Callable[[float], object] = time.sleep
     counts: Counts = field(factory=Counts)
+    _territory: Territory = field(factory=Territory, init=False)
+    #: Messages that are handled one by one, since the batch in which they were could not be committed.
+    _singly: int = field(default=0, init=False)
 
     @property
     def name(self) -> str:
@@ -142,25 +96,80 @@ class Consumer:
                 return settled
         return 0
 
+    def close(self) -> None:
+        """Leave the lanes to others, who need not wait then."""
+        self.storage.release(self.consumer, self._territory.owner)
+
+    def _choose(self) -> dict[int, int]:
+        """Return the lanes to try and who worked them; if all belong to others, look again when they are ripe."""
+        order = random.sample(range(self.lanes), self.lanes)
+        works = self.storage.look(self.consumer, order)
+        lanes = self._territory.choose(works)
+        if works and not lanes:
+            self.wait(RIPE)
+            works = self.storage.look(self.consumer, order)
+            lanes = self._territory.choose(works)
+        owners = {work.lane: work.owner for work in works}
+        return {lane: owners[lane] for lane in lanes}
+
     def _work_lane(self) -> int | None:
         """Work one lane; None if its rows had only to be moved behind their blocked keys, so that others are next."""
-        order = random.sample(range(self.lanes), self.lanes)
-        tried: Row | None = None
+        lanes = self._choose()
+        if not lanes:
+            return 0
+        together = Together(self.storage, self._handle, self.stopping)
         try:
-            with self.storage.hold(self.consumer, lanes=order, limit=1, local=True, idle=self.timeout) as held:
+            with self.storage.hold(self.consumer, lanes=list(lanes), limit=1, local=True, idle=self.timeout) as held:
                 rows = held.read(self.run, self.max_bytes) if held is not None else ()
                 if held is None or not rows:
                     return 0 if held is None else None
-                held.done(rows[:1])
-                tried = rows[0]
-                claimed = self._handle(tried)
+                size = self._begin(held, rows[0], lanes[rows[0].lane])
+                if size:
+                    together.handle(held, rows[:size])
         except Exception as error:
             # What fails at the commit is the handler's as well: a deferred constraint, a lane lost to the timeout.
-            if tried is None:
+            if not together.tried:
                 raise
-            return self._park(tried, error)
-        self._count(tried, claimed=claimed)
-        return 1 + self._go_on(rows[1:])
+            return self._undone(together.tried, error)
+        return self._settle(together) + (self._go_on(rows[1:]) if size == 1 and not together.failed else 0)
+
+    def _begin(self, held: Held, row: Row, known: int) -> int:
+        """Return how many messages may be handled together now; 0 if the first one was put aside."""
+        most = 1 if row.parked else DEATHS
+        stays = known == self._territory.owner and not row.parked
+        starts = 0 if stays else held.claim(row, self._territory.owner, most=most)
+        if starts >= most:
+            self._put_aside(held, row)
+            return 0
+        if row.parked or starts or self._singly:
+            self._singly = max(0, self._singly - 1)
+            return 1
+        return self.batch
+
+    def _put_aside(self, held: Held, row: Row) -> None:
+        """Park a message in which processes have ended: at first to be tried again, for they may have been stopped."""
+        policy, attempts = self.policy(row.envelope), row.attempts + 1
+        gone = row.parked and policy.retry.exhausted(attempts)
+        failure = Failure(KILLS, attempts, None if gone else policy.retry.pause(attempts), hold=self._holds(row))
+        held.park(row, failure)
+        self.counts.failed += 1
+        log.error("%s parked %s %s: %s", self.consumer, row.envelope.name, row.envelope.id, KILLS)
+
+    def _undone(self, tried: Sequence[Row], error: Exception) -> int:
+        """Deal with what could not be committed: one message has failed; of several, nobody knows which."""
+        if len(tried) == 1:
+            return self._park(tried[0], error)
+        self._singly = len(tried)
+        log.warning("%s could not commit %d messages; one by one now", self.consumer, len(tried), exc_info=error)
+        return 1
+
+    def _settle(self, together: Together) -> int:
+        """Count what was handled and is committed now; park what has failed."""
+        for row, claimed in together.handled:
+            self._count(row, claimed=claimed)
+        if together.failed is None:
+            return max(len(together.handled), 1)
+        return len(together.handled) + self._park(*together.failed)
 
     def _go_on(self, rows: Sequence[Row]) -> int:
         """Handle the rest of a run, one transaction each; any surprise ends it."""
@@ -212,12 +221,15 @@ class Consumer:
         )  # fmt: skip
         return 1
 
+    def _holds(self, row: Row) -> bool:
+        return self.policy(row.envelope).on_dead == "hold"
+
     def _failure(self, row: Row, error: Exception) -> Failure:
         policy = self.policy(row.envelope)
         attempts = row.attempts + 1
         hopeless = isinstance(error, (InvalidPayload, _Unclaimed))
         pause = None if hopeless or policy.retry.exhausted(attempts) else policy.retry.pause(attempts)
-        hold = policy.on_dead == "hold"
+        hold = self._holds(row)
         reason = f"{UnknownMessage.__name__ if isinstance(error, _Unclaimed) else type(error).__name__}: {error}"[:2000]
         if pause is None and row.envelope.key and not hold:
             reason += f"\nwhat follows under the key {row.envelope.key} went on without it"

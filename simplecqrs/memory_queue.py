@@ -7,12 +7,13 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from zlib import crc32
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from simplecqrs.envelope import Envelope
+from simplecqrs.memory_marks import Marks
 from simplecqrs.memory_rows import Rows
 from simplecqrs.memory_transactions import MemoryTransactions
-from simplecqrs.queue import LANES, Backlog, Box, Failure, Letter, Row, Stored, lane_of
+from simplecqrs.queue import LANES, Backlog, Box, Failure, Letter, Row, Stored, Work, lane_of
 from simplecqrs.transport import Garbage
 
 __all__ = ["MemoryQueue"]
@@ -48,6 +49,7 @@ class MemoryQueue:
         self._db = transactions if transactions is not None else MemoryTransactions()
         self._rows = Rows(box, self._db, clock)
         self._seen: dict[tuple[str, str, str], int] = {}
+        self._marks = Marks()
 
     def transaction(self) -> AbstractContextManager[None]:
         """Open a transaction: what is appended in it is there when it ends well."""
@@ -58,6 +60,12 @@ class MemoryQueue:
         with self._db.transaction():
             for queue, lane, envelope in rows:
                 self._rows.add(queue, lane, envelope)
+
+    def look(self, queue: str, lanes: Sequence[int], /) -> Sequence[Work]:
+        """Return those of these lanes that have work."""
+        with self._db.mutex:
+            works = [self._rows.work(queue, lane) for lane in lanes]
+        return [evolve(w, owner=self._marks.owner((queue, w.lane))) for w in works if w.head or w.due]
 
     @contextmanager
     def hold(
@@ -70,16 +78,25 @@ class MemoryQueue:
         local: bool,
         idle: float,
     ) -> Generator[_Held | None, None, None]:
-        """Lock up to ``limit`` of these lanes that have work and whose lock is free."""
+        """Lock up to ``limit`` of these lanes whose lock is free."""
         with self._db.transaction():
             held = self._lock(queue, lanes, limit)
-            yield _Held(queue, held, self._rows, self._db) if held else None
+            yield _Held(queue, held, self._rows, self._db, self._marks) if held else None
 
     @contextmanager
     def take(self, row: Row, /, *, idle: float) -> Generator[bool, None, None]:
         """Delete one row under its lane's lock, in a transaction that lasts as long."""
         with self._db.transaction():
             yield self._db.lock(self._name(row.queue, row.lane)) and self._remove(row)
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """Open a savepoint in the transaction of this thread."""
+        return self._db.transaction()
+
+    def release(self, queue: str, owner: int, /) -> None:
+        """Say that an owner has left its lanes in order."""
+        with self._db.mutex:
+            self._marks.release(queue, owner)
 
     @contextmanager
     def fetching(self, consumer: str, feed: str, /) -> Generator[bool, None, None]:
@@ -154,7 +171,7 @@ class MemoryQueue:
         held: list[int] = []
         with self._db.mutex:
             for lane in lanes:
-                if len(held) < limit and self._rows.has_work(queue, lane) and self._db.lock(self._name(queue, lane)):
+                if len(held) < limit and self._db.lock(self._name(queue, lane)):
                     held.append(lane)
         return held
 
@@ -174,6 +191,7 @@ class _Held:
     _lanes: Sequence[int]
     _rows: Rows
     _db: MemoryTransactions
+    _marks: Marks
 
     def read(self, limit: int, max_bytes: int, /) -> Sequence[Row]:
         """Return rows that may be worked now."""
@@ -193,7 +211,13 @@ class _Held:
         with self._db.mutex:
             return sum([self._rows.remove(row) for row in rows])
 
+    def claim(self, row: Row, owner: int, /, *, most: int) -> int:
+        """Say who works this row's lane; return how often others began with it and did not come back."""
+        with self._db.mutex:
+            return self._marks.claim((row.queue, row.lane), row.id, owner, most=most)
+
     def park(self, row: Row, failure: Failure, /) -> None:
         """Put a row aside, what follows under its key behind it, or make a dead letter of it."""
         with self._db.mutex:
+            self._marks.forget((row.queue, row.lane))
             self._rows.park(row, failure)

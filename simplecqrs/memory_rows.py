@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 
 from simplecqrs.envelope import Envelope
 from simplecqrs.memory_transactions import MemoryTransactions
-from simplecqrs.queue import Backlog, Box, Failure, Letter, Row
+from simplecqrs.queue import Backlog, Box, Failure, Letter, Row, Work
 from simplecqrs.transport import Garbage
 
 __all__ = ["Rows"]
@@ -54,9 +54,10 @@ class Rows:
         """Add a new row, which others see at commit; its id is given then, so that ids grow as rows appear."""
         self._db.at_commit(lambda: self._insert(Row(next(self._ids), queue, lane, envelope)))
 
-    def has_work(self, queue: str, lane: int) -> bool:
-        """Tell whether a lane has new rows or a blocked key that is due."""
-        return bool(self._new.get((queue, lane))) or any(True for _ in self._due(queue, [lane]))
+    def work(self, queue: str, lane: int) -> Work:
+        """Tell what a lane has to do."""
+        due = any(True for _ in self._due(queue, [lane]))
+        return Work(lane, min(self._new.get((queue, lane), ()), default=0), due)
 
     def readable(self, queue: str, lanes: Sequence[int]) -> Iterator[Row]:
         """Go through what is due, then through what is new; what is new under a blocked key is moved behind it."""
@@ -81,12 +82,14 @@ class Rows:
         return self._db.drop(self._new.get((row.queue, row.lane), {}), row.id)
 
     def remove_parked(self, row: Row) -> bool:
-        """Remove a parked row; the last one of a blocked key unblocks it."""
+        """Remove a parked row: the next one of its key is due then; the last one unblocks the key."""
         place = _place(row)
         parked = self._parked.get(place, {})
         if not self._db.drop(parked, row.id):
             return False
-        if not parked:
+        if parked:
+            self._db.put(self._blocked, place, _Blocked(min(parked), 0, self._clock(), self._blocked[place].since))
+        else:
             self._db.drop(self._parked, place)
             self._db.drop(self._blocked, place)
         return True

@@ -34,6 +34,7 @@ __all__ = [
     "Row",
     "Storage",
     "Stored",
+    "Work",
     "lane_of",
 ]
 
@@ -94,6 +95,23 @@ class Failure:
     hold: bool = True
 
 
+@frozen
+class Work:
+    """
+    A lane that has something to do.
+
+    Args:
+        head: the id of its first new row; 0 if only a parked key is due.
+        due: whether a parked key is due.
+        owner: who worked it last; 0: nobody, or somebody who has left it in order.
+    """
+
+    lane: int
+    head: int
+    due: bool = False
+    owner: int = 0
+
+
 class Held(Protocol):
     """Lanes of a queue whose lock we hold."""
 
@@ -110,6 +128,16 @@ class Held(Protocol):
         """Delete just these rows and return how many were still there; a key that has none left is unblocked."""
         ...
 
+    def claim(self, row: Row, owner: int, /, *, most: int) -> int:
+        """
+        Say who works this row's lane and begins with it; return how often others began with it and did not come back.
+
+        This is committed at once, whatever becomes of the transaction: a message that ends its process leaves a
+        trace.  Parking the row wipes it out, and so does an answer of ``most``, since the row is put aside then.
+        While a lane stays with its owner nothing is written, except for a row that was parked.
+        """
+        ...
+
     def park(self, row: Row, failure: Failure, /) -> None:
         """Put a row aside, what follows under its key behind it; or make a dead letter of it.  Gone: do nothing."""
         ...
@@ -122,11 +150,15 @@ class Storage(Protocol):
         """Add ``(queue, lane, envelope)`` in this order, within the transaction that is open."""
         ...
 
+    def look(self, queue: str, lanes: Sequence[int], /) -> Sequence[Work]:
+        """Return those of these lanes that have work, in this order.  Cheap: it takes no lock, opens no transaction."""
+        ...
+
     def hold(
         self, queue: str, /, *, lanes: Sequence[int], limit: int, local: bool, idle: float
     ) -> AbstractContextManager[Held | None]:
         """
-        Lock up to ``limit`` of these lanes that have work and whose lock is free; None if there is none.
+        Lock up to ``limit`` of these lanes, the first ones whose lock is free; None if there is none.
 
         What is done inside is committed together at the end, and rolled back if an exception leaves it.
 
@@ -139,6 +171,14 @@ class Storage(Protocol):
 
     def take(self, row: Row, /, *, idle: float) -> AbstractContextManager[bool]:
         """Delete one row under its lane's lock, in a transaction that lasts as long; False if it is not there."""
+        ...
+
+    def savepoint(self) -> AbstractContextManager[object]:
+        """Open a savepoint in the transaction in which lanes are held: what an exception leaves is undone."""
+        ...
+
+    def release(self, queue: str, owner: int, /) -> None:
+        """Say that an owner has left its lanes in order: others may work them at once."""
         ...
 
 

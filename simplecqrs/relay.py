@@ -98,8 +98,10 @@ class Relay:
 
     def _ship(self) -> Shipped | None:
         """Ship one batch; None if rows had only to be moved behind their blocked keys, so that there may be more."""
-        lanes = random.sample(range(LANES), LANES)
-        share = SHARE if self._pace.full else LANES
+        works = self.storage.look(self.queue, random.sample(range(LANES), LANES))
+        if not works:
+            return Shipped()
+        lanes, share = [work.lane for work in works], SHARE if self._pace.full else LANES
         with self.storage.hold(self.queue, lanes=lanes, limit=share, local=self.local, idle=self.idle) as held:
             if held is None:
                 return Shipped()

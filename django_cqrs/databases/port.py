@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from attrs import frozen
 
 from simplecqrs.queue import Box
 
-__all__ = ["Dialect", "Place"]
+__all__ = ["Dialect", "Marks", "Place"]
 
 
 @frozen
@@ -39,6 +39,26 @@ class Place:
         return f"{self.hot}:{self.queue}"
 
 
+class Marks(Protocol):
+    """Who works which lane, and what it began with; written beside the transaction that holds the lane."""
+
+    def owners(self, place: Place, /) -> Mapping[int, int]:
+        """Return who worked the lanes of a queue last."""
+        ...
+
+    def claim(self, place: Place, lane: int, row: int, owner: int, /, *, most: int) -> int:
+        """See ``Held.claim``."""
+        ...
+
+    def forget(self, place: Place, lane: int, /) -> None:
+        """Forget what a lane was begun with."""
+        ...
+
+    def release(self, place: Place, owner: int, /) -> None:
+        """Say that an owner has left its lanes in order."""
+        ...
+
+
 class Dialect(Protocol):
     """
     A database, through Django's connection of one alias.
@@ -51,11 +71,16 @@ class Dialect(Protocol):
     #: An expression with one parameter: the time that is so many seconds from now.
     later: str
 
+    @property
+    def marks(self) -> Marks:
+        """Return the marks of the lanes."""
+        ...
+
     def holding(
         self, place: Place, lanes: Sequence[int], /, *, limit: int, local: bool, idle: float
     ) -> AbstractContextManager[Sequence[tuple[int, bool]]]:
         """
-        Lock up to ``limit`` lanes that have work; yield them, each with whether a parked key of it is due.
+        Lock up to ``limit`` of these lanes; yield them, each with whether a parked key of it is due.
 
         Reading is left to a later statement: one that was begun before the lock was there may see rows that the last
         holder has deleted since.

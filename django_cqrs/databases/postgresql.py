@@ -17,6 +17,7 @@ from django.db import connections, transaction
 
 from django_cqrs.databases import statements
 from django_cqrs.databases.port import Place
+from django_cqrs.databases.table_marks import TableMarks
 from django_cqrs.locks import LANE, lane_transaction, refuse_inside
 
 __all__ = ["PostgreSQL"]
@@ -31,6 +32,7 @@ class PostgreSQL:
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
+        self.marks = TableMarks(alias)
 
     def lane_lock(self, place: Place, /, *, idle: float) -> tuple[str, list[Any]]:
         """

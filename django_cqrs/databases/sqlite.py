@@ -16,6 +16,7 @@ from uuid import UUID
 from django.db import OperationalError, connections
 
 from django_cqrs.databases import statements
+from django_cqrs.databases.file_marks import FileMarks
 from django_cqrs.databases.port import Place
 from django_cqrs.locks import file_lock, impatient, lane_transaction, refuse_inside, write_first
 
@@ -33,6 +34,7 @@ class SQLite:
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
+        self.marks = FileMarks(alias)
 
     @contextmanager
     def holding(

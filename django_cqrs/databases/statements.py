@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_cqrs.databases.port import Place
 
-__all__ = ["delete_locked", "insert_new", "lock_lanes", "placeholders"]
+__all__ = ["delete_locked", "insert_new", "lock_lanes", "look", "placeholders"]
 
 
 def placeholders(values: Sequence[Any]) -> str:
     """Return ``%s, %s`` for so many values."""
     return ", ".join(["%s"] * len(values))
+
+
+def look(
+    connection: BaseDatabaseWrapper, place: Place, floors: Mapping[int, int], *, now: str, force: str = ""
+) -> list[tuple[int, int | None, bool]]:
+    """
+    Return for each lane its first new row, and whether a parked key of it is due.
+
+    Args:
+        floors: for each lane, the id up to which it has no rows.
+        force: what stands behind the hot table's name.
+    """
+    first = (
+        f"(SELECT o.id FROM {place.hot} o {force} WHERE o.queue = %s AND o.lane = c.lane AND o.id > c.floor"
+        " ORDER BY o.id LIMIT 1)"
+    )
+    lanes = " UNION ALL ".join(["SELECT %s AS lane, %s AS floor"] + ["SELECT %s, %s"] * (len(floors) - 1))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT c.lane, {first}, {_due(place, now)} FROM ({lanes}) c",
+            [place.queue, place.box, place.queue, *(value for item in floors.items() for value in item)],
+        )
+        return [(lane, head, bool(due)) for lane, head, due in cursor.fetchall()]
+
+
+def _due(place: Place, now: str) -> str:
+    return (
+        f"EXISTS (SELECT 1 FROM {place.blocked} b WHERE b.box = %s AND b.queue = %s AND b.lane = c.lane"
+        f" AND b.next_at <= {now})"
+    )
 
 
 def lock_lanes(
@@ -27,27 +57,19 @@ def lock_lanes(
     limit: int,
 ) -> list[tuple[int, bool]]:
     """
-    Return lanes that have work and that are ours now, and whether a parked key of theirs is due.
-
-    The candidates are found first: a lock that was taken on an idle lane would be kept until the end.
+    Return lanes that are ours now, and whether a parked key of theirs is due.
 
     Args:
         lock: a condition on the column ``lane`` that takes its lock, or is false; and its parameters.
     """
     condition, parameters = lock
-    due = (
-        f"EXISTS (SELECT 1 FROM {place.blocked} b WHERE b.box = %s AND b.queue = %s AND b.lane = c.lane"
-        f" AND b.next_at <= {now})"
-    )
     sql = (
-        f"WITH c(lane) AS (VALUES {', '.join(['(%s)'] * len(lanes))}), "
-        f"work AS MATERIALIZED (SELECT c.lane, {due} AS due, EXISTS (SELECT 1 FROM {place.hot} o"
-        " WHERE o.queue = %s AND o.lane = c.lane) AS fresh FROM c), "
-        "candidates AS MATERIALIZED (SELECT lane, due FROM work WHERE due OR fresh) "
-        f"SELECT lane, due FROM candidates WHERE {condition} LIMIT %s"
+        f"WITH c(lane) AS (VALUES {', '.join(['(%s)'] * len(lanes))}),"
+        f" ours AS MATERIALIZED (SELECT lane FROM c WHERE {condition} LIMIT %s)"
+        f" SELECT c.lane, {_due(place, now)} FROM ours c"
     )
     with connection.cursor() as cursor:
-        cursor.execute(sql, [*lanes, place.box, place.queue, place.queue, *parameters, limit])
+        cursor.execute(sql, [*lanes, *parameters, limit, place.box, place.queue])
         return [(lane, bool(is_due)) for lane, is_due in cursor.fetchall()]
 
 

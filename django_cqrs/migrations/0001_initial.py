@@ -90,7 +90,6 @@ class Migration(migrations.Migration):
                 ('payload', models.BinaryField()),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('starts', models.SmallIntegerField(db_default=0, default=0)),
             ],
             options={
                 'db_table': table('inbox'),
@@ -104,11 +103,26 @@ class Migration(migrations.Migration):
                 ('box', models.CharField(max_length=6)),
                 ('queue', models.CharField(max_length=200)),
                 ('lane', models.SmallIntegerField()),
-                ('owner', models.BigIntegerField(db_default=0, default=0)),
             ],
             options={
                 'db_table': table('lane'),
                 'constraints': [models.UniqueConstraint(fields=('box', 'queue', 'lane'), name=table('lane_place'))],
+            },
+        ),
+        migrations.CreateModel(
+            name='LaneMark',
+            fields=[
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('box', models.CharField(max_length=6)),
+                ('queue', models.CharField(max_length=200)),
+                ('lane', models.SmallIntegerField()),
+                ('owner', models.BigIntegerField()),
+                ('head', models.BigIntegerField()),
+                ('starts', models.IntegerField()),
+            ],
+            options={
+                'db_table': table('lane_mark'),
+                'constraints': [models.UniqueConstraint(fields=('box', 'queue', 'lane'), name=table('lane_mark_place'))],
             },
         ),
         migrations.CreateModel(

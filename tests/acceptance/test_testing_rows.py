@@ -17,9 +17,10 @@ from simplecqrs import (
     Retry,
     SyncRequestHandler,
 )
-from simplecqrs.consumer import Consumer, Fetcher, Policy
+from simplecqrs.consumer import Consumer, Policy
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import NotPublished
+from simplecqrs.fetcher import Fetcher
 from simplecqrs.loop import Loop
 from simplecqrs.memory import MemoryBroker
 from simplecqrs.memory_queue import MemoryQueue

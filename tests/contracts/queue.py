@@ -27,11 +27,12 @@ from tests.contracts.queue_harness import make, texts
 from tests.contracts.queue_holding import HoldingContract
 from tests.contracts.queue_inbox import InboxContract
 from tests.contracts.queue_letters import LettersContract
+from tests.contracts.queue_marks import MarksContract
 from tests.contracts.queue_parking import ParkingContract
 from tests.contracts.queue_reading import ReadingContract
 from tests.contracts.queue_taking import TakingContract
 
-__all__ = ["InboxContract", "StorageContract", "make", "texts"]
+__all__ = ["InboxContract", "MarksContract", "StorageContract", "make", "texts"]
 
 
 class StorageContract(HoldingContract, ReadingContract, ParkingContract, TakingContract, LettersContract):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime, timezone
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID, uuid4
@@ -90,8 +90,11 @@ class QueueHarness:
         limit: int = LANES,
         local: bool = True,
     ) -> AbstractContextManager[Held | None]:
-        """Hold all lanes unless told otherwise."""
-        return storage.hold(queue, lanes=lanes, limit=limit, local=local, idle=60.0)
+        """Hold all lanes that have work, unless told otherwise."""
+        works = storage.look(queue, lanes)
+        if not works:
+            return nullcontext()
+        return storage.hold(queue, lanes=[w.lane for w in works], limit=limit, local=local, idle=60.0)
 
     def read(self, storage: Storage, limit: int = 100, max_bytes: int = MiB, queue: str = QUEUE) -> Sequence[Row]:
         """Hold, read and let go."""

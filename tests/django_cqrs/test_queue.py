@@ -10,7 +10,7 @@ from django.db import connection, connections, transaction
 from django_cqrs.inbox import DjangoInbox
 from django_cqrs.inspection import DjangoInspection
 from django_cqrs.queue import DjangoStorage
-from tests.contracts.queue import InboxContract, StorageContract
+from tests.contracts.queue import InboxContract, MarksContract, StorageContract
 
 #: SQLite has one writer at a time, so one lane at a time is held there.
 ONE_WRITER = connection.vendor == "sqlite"
@@ -44,7 +44,7 @@ class TestOutbox(_Database, StorageContract):
 
 
 @pytest.mark.usefixtures("committed")
-class TestInbox(_Database, StorageContract):
+class TestInbox(_Database, StorageContract, MarksContract):
     """An inbox on tables."""
 
     box = "inbox"

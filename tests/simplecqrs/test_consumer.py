@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -273,6 +274,9 @@ class Unwilling:
             yield ours
             self._commit(before)
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inbox, name)
+
     def _commit(self, before: int) -> None:
         if self.bad & set(self.tried[before:]):
             raise OSError("constraint violated")
@@ -304,7 +308,9 @@ def test_an_error_of_the_storage_is_nobody_s_fault() -> None:
             raise ConnectionError("the database is gone")
             yield
 
-    consumer = Consumer(consumer=NAME, storage=Broken("inbox"), receive=lambda _: True)
+    inbox = Broken("inbox")
+    inbox.store(NAME, [make("a1")])
+    consumer = Consumer(consumer=NAME, storage=inbox, receive=lambda _: True)
 
     with pytest.raises(ConnectionError):
         consumer.step()

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from simplecqrs.consumer import Fetcher
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import BrokerDown
+from simplecqrs.fetcher import Fetcher
 from simplecqrs.loop import Loop
 from simplecqrs.memory import MemoryBroker
 from simplecqrs.memory_queue import MemoryQueue

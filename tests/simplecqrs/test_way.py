@@ -9,8 +9,9 @@ import pytest
 from attrs import evolve, frozen
 
 from simplecqrs import Command, IntegrationEvent, Mediator, Publish, Registry, Retry, context, current
-from simplecqrs.consumer import Consumer, Fetcher, Policy
+from simplecqrs.consumer import Consumer, Policy
 from simplecqrs.envelope import Envelope
+from simplecqrs.fetcher import Fetcher
 from simplecqrs.loop import Loop
 from simplecqrs.memory import MemoryBroker
 from simplecqrs.memory_queue import MemoryQueue

@@ -1,0 +1,68 @@
+"""The fetcher: takes messages off a broker into a consumer's inbox."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from attrs import field, frozen
+
+from simplecqrs.counts import Counts
+from simplecqrs.envelope import Envelope
+from simplecqrs.queue import Inbox, Stored
+from simplecqrs.transport import Delivery, Feed, Garbage
+
+__all__ = ["Fetcher"]
+
+log = logging.getLogger("simplecqrs.consumer")
+
+
+@frozen(kw_only=True)
+class Fetcher:
+    """
+    Take what a broker has for a consumer into its inbox.
+
+    Any number of fetchers may run; a feed is fetched by one at a time.  A batch is committed before it is
+    acknowledged: a crash in between brings it again, and the door drops it.
+    """
+
+    consumer: str
+    inbox: Inbox
+    feeds: Sequence[Feed]
+    batch: int = 500
+    counts: Counts = field(factory=Counts)
+
+    @property
+    def name(self) -> str:
+        """Name the fetcher in log lines."""
+        return f"fetcher {self.consumer}"
+
+    @property
+    def asides(self) -> dict[str, int]:
+        """Count what a person at the terminal may want to know besides."""
+        return {"seen before": self.counts.seen}
+
+    def step(self) -> int:
+        """Fetch a batch from each feed and return how many messages came.  Raises BrokerDown."""
+        return sum(self._fetch(feed) for feed in self.feeds)
+
+    def _fetch(self, feed: Feed) -> int:
+        with self.inbox.fetching(self.consumer, feed.name) as ours:
+            deliveries = feed.fetch(self.batch) if ours else ()
+            if not deliveries:
+                return 0
+            stored = self._store(deliveries)
+        self.counts.fetched += stored.new
+        self.counts.seen += stored.seen
+        if stored.seen:
+            log.info("%s dropped %d messages that it had seen before", self.consumer, stored.seen)
+        feed.acknowledge(deliveries)
+        return len(deliveries)
+
+    def _store(self, deliveries: Sequence[Delivery]) -> Stored:
+        stored = self.inbox.store(self.consumer, [d.content for d in deliveries if isinstance(d.content, Envelope)])
+        garbage = [d.content for d in deliveries if isinstance(d.content, Garbage)]
+        if garbage:
+            self.inbox.bury(self.consumer, garbage)
+            log.error("%s: %d messages could not be read; first: %s", self.consumer, len(garbage), garbage[0].error)
+        return stored

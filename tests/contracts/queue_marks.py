@@ -1,0 +1,130 @@
+"""``look``, ``claim``, ``release`` and ``savepoint``: who works a lane, and what its process did not come back from."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from simplecqrs.queue import Failure, Inspection, Storage, Work
+from tests.contracts.queue_harness import HOUR, QUEUE, Boom, MiB, QueueHarness, make, texts
+
+ANNE, BERT, CORA = 1, 2**62, 3
+
+
+class MarksContract(QueueHarness):
+    """For the inbox, whose lanes have owners."""
+
+    def claim(self, storage: Storage, owner: int, *, most: int = 2, dies: bool = False) -> int:
+        """Hold the first row's lane and begin with it; ``dies``: the transaction is lost."""
+        starts = -1
+        with suppress(Boom), self.hold(storage) as held:
+            assert held is not None
+            starts = held.claim(held.read(1, MiB)[0], owner, most=most)
+            if dies:
+                raise Boom
+        return starts
+
+    def works(self, storage: Storage) -> list[Work]:
+        """Look at all lanes."""
+        return list(storage.look(QUEUE, range(16)))
+
+    def test_looking_tells_the_lanes_that_have_work_in_the_order_asked_for(self, storage: Storage) -> None:
+        """With the id of the first row of each."""
+        with self.transaction():
+            storage.append([(QUEUE, lane, make(str(lane), key=str(lane))) for lane in (1, 4, 9)])
+        ids = {row.lane: row.id for row in self.read(storage)}
+
+        assert list(storage.look(QUEUE, [9, 0, 4, 2])) == [Work(9, ids[9]), Work(4, ids[4])]
+
+    def test_looking_tells_which_lanes_have_something_due(self, storage: Storage) -> None:
+        """What waits for its pause is no work."""
+        self.fill(storage, make("1", key="a"))
+        self.park_first(storage, HOUR)
+        assert self.works(storage) == []
+
+        self.fill(storage, make("2", key="b"))
+        self.park_first(storage, 0)
+
+        [work] = self.works(storage)
+        assert (work.due, work.head) == (True, 0)
+
+    def test_a_claim_tells_others_whose_lane_it_is(self, storage: Storage) -> None:
+        """At once, and even if the transaction is lost."""
+        self.fill(storage, make("1", key="a"))
+        assert self.works(storage)[0].owner == 0
+
+        self.claim(storage, BERT, dies=True)
+
+        assert self.works(storage)[0].owner == BERT
+
+    def test_those_who_did_not_come_back_from_a_row_are_counted(self, storage: Storage) -> None:
+        """Once for each owner; not ourselves."""
+        self.fill(storage, make("1", key="a"))
+
+        starts = [self.claim(storage, owner, most=9, dies=True) for owner in (ANNE, BERT, BERT, CORA)]
+
+        assert starts == [0, 1, 0, 1]
+
+    def test_after_so_many_the_row_is_to_be_put_aside_and_the_count_begins_anew(self, storage: Storage) -> None:
+        """Whoever is told puts it aside."""
+        self.fill(storage, make("1", key="a"))
+
+        starts = [self.claim(storage, owner, dies=True) for owner in (ANNE, BERT, CORA, ANNE)]
+
+        assert starts == [0, 1, 2, 0]
+
+    def test_another_row_at_the_head_begins_anew(self, storage: Storage) -> None:
+        """What its predecessor died of is none of its business."""
+        self.fill(storage, make("1", key="a"), make("2", key="a"))
+        self.claim(storage, ANNE, dies=True)
+        self.done(storage, self.read(storage)[0])
+
+        assert self.claim(storage, BERT) == 0
+
+    def test_a_row_that_is_parked_has_failed_and_killed_nobody(self, storage: Storage) -> None:
+        """Its next attempt finds no trace."""
+        self.fill(storage, make("1", key="a"))
+        with self.hold(storage) as held:
+            assert held is not None
+            [row] = held.read(1, MiB)
+            held.claim(row, ANNE, most=2)
+            held.park(row, Failure("no", 1, 0))
+
+        assert self.claim(storage, BERT) == 0
+
+    def test_who_leaves_in_order_leaves_no_trace(self, storage: Storage) -> None:
+        """Its lanes are free at once; those of others stay theirs."""
+        with self.transaction():
+            storage.append([(QUEUE, 1, make("one", key="a")), (QUEUE, 2, make("two", key="b"))])
+        for lane, owner in ((1, ANNE), (2, BERT)):
+            with self.hold(storage, lanes=[lane]) as held:
+                assert held is not None
+                held.claim(held.read(1, MiB)[0], owner, most=2)
+
+        storage.release(QUEUE, ANNE)
+
+        assert [work.owner for work in self.works(storage)] == [0, BERT]
+        with self.hold(storage, lanes=[1]) as held:
+            assert held is not None
+            assert held.claim(held.read(1, MiB)[0], CORA, most=2) == 0
+
+    def test_queues_do_not_share_owners(self, storage: Storage) -> None:
+        """The same lane of another consumer is another lane."""
+        self.fill(storage, make("1", key="a"))
+        self.claim(storage, ANNE)
+        self.fill(storage, make("1", key="a"), queue="other")
+
+        assert [work.owner for work in storage.look("other", range(16))] == [0]
+
+    def test_a_savepoint_takes_back_only_what_was_done_in_it(self, storage: Storage, inspection: Inspection) -> None:
+        """The rest of the transaction is kept."""
+        self.fill(storage, make("1", key="a"), make("2", key="a"))
+        with self.hold(storage) as held:
+            assert held is not None
+            first, second = held.read(2, MiB)
+            held.done([first])
+            with suppress(Boom), storage.savepoint():
+                held.done([second])
+                raise Boom
+
+        assert texts(self.read(storage)) == ["2"]
+        assert self.backlog(inspection).pending == 1
