@@ -1,20 +1,23 @@
-"""What an operator asks of the queues: backlogs and dead letters."""
+"""What an operator asks of the queues: backlogs, dead letters and blocked keys, each at a cost that has a bound."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from django.db import connections, models, transaction
-from django.db.models.functions import Now
+from attrs import asdict, evolve
+from django.db import connections, transaction
+from django.db.models.functions import Now, Substr
 from django.utils import timezone
 
 from django_cqrs import rows
+from django_cqrs.bounded import capped, oldest, queues_of
 from django_cqrs.models import Blocked, Dead, Inbox, Outbox, ParkedInbox, ParkedOutbox
 from django_cqrs.queue import DjangoStorage, inbox, outbox
+from simplecqrs.letters import ANY, CAP, BlockedKey, Wanted
 from simplecqrs.queue import Backlog, Box, Letter
 
-__all__ = ["DjangoInspection"]
+__all__ = ["DjangoInspection", "narrowed"]
 
 BOXES: dict[Box, tuple[Any, Any]] = {
     "outbox": (Outbox, ParkedOutbox),
@@ -33,35 +36,48 @@ class DjangoInspection:
         return [backlog for box in BOXES for backlog in self._backlogs(box)]
 
     def _backlogs(self, box: Box) -> Iterator[Backlog]:
-        hot, parked = BOXES[box]
-        pending = self._count(hot.objects)
-        waiting = self._count(parked.objects)
-        blocked = self._count(Blocked.objects.filter(box=box))
-        dead = self._count(Dead.objects.filter(box=box))
-        for queue in sorted({*pending, *waiting, *blocked, *dead}):
-            yield Backlog(
-                box,
-                queue,
-                pending.get(queue, 0),
-                waiting.get(queue, 0),
-                blocked.get(queue, 0),
-                dead.get(queue, 0),
-                self._oldest(hot, queue),
+        hot, parked = (kind.objects.using(self.alias) for kind in BOXES[box])
+        blocked, dead = (kind.objects.using(self.alias).filter(box=box) for kind in (Blocked, Dead))
+        for queue in sorted({queue for found in (hot, parked, blocked, dead) for queue in queues_of(found)}):
+            pending, waiting, keys, given_up = (
+                capped(found.filter(queue=queue)) for found in (hot, parked, blocked, dead)
             )
+            stored = oldest(hot.filter(queue=queue))
+            age = None if stored is None else (timezone.now() - stored).total_seconds()
+            yield Backlog(box, queue, pending, waiting, keys, given_up, age)
 
-    def _count(self, found: Any) -> dict[str, int]:
-        counted = found.using(self.alias).order_by().values_list("queue").annotate(number=models.Count("pk"))
-        return dict(counted)
+    def letters(
+        self, wanted: Wanted = ANY, /, *, after: int = 0, limit: int = 100, payloads: bool = True
+    ) -> Sequence[Letter]:
+        """Return some of what is dead, the oldest first."""
+        found = narrowed(Dead.objects.using(self.alias), wanted).filter(pk__gt=after).order_by("pk")[:limit]
+        return [_letter(dead, payloads=payloads) for dead in (found if payloads else found.defer("payload"))]
 
-    def _oldest(self, hot: Any, queue: str) -> float | None:
-        """Return the age in seconds of the row that has waited longest."""
-        first = hot.objects.using(self.alias).filter(queue=queue).order_by("id").values_list("created_at", flat=True)
-        created = first.first()
-        return (timezone.now() - created).total_seconds() if created is not None else None
+    def blocked(self, wanted: Wanted = ANY, /, *, limit: int = 100) -> Sequence[BlockedKey]:
+        """Return some of the keys that are blocked, the longest first."""
+        found = narrowed(Blocked.objects.using(self.alias), evolve(wanted, name=None), reason="error")
+        return [self.blocked_key(blocked) for blocked in found.order_by("pk")[:limit]]
 
-    def letters(self) -> Sequence[Letter]:
-        """Return what is dead, the oldest first."""
-        return [_letter(dead) for dead in Dead.objects.using(self.alias).order_by("id")]
+    def blocked_key(self, blocked: Blocked) -> BlockedKey:
+        """Return what is known of a blocked key."""
+        return BlockedKey(
+            id=blocked.pk,
+            box="outbox" if blocked.box == "outbox" else "inbox",
+            queue=blocked.queue,
+            topic=blocked.topic,
+            key=blocked.key,
+            reason=blocked.error,
+            attempts=blocked.attempts,
+            since=blocked.since,
+            next_at=blocked.next_at,
+            waiting=self.waiting(blocked),
+        )
+
+    def waiting(self, blocked: Blocked, cap: int = CAP) -> int:
+        """Count the parked rows of a blocked key, up to a cap."""
+        parked = BOXES["outbox" if blocked.box == "outbox" else "inbox"][1].objects.using(self.alias)
+        found = parked.filter(queue=blocked.queue, topic=blocked.topic, key=blocked.key)
+        return capped(found if blocked.slot == 0 else found.filter(pk=blocked.slot), cap)
 
     def retry(self, letter: int, /) -> bool:
         """Park a dead letter again, due now and ahead of what waits behind it."""
@@ -93,6 +109,24 @@ class DjangoInspection:
             dead.delete()
         return True
 
+    def hasten(self, blocked: int, /) -> bool:
+        """Make a blocked key due now, unless a dead letter holds it."""
+        with transaction.atomic(using=self.alias):
+            found = Blocked.objects.using(self.alias).select_for_update().filter(pk=blocked).first()
+            if found is None or (found.next_at is None and self.holder(found) is not None):
+                return False
+            # Nothing waits for the next attempt of what an operator has deleted by hand: the followers go on then.
+            Blocked.objects.using(self.alias).filter(pk=blocked).update(next_at=Now())
+        return True
+
+    def holder(self, blocked: Blocked) -> int | None:
+        """Return the number of the dead letter that a blocked key waits for."""
+        holding = Dead.objects.using(self.alias).filter(box=blocked.box, queue=blocked.queue, holds=True)
+        number: int | None = (
+            holding.filter(topic=blocked.topic, key=blocked.key).order_by("pk").values_list("pk", flat=True).first()
+        )
+        return number
+
     def _due_now(self, dead: Dead) -> None:
         slot = 0 if dead.key else dead.row
         assert slot is not None
@@ -109,7 +143,18 @@ class DjangoInspection:
         return outbox(self.alias) if dead.box == "outbox" else inbox(self.alias)
 
 
-def _letter(dead: Dead) -> Letter:
+def narrowed(found: Any, wanted: Wanted, *, reason: str = "reason") -> Any:
+    """Return the rows of a query set that are meant."""
+    given = {k: v for k, v in asdict(wanted).items() if v is not None and k not in {"cause", "since"}}
+    found = found.filter(**given)
+    if wanted.since is not None:
+        found = found.filter(since__gte=wanted.since)
+    if wanted.cause:  # as it is written: LIKE knows no case on SQLite, and has wildcards everywhere
+        found = found.alias(cause=Substr(reason, 1, len(wanted.cause))).filter(cause=wanted.cause)
+    return found
+
+
+def _letter(dead: Dead, *, payloads: bool) -> Letter:
     return Letter(
         id=dead.pk,
         box="outbox" if dead.box == "outbox" else "inbox",
@@ -123,5 +168,5 @@ def _letter(dead: Dead) -> Letter:
         attempts=dead.attempts,
         since=dead.since,
         headers=dead.headers,
-        payload=bytes(dead.payload),
+        payload=bytes(dead.payload) if payloads else b"",
     )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
 from zlib import crc32
 
 from attrs import evolve, frozen
 
 from simplecqrs.envelope import Envelope
+from simplecqrs.letters import ANY, BlockedKey, Wanted
 from simplecqrs.memory_marks import Marks
 from simplecqrs.memory_rows import Rows
 from simplecqrs.memory_transactions import MemoryTransactions
@@ -123,10 +125,18 @@ class MemoryQueue:
         with self._db.mutex:
             return self._rows.backlogs()
 
-    def letters(self) -> Sequence[Letter]:
-        """Return what is dead, the oldest first."""
+    def letters(
+        self, wanted: Wanted = ANY, /, *, after: int = 0, limit: int = 100, payloads: bool = True
+    ) -> Sequence[Letter]:
+        """Return some of what is dead, the oldest first."""
         with self._db.mutex:
-            return [dead.letter for _, dead in sorted(self._rows.dead.items())]
+            found = list(islice(self._rows.letters(wanted, after), limit))
+        return found if payloads else [evolve(letter, payload=b"") for letter in found]
+
+    def blocked(self, wanted: Wanted = ANY, /, *, limit: int = 100) -> Sequence[BlockedKey]:
+        """Return some of the keys that are blocked, the longest first."""
+        with self._db.mutex:
+            return list(islice(self._rows.blocked_keys(wanted), limit))
 
     def retry(self, letter: int, /) -> bool:
         """Give a dead letter its attempts anew; False if there is none, or if it could not even be read."""
@@ -143,6 +153,11 @@ class MemoryQueue:
                 return False
             self._rows.forget(letter)
             return True
+
+    def hasten(self, blocked: int, /) -> bool:
+        """Make a blocked key due now; False if there is none, or if it waits for a dead letter."""
+        with self._db.transaction(), self._db.mutex:
+            return self._rows.hasten(blocked)
 
     @contextmanager
     def _settling(self, letter: int) -> Generator[Row | None, None, None]:

@@ -10,6 +10,7 @@ from itertools import count
 from attrs import evolve, frozen
 
 from simplecqrs.envelope import Envelope
+from simplecqrs.letters import CAP, BlockedKey, Wanted
 from simplecqrs.memory_transactions import MemoryTransactions
 from simplecqrs.queue import Backlog, Box, Failure, Letter, Row, Work
 from simplecqrs.transport import Garbage
@@ -24,10 +25,12 @@ Place = tuple[str, str, str, int]
 class _Blocked:
     """The schedule of a blocked key; it waits for an operator if ``next_at`` is None."""
 
+    id: int
     head: int
     attempts: int
     next_at: float | None
     since: float
+    reason: str
 
 
 @frozen
@@ -107,7 +110,7 @@ class Rows:
                     self._move(follower)
         if failure.pause is not None:
             self._move(row)
-            self._db.put(self._blocked, place, _Blocked(row.id, failure.attempts, now + failure.pause, since))
+            self._block(place, row.id, failure.attempts, now + failure.pause, since=since, reason=failure.reason)
         else:
             number = self.bury(row.queue, row.envelope, failure.reason, failure.attempts)
             self.dead[number] = evolve(self.dead[number], row=row)
@@ -121,7 +124,7 @@ class Rows:
         letter = Letter(
             id=next(self._ids), box=self._box, queue=queue, dead=True, name=known.get("name", ""),
             topic=known.get("topic", ""), key=known.get("key", ""), message_id=known.get("message_id", ""),
-            reason=reason, attempts=attempts, since=datetime.fromtimestamp(self._clock(), timezone.utc),
+            reason=reason, attempts=attempts, since=_moment(self._clock()),
             headers=_text(content.headers), payload=content.payload,
         )  # fmt: skip
         self._db.put(self.dead, letter.id, _Dead(letter, None))
@@ -129,11 +132,11 @@ class Rows:
 
     def revive(self, number: int) -> None:
         """Put a dead row back, ahead of its key's followers, due now and with all its attempts."""
-        row = self.dead[number].row
+        row, reason = self.dead[number].row, self.dead[number].letter.reason
         assert row is not None
         self._db.drop(self.dead, number)
         self._move(row)
-        self._db.put(self._blocked, _place(row), _Blocked(row.id, 0, self._clock(), self._clock()))
+        self._block(_place(row), row.id, 0, self._clock(), since=self._clock(), reason=reason)
 
     def forget(self, number: int) -> None:
         """Drop a dead row; if its key waits for it, the followers go on."""
@@ -144,6 +147,27 @@ class Rows:
         blocked = self._blocked.get(_place(row))
         if blocked is not None and blocked.head == row.id:
             self._release(_place(row), blocked.since)
+
+    def letters(self, wanted: Wanted, after: int) -> Iterator[Letter]:
+        """Go through dead letters, the oldest first."""
+        for number in sorted(self.dead):
+            if number > after and wanted.fits(self.dead[number].letter):
+                yield self.dead[number].letter
+
+    def blocked_keys(self, wanted: Wanted) -> Iterator[BlockedKey]:
+        """Go through the keys that are blocked, the longest first."""
+        for place, blocked in sorted(self._blocked.items(), key=lambda item: item[1].id):
+            found = self._blocked_key(place, blocked)
+            if wanted.fits(found):
+                yield found
+
+    def hasten(self, number: int) -> bool:
+        """Make a blocked key due, unless it waits for a dead letter."""
+        for place, blocked in self._blocked.items():
+            if blocked.id == number and blocked.next_at is not None:
+                self._db.put(self._blocked, place, evolve(blocked, next_at=self._clock()))
+                return True
+        return False
 
     def backlogs(self) -> list[Backlog]:
         """Count what waits in each queue."""
@@ -163,6 +187,23 @@ class Rows:
             dead=sum(dead.letter.queue == queue for dead in self.dead.values()),
             oldest=self._clock() - min(born) if born else None,
         )
+
+    def _blocked_key(self, place: Place, blocked: _Blocked) -> BlockedKey:
+        queue, topic, key, _ = place
+        return BlockedKey(
+            id=blocked.id, box=self._box, queue=queue, topic=topic, key=key, reason=blocked.reason,
+            attempts=blocked.attempts, since=_moment(blocked.since), waiting=min(len(self._parked.get(place, {})), CAP),
+            next_at=None if blocked.next_at is None else _moment(blocked.next_at),
+        )  # fmt: skip
+
+    def _block(
+        self, place: Place, head: int, attempts: int, next_at: float | None, *, since: float, reason: str | None = None
+    ) -> None:
+        """Set the schedule of a key; without a reason, the one that it has stays."""
+        before = self._blocked.get(place)
+        number = before.id if before else next(self._ids)
+        said = reason if reason is not None else before.reason if before else ""
+        self._db.put(self._blocked, place, _Blocked(number, head, attempts, next_at, since, said))
 
     def _insert(self, row: Row) -> None:
         self._new.setdefault((row.queue, row.lane), {})[row.id] = row
@@ -185,15 +226,19 @@ class Rows:
     def _close(self, place: Place, row: Row, failure: Failure, since: float) -> None:
         """Settle what becomes of a key whose head has died."""
         if failure.hold and row.envelope.key:
-            self._db.put(self._blocked, place, _Blocked(row.id, failure.attempts, None, since))
+            self._block(place, row.id, failure.attempts, None, since=since, reason=failure.reason)
         else:
             self._release(place, since)
 
     def _release(self, place: Place, since: float) -> None:
         if self._parked.get(place):
-            self._db.put(self._blocked, place, _Blocked(0, 0, self._clock(), since))
+            self._block(place, 0, 0, self._clock(), since=since)
         else:
             self._db.drop(self._blocked, place)
+
+
+def _moment(clock: float) -> datetime:
+    return datetime.fromtimestamp(clock, timezone.utc)
 
 
 def _place(row: Row) -> Place:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
-from typing import Literal, Protocol
+from typing import Protocol
 from zlib import crc32
 
-from attrs import field, frozen
+from attrs import frozen
 
 from simplecqrs.envelope import Envelope
+from simplecqrs.letters import Backlog, Box, Inspection, Letter
 from simplecqrs.transport import Garbage
 
 __all__ = [
@@ -37,8 +37,6 @@ __all__ = [
     "Work",
     "lane_of",
 ]
-
-Box = Literal["outbox", "inbox"]
 
 #: Lanes of the outbox; a constant, since a change of the hash needs an empty table.
 LANES = 16
@@ -207,62 +205,4 @@ class Inbox(Protocol):
 
     def bury(self, consumer: str, garbage: Sequence[Garbage], /) -> None:
         """Make dead letters of what could not be read, with its bytes."""
-        ...
-
-
-@frozen
-class Backlog:
-    """How much waits in one queue."""
-
-    box: Box
-    queue: str
-    pending: int
-    parked: int
-    blocked: int
-    dead: int
-    oldest: float | None = None
-
-
-@frozen(kw_only=True)
-class Letter:
-    """A message that was given up, or that is parked, as an operator sees it."""
-
-    id: int
-    box: Box
-    queue: str
-    dead: bool
-    name: str
-    topic: str
-    key: str
-    message_id: str
-    reason: str
-    attempts: int
-    since: datetime
-    next_at: datetime | None = None
-    headers: str = ""
-    payload: bytes = field(default=b"", repr=False)
-
-    @property
-    def cause(self) -> str:
-        """Return the first line of the reason, which letters are grouped by."""
-        return self.reason.partition("\n")[0][:200]
-
-
-class Inspection(Protocol):
-    """What an operator asks of the queues and may do to what was given up."""
-
-    def backlogs(self) -> Sequence[Backlog]:
-        """Return how much waits in each queue of both boxes."""
-        ...
-
-    def letters(self) -> Sequence[Letter]:
-        """Return what is dead, the oldest first."""
-        ...
-
-    def retry(self, letter: int, /) -> bool:
-        """Give a dead letter its attempts anew, ahead of what waits behind it.  False if there is none."""
-        ...
-
-    def skip(self, letter: int, /) -> bool:
-        """Drop a dead letter for good and let what waits behind it go on.  False if there is none."""
         ...

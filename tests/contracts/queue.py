@@ -28,6 +28,7 @@ from tests.contracts.queue_holding import HoldingContract
 from tests.contracts.queue_inbox import InboxContract
 from tests.contracts.queue_letters import LettersContract
 from tests.contracts.queue_marks import MarksContract
+from tests.contracts.queue_operating import OperatingContract
 from tests.contracts.queue_parking import ParkingContract
 from tests.contracts.queue_reading import ReadingContract
 from tests.contracts.queue_taking import TakingContract
@@ -35,5 +36,7 @@ from tests.contracts.queue_taking import TakingContract
 __all__ = ["InboxContract", "MarksContract", "StorageContract", "make", "texts"]
 
 
-class StorageContract(HoldingContract, ReadingContract, ParkingContract, TakingContract, LettersContract):
+class StorageContract(
+    HoldingContract, ReadingContract, ParkingContract, TakingContract, LettersContract, OperatingContract
+):
     """``Storage``, ``Held`` and ``Inspection``."""
