@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
-from attrs import asdict, evolve
+from attrs import asdict, evolve, frozen
 from django.db import connections, transaction
 from django.db.models.functions import Now, Substr
 from django.utils import timezone
@@ -14,15 +15,30 @@ from django_cqrs import rows
 from django_cqrs.bounded import capped, oldest, queues_of
 from django_cqrs.models import Blocked, Dead, Inbox, Outbox, ParkedInbox, ParkedOutbox
 from django_cqrs.queue import DjangoStorage, inbox, outbox
-from simplecqrs.letters import ANY, CAP, BlockedKey, Wanted
+from simplecqrs.letters import ANY, CAP, LONGEST_CAUSE, BlockedKey, Wanted, cause_of
 from simplecqrs.queue import Backlog, Box, Letter
 
-__all__ = ["DjangoInspection", "narrowed"]
+__all__ = ["BOXES", "Cause", "DjangoInspection", "narrowed"]
 
 BOXES: dict[Box, tuple[Any, Any]] = {
     "outbox": (Outbox, ParkedOutbox),
     "inbox": (Inbox, ParkedInbox),
 }
+
+
+@frozen
+class Cause:
+    """What letters died of, and number, time, name and key of each."""
+
+    box: str
+    queue: str
+    cause: str
+    letters: tuple[tuple[int, datetime, str, str], ...]
+
+    @property
+    def count(self) -> int:
+        """Count the letters."""
+        return len(self.letters)
 
 
 class DjangoInspection:
@@ -52,6 +68,21 @@ class DjangoInspection:
         """Return some of what is dead, the oldest first."""
         found = narrowed(Dead.objects.using(self.alias), wanted).filter(pk__gt=after).order_by("pk")[:limit]
         return [_letter(dead, payloads=payloads) for dead in (found if payloads else found.defer("payload"))]
+
+    def causes(self, wanted: Wanted = ANY, /) -> tuple[list[Cause], bool]:
+        """
+        Return what the newest dead letters died of, the most frequent first, and whether these were all.
+
+        Each cause has number, time, name and key of its letters.
+        """
+        found = narrowed(Dead.objects.using(self.alias), wanted).order_by("-pk")
+        start = Substr("reason", 1, LONGEST_CAUSE)
+        read = list(found.values_list("box", "queue", start, "pk", "since", "name", "key")[:CAP])
+        causes: dict[tuple[str, str, str], list[tuple[int, datetime, str, str]]] = {}
+        for box, queue, reason, *rest in reversed(read[: CAP - 1]):
+            causes.setdefault((box, queue, cause_of(reason)), []).append(tuple(rest))
+        ordered = sorted(causes.items(), key=lambda item: -len(item[1]))
+        return [Cause(*place, tuple(letters)) for place, letters in ordered], len(read) < CAP
 
     def blocked(self, wanted: Wanted = ANY, /, *, limit: int = 100) -> Sequence[BlockedKey]:
         """Return some of the keys that are blocked, the longest first."""
@@ -113,13 +144,13 @@ class DjangoInspection:
         """Make a blocked key due now, unless a dead letter holds it."""
         with transaction.atomic(using=self.alias):
             found = Blocked.objects.using(self.alias).select_for_update().filter(pk=blocked).first()
-            if found is None or (found.next_at is None and self.holder(found) is not None):
+            if found is None or (found.next_at is None and self.holder_of(found) is not None):
                 return False
             # Nothing waits for the next attempt of what an operator has deleted by hand: the followers go on then.
             Blocked.objects.using(self.alias).filter(pk=blocked).update(next_at=Now())
         return True
 
-    def holder(self, blocked: Blocked) -> int | None:
+    def holder_of(self, blocked: Blocked | BlockedKey) -> int | None:
         """Return the number of the dead letter that a blocked key waits for."""
         holding = Dead.objects.using(self.alias).filter(box=blocked.box, queue=blocked.queue, holds=True)
         number: int | None = (
@@ -143,12 +174,12 @@ class DjangoInspection:
         return outbox(self.alias) if dead.box == "outbox" else inbox(self.alias)
 
 
-def narrowed(found: Any, wanted: Wanted, *, reason: str = "reason") -> Any:
-    """Return the rows of a query set that are meant."""
+def narrowed(found: Any, wanted: Wanted, *, reason: str = "reason", since: str = "since") -> Any:
+    """Return the rows of a query set that are meant; ``reason`` and ``since`` name its columns."""
     given = {k: v for k, v in asdict(wanted).items() if v is not None and k not in {"cause", "since"}}
     found = found.filter(**given)
     if wanted.since is not None:
-        found = found.filter(since__gte=wanted.since)
+        found = found.filter(**{f"{since}__gte": wanted.since})
     if wanted.cause:  # as it is written: LIKE knows no case on SQLite, and has wildcards everywhere
         found = found.alias(cause=Substr(reason, 1, len(wanted.cause))).filter(cause=wanted.cause)
     return found

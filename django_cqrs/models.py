@@ -14,6 +14,7 @@ from django_cqrs.conf import table
 from simplecqrs.messages import LONGEST
 
 __all__ = [
+    "Action",
     "Blocked",
     "Dead",
     "Inbox",
@@ -123,6 +124,7 @@ class Blocked(models.Model):
             models.UniqueConstraint(fields=["box", "queue", "topic", "key", "slot"], name=table("blocked_key"))
         ]
         indexes = [models.Index(fields=["box", "queue", "lane", "next_at"], name=table("blocked_due"))]
+        verbose_name = "blocked key"
 
 
 class Dead(MessageRow):
@@ -141,6 +143,31 @@ class Dead(MessageRow):
     class Meta:
         db_table = table("dead")
         indexes = [models.Index(fields=["box", "queue", "id"], name=table("dead_queue"))]
+        verbose_name = "dead letter"
+        permissions = [("retry_dead", "Can retry dead letters"), ("skip_dead", "Can skip dead letters")]
+
+
+class Action(models.Model):
+    """What an operator has done to a dead letter or a blocked key: who, when, what and why."""
+
+    id = models.BigAutoField(primary_key=True)
+    at = models.DateTimeField(db_default=Now())
+    who = models.CharField(max_length=LONGEST)
+    act = models.CharField(max_length=10)
+    reason = models.TextField()
+    number = models.BigIntegerField()
+    box = models.CharField(max_length=6)
+    queue = models.CharField(max_length=LONGEST)
+    topic = models.CharField(max_length=LONGEST)
+    key = models.CharField(max_length=LONGEST)
+    name = models.CharField(max_length=LONGEST)
+    message_id = models.UUIDField(null=True)
+    cause = models.TextField()
+    headers = models.TextField()
+    payload_sha256 = models.CharField(max_length=64)
+
+    class Meta:
+        db_table = table("action")
 
 
 class Scheduled(MessageRow):

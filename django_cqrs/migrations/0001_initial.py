@@ -15,6 +15,29 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name='Action',
+            fields=[
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('who', models.CharField(max_length=200)),
+                ('act', models.CharField(max_length=10)),
+                ('reason', models.TextField()),
+                ('number', models.BigIntegerField()),
+                ('box', models.CharField(max_length=6)),
+                ('queue', models.CharField(max_length=200)),
+                ('topic', models.CharField(max_length=200)),
+                ('key', models.CharField(max_length=200)),
+                ('name', models.CharField(max_length=200)),
+                ('message_id', models.UUIDField(null=True)),
+                ('cause', models.TextField()),
+                ('headers', models.TextField()),
+                ('payload_sha256', models.CharField(max_length=64)),
+            ],
+            options={
+                'db_table': table('action'),
+            },
+        ),
+        migrations.CreateModel(
             name='Blocked',
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
@@ -32,6 +55,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': table('blocked'),
+                'verbose_name': 'blocked key',
                 'indexes': [models.Index(fields=['box', 'queue', 'lane', 'next_at'], name=table('blocked_due'))],
                 'constraints': [models.UniqueConstraint(fields=('box', 'queue', 'topic', 'key', 'slot'), name=table('blocked_key'))],
             },
@@ -66,6 +90,8 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': table('dead'),
+                'verbose_name': 'dead letter',
+                'permissions': [('retry_dead', 'Can retry dead letters'), ('skip_dead', 'Can skip dead letters')],
                 'indexes': [models.Index(fields=['box', 'queue', 'id'], name=table('dead_queue'))],
             },
         ),

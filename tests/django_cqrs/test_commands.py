@@ -360,7 +360,7 @@ def test_all_may_be_skipped_at_once(dead: Project) -> None:
 
 def test_all_that_can_be_retried_is_retried_by_all(dead: Project) -> None:
     """What was never readable stays, and is told."""
-    said = manage("cqrs_dead", "retry", "--all")
+    said = manage("cqrs_dead", "retry", "--all", "--now")
 
     assert said.count("is tried again now") == 1
     assert said.count("was never a readable message; it can only be skipped") == 2

@@ -1,87 +1,165 @@
-"""``manage.py cqrs_dead``: what was given up, and what to do with it."""
+"""``manage.py cqrs_dead``: what was given up or waits, and what to do with it."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from django_cqrs.inspection import DjangoInspection
+from django_cqrs.actions import Operator, system_user
+from django_cqrs.canary import Canary
+from django_cqrs.management.asking import FILTERS, add_filters, wanted_of
 from django_cqrs.management.errors import explaining
-from simplecqrs.queue import Letter
+from django_cqrs.management.letters import list_blocked, list_causes, list_log, show
+from django_cqrs.working import work
+from simplecqrs.letters import Letter, Wanted
+
+#: Letters or keys that are looked at in one go.
+PAGE = 100
+#: Blocked keys that one command brings forward.
+MOST = 1000
+
+HELP = """
+What could not be delivered or handled: list by cause, show one, retry or skip.
+
+retry of numbers puts just those back.  retry with --all or with filters is careful: it retries one, waits for its
+outcome, then ten, then a hundred at a time, and stops as soon as a failure repeats.  For that the relays and consumers
+have to be running; --run works the queue in this process instead, and --now neither waits nor stops.
+retry with --key also brings forward the next attempt of that key if it is parked; --parked does only that.
+Whatever is done is recorded with who, when and why: cqrs_dead log.
+"""
 
 
 class Command(BaseCommand):
     """List, show, retry and skip dead letters."""
 
-    help = "What could not be delivered or handled: list by cause, show one, retry or skip."
+    help = HELP
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the actions."""
-        parser.add_argument("action", choices=["list", "show", "retry", "skip"])
+        parser.add_argument("action", choices=["list", "show", "retry", "skip", "log"])
         parser.add_argument("ids", nargs="*", type=int, help="numbers of dead letters, as list prints them")
-        parser.add_argument("--all", action="store_true", help="retry or skip every one")
+        parser.add_argument("--all", action="store_true", help="retry or skip every one that the filters let through")
+        parser.add_argument("--parked", action="store_true", help="list or retry blocked keys, not dead letters")
+        parser.add_argument("--reason", default="", help="why; recorded")
+        parser.add_argument("--timeout", type=float, default=30.0, help="seconds that retry waits for a stage")
+        parser.add_argument("--run", action="store_true", help="retry works the queue here, for want of a worker")
+        parser.add_argument("--now", "--no-canary", action="store_true", help="retry all at once and wait for nothing")
+        parser.add_argument("--full", action="store_true", help="show the whole payload, however large")
+        parser.add_argument("--limit", type=int, default=20, help="lines per cause, keys or entries that are listed")
         parser.add_argument("--database", default="default")
+        add_filters(parser)
 
     def handle(self, **options: Any) -> None:
         """Do it."""
-        inspection = DjangoInspection(options["database"])
+        self._operator = Operator(options["database"], system_user(), options["reason"])
+        self._options = options
+        wanted = wanted_of(options)
+        if options["parked"] and options["name"] is not None:
+            raise CommandError("--name is no filter of blocked keys: it is a key's messages that wait")
         with explaining():
-            letters = {letter.id: letter for letter in inspection.letters()}
-        if options["action"] == "list":
-            self._list(list(letters.values()))
+            getattr(self, f"_{options['action']}")(wanted)
+
+    def _list(self, wanted: Wanted) -> None:
+        listing = list_blocked if self._options["parked"] else list_causes
+        for line in listing(self._operator.inspection, wanted, self._options["limit"]):
+            self.stdout.write(line)
+
+    def _log(self, wanted: Wanted) -> None:
+        for line in list_log(self._operator.alias, wanted, self._options["limit"]):
+            self.stdout.write(line)
+
+    def _show(self, wanted: Wanted) -> None:
+        for number in self._numbers():
+            for line in show(self._letter(number), full=self._options["full"]):
+                self.stdout.write(line)
+
+    def _skip(self, wanted: Wanted) -> None:
+        for letter in self._chosen(wanted):
+            if self._operator.skip(letter.id):
+                self.stdout.write(f"{letter.id} is dropped; what waited behind it goes on")
+
+    def _retry(self, wanted: Wanted) -> None:
+        hastened = self._hasten(wanted) if self._options["parked"] or wanted.key is not None else 0
+        if self._options["parked"]:
             return
-        ids = list(letters) if options["all"] and options["action"] != "show" else options["ids"]
-        if not ids:
-            raise CommandError(
-                f"cqrs_dead {options['action']} needs the numbers of letters, as `cqrs_dead list` prints them"
-            )
-        unknown = [number for number in ids if number not in letters]
-        if unknown:
-            raise CommandError(f"there is no dead letter {', '.join(map(str, unknown))}")
-        act = {"show": self._show, "retry": self._retry, "skip": self._skip}[options["action"]]
-        refusals = [refusal for number in ids if (refusal := act(inspection, letters[number]))]
-        if refusals and not options["all"]:
+        if self._options["ids"] or self._options["now"]:
+            self._retry_now(wanted)
+        elif self._is_told(wanted):
+            self._retry_carefully(wanted, hastened)
+        else:
+            self._numbers()
+
+    def _hasten(self, wanted: Wanted) -> int:
+        if not self._is_told(wanted):
+            raise CommandError("cqrs_dead retry --parked needs --all or a filter, such as --key")
+        blocked = self._operator.inspection.blocked(wanted, limit=MOST)
+        hastened = [one for one in blocked if self._operator.hasten(one.id)]
+        for one in hastened[: self._options["limit"]]:
+            self.stdout.write(f"key {one.key!r} of {one.topic} ({one.box} {one.queue}) is tried again now")
+        if len(hastened) > self._options["limit"] or self._options["parked"]:
+            more = f"; {MOST:,} is the most at a time" if len(blocked) == MOST else ""
+            self.stdout.write(f"{len(hastened):,} blocked keys are tried again now{more}")
+        return len(hastened)
+
+    def _retry_now(self, wanted: Wanted) -> None:
+        refusals = []
+        for letter in self._chosen(wanted):
+            if self._operator.retry(letter.id):
+                self.stdout.write(f"{letter.id} is tried again now")
+            else:
+                refusals.append(_refusal(letter.id))
+        if refusals and self._options["ids"]:
             raise CommandError("; ".join(refusals))
         for refusal in refusals:
             self.stdout.write(refusal)
 
-    def _list(self, letters: list[Letter]) -> None:
-        if not letters:
-            self.stdout.write("no dead letters")
-        for (box, queue, cause), count in Counter((x.box, x.queue, x.cause) for x in letters).most_common():
-            self.stdout.write(f"{count:,} x {box} {queue}: {cause}")
-            for letter in [x for x in letters if (x.box, x.queue, x.cause) == (box, queue, cause)][:20]:
-                self.stdout.write(
-                    f"    {letter.id}  {letter.since:%Y-%m-%d %H:%M:%S}  {letter.name}  key={letter.key!r}"
-                )
+    def _retry_carefully(self, wanted: Wanted, hastened: int) -> None:
+        alias = self._operator.alias
+        worker = (lambda box, queue: work(alias, box, queue)) if self._options["run"] else None
+        canary = Canary(self._operator, self._options["timeout"], self.stdout.write, worker)
+        result = canary.run(wanted)
+        for number in result.refused:
+            self.stdout.write(_refusal(number))
+        for cause, count in result.failed.most_common():
+            self.stdout.write(f"{count} failed again: {cause}")
+        if not result.retried and not hastened:
+            self.stdout.write("there is no dead letter to retry")
+        elif result.retried:
+            self.stdout.write(f"{result.done:,} of {result.retried:,} went well")
+        if result.stopped:
+            raise CommandError(f"stopped: {result.stopped}.  {result.left:,} dead letters are left as they were")
 
-    def _show(self, inspection: DjangoInspection, letter: Letter) -> str | None:
-        for name in (
-            "id",
-            "box",
-            "queue",
-            "name",
-            "topic",
-            "key",
-            "message_id",
-            "attempts",
-            "since",
-            "reason",
-            "headers",
-        ):
-            self.stdout.write(f"{name:11} {getattr(letter, name)}")
-        self.stdout.write(f"payload     {letter.payload!r}")
-        return None
+    def _is_told(self, wanted: Wanted) -> bool:
+        return self._options["all"] or any(getattr(wanted, name) is not None for name in FILTERS)
 
-    def _retry(self, inspection: DjangoInspection, letter: Letter) -> str | None:
-        if not inspection.retry(letter.id):
-            return f"{letter.id} was never a readable message; it can only be skipped"
-        self.stdout.write(f"{letter.id} is tried again now")
-        return None
+    def _chosen(self, wanted: Wanted) -> Iterator[Letter]:
+        """Go through the letters whose numbers were given, or else through those that the filters let through."""
+        if self._options["ids"] or not self._is_told(wanted):
+            yield from [self._letter(number) for number in self._numbers()]
+            return
+        after = 0
+        inspection = self._operator.inspection
+        while page := inspection.letters(wanted, after=after, limit=PAGE, payloads=False):
+            yield from page
+            after = page[-1].id
 
-    def _skip(self, inspection: DjangoInspection, letter: Letter) -> str | None:
-        inspection.skip(letter.id)
-        self.stdout.write(f"{letter.id} is dropped; what waited behind it goes on")
-        return None
+    def _numbers(self) -> list[int]:
+        numbers: list[int] = self._options["ids"]
+        if not numbers:
+            raise CommandError(
+                f"cqrs_dead {self._options['action']} needs the numbers of letters, as `cqrs_dead list` prints them, "
+                "or filters, or --all"
+            )
+        return numbers
+
+    def _letter(self, number: int) -> Letter:
+        found = self._operator.inspection.letters(after=number - 1, limit=1)
+        if not found or found[0].id != number:
+            raise CommandError(f"there is no dead letter {number}")
+        return found[0]
+
+
+def _refusal(number: int) -> str:
+    return f"{number} was never a readable message; it can only be skipped"
