@@ -25,6 +25,8 @@ CODE = re.compile(r"^```.*?^```|<!--.*?-->", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:)([^)\s]*)\)")
 #: What Django looks for by itself, or what is behind one that is documented.
 INTERNAL = {
+    "django_cqrs.actions", "django_cqrs.admin", "django_cqrs.admin_lists", "django_cqrs.alarms", "django_cqrs.bounded",
+    "django_cqrs.canary", "django_cqrs.purging", "django_cqrs.single", "django_cqrs.working",
     "django_cqrs.apps", "django_cqrs.brokers", "django_cqrs.checks", "django_cqrs.codecs", "django_cqrs.conf",
     "django_cqrs.consumers", "django_cqrs.daemon", "django_cqrs.databases", "django_cqrs.frames", "django_cqrs.guards",
     "django_cqrs.held", "django_cqrs.inbox", "django_cqrs.inspection", "django_cqrs.locks", "django_cqrs.loops",

@@ -1,0 +1,194 @@
+"""
+Django's admin: dead letters, blocked keys, and the record of what was done to them.
+
+Everything is read-only; what can be done are actions, each with a permission of its own and a reason.  Outbox and inbox
+are not here: they are worked all the time, and a page that counts their rows is a burden on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from django_cqrs.actions import Operator
+from django_cqrs.admin_lists import ActFilter, BoxFilter, CappedPaginator, CauseFilter, QueueFilter, ReasonForm
+from django_cqrs.inspection import DjangoInspection
+from django_cqrs.models import Action, Blocked, Dead
+from simplecqrs.letters import cause_of
+
+__all__ = ["ActionAdmin", "BlockedAdmin", "DeadAdmin"]
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+else:
+    ModelAdmin = admin.ModelAdmin  # which Django cannot subscript
+
+#: Bytes of a payload, and characters of a text, that a page shows.
+SHOWN = 4000
+
+
+class ReadOnly(ModelAdmin):
+    """A table that is looked at, page by page, without counting all of it."""
+
+    alias = "default"
+    action_form = ReasonForm
+    actions_selection_counter = False
+    list_per_page = 100
+    list_max_show_all = 100
+    ordering = ("-id",)
+    paginator = CappedPaginator
+    show_full_result_count = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Read the alias whose inboxes the consumers work."""
+        found: QuerySet[Any] = super().get_queryset(request).using(self.alias)
+        return found
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Let nobody add."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Let nobody change."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Let nobody delete: what is skipped is recorded."""
+        return False
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        """Ask for the permission retry_dead."""
+        return request.user.has_perm("django_cqrs.retry_dead")
+
+    def has_skip_permission(self, request: HttpRequest) -> bool:
+        """Ask for the permission skip_dead."""
+        return request.user.has_perm("django_cqrs.skip_dead")
+
+    def _operator(self, request: HttpRequest) -> Operator:
+        return Operator(self.alias, request.user.get_username(), request.POST.get("reason", "").strip())
+
+    def _each(self, request: HttpRequest, chosen: QuerySet[Any], act: Callable[[int], bool], said: str) -> None:
+        """Act on what was chosen, a page at most, and tell how many went and how many did not."""
+        numbers = list(chosen.order_by("pk").values_list("pk", flat=True)[: self.list_per_page])
+        done = sum([act(number) for number in numbers])
+        if done:
+            self.message_user(request, f"{done} {said}", messages.SUCCESS)
+        if done < len(numbers):
+            refused = "gone already, never readable, or held by a dead letter"
+            self.message_user(request, f"{len(numbers) - done} left as they were: {refused}", messages.WARNING)
+
+
+@admin.register(Dead)
+class DeadAdmin(ReadOnly):
+    """Dead letters, by cause, queue and box."""
+
+    list_display = ("id", "since", "box", "queue", "name", "key", "attempts", "cause")
+    list_filter = (BoxFilter, QueueFilter, CauseFilter)
+    search_fields = ("key",)
+    search_help_text = "a key, a message id, or a consumer's or broker's name, each as a whole"
+    fields = (
+        "box", "queue", "name", "topic", "key", "message_id", "attempts", "since", "holds", "shown_reason", "headers",
+        "source", "time", "correlation_id", "causation_id", "content_type", "shown_payload",
+    )  # fmt: skip
+    readonly_fields = ("shown_reason", "shown_payload")
+    actions = ("retry", "skip")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Look for a message id, or for a whole key or queue: what contains a text would be a scan."""
+        if not search_term:
+            return queryset, False
+        try:
+            return queryset.filter(message_id=UUID(search_term)), False
+        except ValueError:
+            return queryset.filter(key=search_term) | queryset.filter(queue=search_term), False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Leave the bytes in the database until one letter is looked at."""
+        found: QuerySet[Any] = super().get_queryset(request).defer("payload")
+        return found
+
+    @admin.display(description="cause")
+    def cause(self, dead: Dead) -> str:
+        """Show the first line of the reason."""
+        return cause_of(dead.reason)
+
+    @admin.display(description="reason")
+    def shown_reason(self, dead: Dead) -> str:
+        """Show the reason."""
+        return dead.reason[:SHOWN]
+
+    @admin.display(description="payload")
+    def shown_payload(self, dead: Dead) -> str:
+        """Show the first bytes; the template escapes them."""
+        payload = bytes(dead.payload)
+        rest = f" ... {len(payload):,} bytes in all" if len(payload) > SHOWN else ""
+        return payload[:SHOWN].decode(errors="backslashreplace") + rest
+
+    @admin.action(description="Retry: give all attempts anew", permissions=["retry"])
+    def retry(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
+        """Retry the letters that were chosen."""
+        self._each(request, chosen, self._operator(request).retry, "are tried again now")
+
+    @admin.action(description="Skip: drop for good, the key goes on (needs a reason)", permissions=["skip"])
+    def skip(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
+        """Skip the letters that were chosen."""
+        operator = self._operator(request)
+        if not operator.reason:
+            self.message_user(request, "nothing was skipped: say why, beside the action", messages.ERROR)
+            return
+        self._each(request, chosen, operator.skip, "are dropped; what waited behind them goes on")
+
+
+@admin.register(Blocked)
+class BlockedAdmin(ReadOnly):
+    """Keys that wait for their next attempt, or for an operator."""
+
+    list_display = ("id", "since", "box", "queue", "topic", "key", "attempts", "next_at", "cause")
+    list_filter = (BoxFilter,)
+    search_fields = ("key",)
+    search_help_text = "a key, or a consumer's or broker's name, each as a whole"
+    fields = ("box", "queue", "topic", "key", "attempts", "since", "next_at", "waiting", "error")
+    readonly_fields = ("waiting",)
+    ordering = ("id",)
+    actions = ("retry_now",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Look for a whole key or queue."""
+        if not search_term:
+            return queryset, False
+        return queryset.filter(key=search_term) | queryset.filter(queue=search_term), False
+
+    @admin.display(description="cause")
+    def cause(self, blocked: Blocked) -> str:
+        """Show the first line of the last failure."""
+        return cause_of(blocked.error)
+
+    @admin.display(description="parked messages")
+    def waiting(self, blocked: Blocked) -> str:
+        """Count who waits, up to a cap."""
+        from django_cqrs.management.letters import count_of
+
+        return count_of(DjangoInspection(self.alias).waiting(blocked))
+
+    @admin.action(description="Retry now: do not wait for the next attempt", permissions=["retry"])
+    def retry_now(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
+        """Bring the next attempt of the keys that were chosen forward."""
+        self._each(request, chosen, self._operator(request).hasten, "are tried again now")
+
+
+@admin.register(Action)
+class ActionAdmin(ReadOnly):
+    """What was done, by whom, when and why."""
+
+    list_display = ("at", "who", "act", "number", "box", "queue", "name", "key", "reason")
+    list_filter = (ActFilter, BoxFilter)
+    list_display_links = ("at",)
