@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from attrs import define, field
 
 from simplecqrs.backoff import pause
+from simplecqrs.bell import Bell, Stop
 from simplecqrs.errors import BrokerDown
 
 __all__ = ["Job", "Loop"]
@@ -18,7 +19,7 @@ __all__ = ["Job", "Loop"]
 log = logging.getLogger("simplecqrs.loop")
 
 #: Seconds: the first and the longest wait when there is nothing to do, and after failures.
-IDLE_FIRST, IDLE_CAP = 0.005, 0.1
+IDLE_FIRST, IDLE_CAP = 0.002, 0.1
 DOWN_FIRST, DOWN_CAP = 0.1, 30.0
 
 
@@ -39,7 +40,7 @@ class Job(Protocol):
 class _Turn:
     job: Job
     at: float = 0.0
-    idle: float = IDLE_FIRST
+    idle: float = 0.0
     failures: int = 0
     error: str = ""
 
@@ -49,17 +50,29 @@ class Loop:
     """
     Run jobs in turn until told to stop; one that fails pauses, the others go on.
 
+    A job that had nothing to do is asked again after 2, 4, 8 milliseconds and so on, and at once when the bell rings.
+
     Args:
         jobs: what is to be done.
         stop: set it, from a signal handler or another thread, and the loop ends after the step it is in.
         recover: called with each error that is not the broker's, to say whether the loop may go on.
         after_step: called after each step, to tidy up.
+        bell: rings when there may be work, and when the loop is to stop (``Stop.rings``).  None: it polls.
+        cap: asked for the longest time to let an idle job be, in seconds; longer where the bell is sure to ring.
+
+    Attributes:
+        steps: how many steps were begun.
+        current: the job whose step is being done.
     """
 
     jobs: Sequence[Job]
-    stop: threading.Event = field(factory=threading.Event)
+    stop: Stop | threading.Event = field(factory=Stop)
     recover: Callable[[Exception], bool] = field(default=lambda error: False)
     after_step: Callable[[], object] = field(default=lambda: None)
+    bell: Bell | None = field(default=None, kw_only=True)
+    cap: Callable[[], float] = field(default=lambda: IDLE_CAP, kw_only=True)
+    steps: int = field(default=0, init=False)
+    current: Job | None = field(default=None, init=False)
     _turns: list[_Turn] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -74,15 +87,19 @@ class Loop:
             drain: stop as soon as no job has anything to do, or can do it.
         """
         ends = None if seconds is None else time.monotonic() + seconds
-        worked = 0
+        worked, heard = 0, self._rings()
         while not self.stop.is_set() and (ends is None or time.monotonic() < ends):
+            rings = self._rings()
+            if rings != heard:
+                self._awaken()
+                heard = rings
             now = time.monotonic()
             busy = [turn for turn in self._turns if self._is_due(turn, now, drain=drain) and self._step(turn)]
             worked += len(busy)
             if drain and not busy:
                 break
             if not busy:
-                self._wait(ends)
+                self._wait(ends, heard)
         return worked
 
     @property
@@ -90,17 +107,32 @@ class Loop:
         """Say which jobs are pausing after a failure, and why."""
         return [f"{turn.job.name}: {turn.error}" for turn in self._turns if turn.failures]
 
+    def _rings(self) -> int:
+        return 0 if self.bell is None else self.bell.rings
+
+    def _awaken(self) -> None:
+        """Let idle jobs be due; one that pauses after a failure is not to be hurried."""
+        for turn in self._turns:
+            if not turn.failures:
+                turn.at = turn.idle = 0.0
+
     def _is_due(self, turn: _Turn, now: float, *, drain: bool) -> bool:
         """While draining, an idle job is asked in each round: another one may just have made work for it."""
         return not self.stop.is_set() and (turn.at <= now or (drain and not turn.failures))
 
-    def _wait(self, ends: float | None) -> None:
-        until = min((turn.at for turn in self._turns), default=time.monotonic() + IDLE_CAP)
+    def _wait(self, ends: float | None, heard: int) -> None:
+        now = time.monotonic()
+        until = min((turn.at for turn in self._turns), default=now + IDLE_CAP)
         if ends is not None:
             until = min(until, ends)
-        self.stop.wait(max(0.0, until - time.monotonic()))
+        if self.bell is None:
+            self.stop.wait(max(0.0, until - now))
+        elif not self.stop.is_set():  # whoever sets it rings afterwards
+            self.bell.wait(heard, max(0.0, until - now))
 
     def _step(self, turn: _Turn) -> bool:
+        self.steps += 1
+        self.current = turn.job
         try:
             worked = bool(turn.job.step())
         except Exception as error:
@@ -109,11 +141,12 @@ class Loop:
             self._pause(turn, error)
             return False
         finally:
+            self.current = None
             self.after_step()
         if turn.failures:
             log.warning("%s is back after %d failures", turn.job.name, turn.failures)
             turn.failures, turn.error = 0, ""
-        turn.idle = IDLE_FIRST if worked else min(turn.idle * 2, IDLE_CAP)
+        turn.idle = 0.0 if worked else min(turn.idle * 2 or IDLE_FIRST, self.cap())
         turn.at = 0.0 if worked else time.monotonic() + turn.idle
         return worked
 

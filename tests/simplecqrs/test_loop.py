@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from attrs import define, field
 
 from simplecqrs import loop as module
+from simplecqrs.bell import Bell, Stop
 from simplecqrs.errors import BrokerDown
 from simplecqrs.loop import Loop
 
@@ -58,6 +61,14 @@ class Job:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another thread brings about."""
+    ends = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < ends, "it did not become so"
+        time.sleep(0.001)
 
 
 def job(*answers: object, name: str = "job") -> Job:
@@ -122,12 +133,158 @@ def test_seconds_bound_the_loop(clock: Clock) -> None:
 
 
 def test_idle_jobs_are_asked_less_and_less_often_and_at_once_when_there_was_work(clock: Clock) -> None:
-    """From 5 to 100 milliseconds, and back."""
-    Loop([job(1, *[0] * 7, 1)], clock).run(seconds=1)
+    """From 2 to 100 milliseconds, and back."""
+    Loop([job(1, *[0] * 8, 1)], clock).run(seconds=1)
 
     waits = [round(1000 * wait) for wait in clock.waits]
-    assert waits[:7] == [10, 20, 40, 80, 100, 100, 100]
-    assert waits[7] == 10
+    assert waits[:8] == [2, 4, 8, 16, 32, 64, 100, 100]
+    assert waits[8] == 2
+
+
+def test_an_idle_job_is_let_be_as_long_as_the_cap_says(clock: Clock) -> None:
+    """It is asked each time: a listener may be lost, and come back."""
+    caps = iter([1.0] * 12 + [0.05] * 100)
+
+    Loop([job()], clock, cap=lambda: next(caps)).run(seconds=6)
+
+    waits = [round(1000 * wait) for wait in clock.waits]
+    assert waits[:13] == [2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 1000, 1000, 50]
+
+
+def test_an_idle_loop_asks_about_once_a_second_where_a_bell_is_sure_to_ring(clock: Clock) -> None:
+    """An hour of it costs little more than its seconds."""
+    idle = job()
+
+    Loop([idle], clock, cap=lambda: 1.0).run(seconds=60)
+
+    assert idle.steps <= 70
+
+
+@define
+class Waiting:
+    """Tells when it has nothing to do, and waits for the test with that."""
+
+    name: str = "waiting"
+    steps: int = 0
+    idle: threading.Event = field(factory=threading.Event)
+    go_on: threading.Event = field(factory=threading.Event)
+
+    def step(self) -> int:
+        self.steps += 1
+        if self.steps == 1:
+            self.idle.set()
+            self.go_on.wait(20)
+        return 0
+
+
+@contextmanager
+def running(loop: Loop, stop: Stop) -> Iterator[threading.Thread]:
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        stop.set()
+        thread.join(20)
+    assert not thread.is_alive()
+
+
+def patient(work: Waiting | Job, stop: Stop) -> Loop:
+    """Return a loop that would wait for an hour, and its bell."""
+    return Loop([work], stop, bell=stop.rings(Bell()), cap=lambda: 3600.0)
+
+
+def test_a_ring_wakes_all_loops_that_wait_on_the_bell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each in its thread, however long it would have waited."""
+    monkeypatch.setattr(module, "IDLE_FIRST", 3600.0)
+    stop, bell, woken = Stop(), Bell(), [threading.Event() for _ in range(3)]
+    stop.rings(bell)
+    idle = [threading.Event() for _ in range(3)]
+
+    def answers(number: int) -> Iterator[Callable[[], int]]:
+        yield lambda: idle[number].set() or 0
+        yield lambda: woken[number].set() or 0
+
+    with ExitStack() as stack:
+        for number in range(3):
+            loop = Loop([Job(answers(number))], stop, bell=bell, cap=lambda: 3600.0)
+            stack.enter_context(running(loop, stop))
+        assert all(event.wait(20) for event in idle)
+        bell.ring()
+
+        assert all(event.wait(20) for event in woken)
+
+
+def test_a_ring_while_a_step_runs_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step has looked already, and the loop would wait for an hour."""
+    monkeypatch.setattr(module, "IDLE_FIRST", 3600.0)
+    stop, work = Stop(), Waiting()
+    loop = patient(work, stop)
+    with running(loop, stop):
+        assert work.idle.wait(20)
+        assert loop.current is work
+        loop.bell.ring()  # type: ignore[union-attr]
+        work.go_on.set()
+
+        until(lambda: work.steps == 2)
+
+
+def test_a_ring_does_not_hurry_what_is_down(clock: Clock) -> None:
+    """A broker that is down is not asked more often because there is more for it."""
+    bell = Bell()
+
+    def ring() -> int:
+        bell.ring()
+        clock.now += 0.001
+        return 1
+
+    down, busy = job(*[BrokerDown("no")] * 1000), job(*[ring] * 1000)
+    Loop([down, busy], clock, bell=bell).run(seconds=0.5)
+
+    assert busy.steps > 400
+    assert down.steps <= 4
+
+
+def test_a_stop_that_rings_ends_the_longest_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it does that of a loop without a bell."""
+    monkeypatch.setattr(module, "IDLE_FIRST", 3600.0)
+    for with_bell in (True, False):
+        stop, work = Stop(), Waiting()
+        work.go_on.set()
+        loop = patient(work, stop) if with_bell else Loop([work], stop, cap=lambda: 3600.0)
+        with running(loop, stop) as thread:
+            assert work.idle.wait(20)
+            stop.set()
+            thread.join(20)
+
+            assert not thread.is_alive()
+
+
+def test_a_stop_that_was_set_before_rings_a_new_bell() -> None:
+    """Nobody waits on it in vain."""
+    stop = Stop()
+    stop.set()
+
+    assert stop.rings(Bell()).rings == 1
+    assert stop.wait(3600) is stop.is_set() is True
+
+
+def test_a_stop_may_be_set_by_whom_it_interrupts() -> None:
+    """A signal handler runs in the main thread, which may be about to wait."""
+    stop = Stop()
+    bell = stop.rings(Bell())
+    with bell._condition:  # where the handler interrupts it
+        stop.set()
+
+    assert bell.wait(0, 3600)
+
+
+def test_waiting_on_a_bell_gives_up_in_time() -> None:
+    """And says so."""
+    bell = Bell()
+
+    assert not bell.wait(bell.rings, 0.001)
+    assert not Stop().wait(0.001)
 
 
 def test_a_job_that_is_down_pauses_growingly_says_so_and_comes_back(
