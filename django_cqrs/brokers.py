@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
-from functools import cache
-from typing import Any
+from typing import Any, cast
 
-from attrs import define, field
+from attrs import define, field, frozen
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
@@ -18,7 +18,7 @@ from simplecqrs.errors import NotConfigured
 from simplecqrs.queue import DATABASE
 from simplecqrs.transport import ACCEPTED, Broker, Feed, Promise, Receipt
 
-__all__ = ["DatabaseBroker", "broker", "broker_names"]
+__all__ = ["DatabaseBroker", "broker", "broker_names", "per_thread"]
 
 #: The alias of the consumers' inboxes.
 INBOXES = "default"
@@ -36,6 +36,7 @@ class DatabaseBroker:
     """
 
     promise: Promise = "stored"
+    threadsafe: bool = field(default=True, init=False)
     unclaimed: int = field(default=0, init=False)
 
     def publish(self, envelopes: Sequence[Envelope], /, *, deadline: float) -> Sequence[Receipt]:
@@ -68,14 +69,42 @@ def broker_names() -> list[str]:
     return [DATABASE, *settings().brokers]
 
 
-@cache
+_shared: dict[str, Broker] = {}
+_own = threading.local()
+
+
 def broker(name: str) -> Broker:
     """
-    Return a broker by its name; one object per process.
+    Return a broker by its name; one object per thread, or per process if it says that threads may share it.
 
     Raises:
         NotConfigured: if there is none, or if it cannot be made.
     """
+    found = _shared.get(name) or vars(_own).get(name)
+    if found is None:
+        found = _make(name)
+        if getattr(found, "threadsafe", False):
+            found = _shared.setdefault(name, found)
+        else:
+            vars(_own)[name] = found
+    return found
+
+
+def per_thread(name: str) -> Broker:
+    """Return a broker that is, in each thread that uses it, the object of that thread: a job may move to another."""
+    broker(name)  # which complains now, and not at its first event
+    return cast(Broker, _OfThread(name))
+
+
+@frozen
+class _OfThread:
+    broker_name: str
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(broker(self.broker_name), name)
+
+
+def _make(name: str) -> Broker:
     if name == DATABASE:
         return DatabaseBroker()
     found = settings().brokers.get(name)
@@ -89,8 +118,10 @@ def broker(name: str) -> Broker:
 
 
 def _forget(*, setting: str, **_: object) -> None:
+    global _own  # noqa: PLW0603 - a new one is the only way to forget what other threads have
     if setting == "DJANGO_CQRS":
-        broker.cache_clear()
+        _shared.clear()
+        _own = threading.local()
 
 
 setting_changed.connect(_forget)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from django_cqrs.brokers import broker, broker_names
+from django_cqrs.brokers import broker_names, per_thread
 from django_cqrs.conf import settings
 from django_cqrs.queue import outbox
 from simplecqrs.errors import NotConfigured
@@ -32,7 +32,7 @@ def relays(*, routes: Sequence[str] = (), databases: Sequence[str] = ()) -> list
         Relay(
             queue=name,
             storage=outbox(alias),
-            publisher=broker(name),
+            publisher=per_thread(name),
             batch=found.relay_batch,
             retry=found.relay_retry,
             local=name == DATABASE,

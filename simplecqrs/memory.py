@@ -24,6 +24,7 @@ class MemoryBroker:
     Attributes:
         down: set it, and every call raises ``BrokerDown``.
         promise: what an acknowledgement is worth: ``memory``.
+        threadsafe: threads share it.
 
     >>> broker = MemoryBroker(refuse=lambda envelope: "too odd" if envelope.name == "Odd" else None)
     >>> broker.published
@@ -31,6 +32,7 @@ class MemoryBroker:
     """
 
     promise: Promise = "memory"
+    threadsafe = True
 
     def __init__(self, *, refuse: Callable[[Envelope], str | None] | None = None) -> None:
         self.down = False

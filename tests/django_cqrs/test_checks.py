@@ -170,7 +170,7 @@ def test_sqlite_that_does_not_begin_immediate_is_warned_of(settings: Any, monkey
 
 
 def test_brokers_are_made_once_and_again_when_a_test_changes_the_setting(settings: Any) -> None:
-    """One object per process and name."""
+    """One object per name, in a thread."""
     configure(settings, BROKERS={"events": MEMORY})
     first = broker("events")
     assert broker("events") is first
