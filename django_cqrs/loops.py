@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from django.db import Error, OperationalError, ProgrammingError, connections, reset_queries
 
+from simplecqrs.bell import Bell, Stop
 from simplecqrs.loop import Job, Loop
 
 __all__ = ["lacks_tables", "make_loop", "recover", "run"]
@@ -28,9 +28,12 @@ def run(jobs: Sequence[Job] | Loop, *, seconds: float | None = None, drain: bool
     return loop.run(seconds=seconds, drain=drain)
 
 
-def make_loop(jobs: Sequence[Job], stop: threading.Event | None = None) -> Loop:
+def make_loop(
+    jobs: Sequence[Job], stop: Stop | None = None, *, bell: Bell | None = None, cap: Callable[[], float] | None = None
+) -> Loop:
     """Return a loop that survives database errors and keeps no list of its queries, as DEBUG would."""
-    return Loop(jobs, stop or threading.Event(), recover=recover, after_step=reset_queries)
+    patience = {} if cap is None else {"cap": cap}
+    return Loop(jobs, stop or Stop(), recover=recover, after_step=reset_queries, bell=bell, **patience)
 
 
 def recover(error: Exception) -> bool:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser, OutputWrapper
 
 from django_cqrs.conf import settings
 from django_cqrs.consumers import consumer_names, consumers
-from django_cqrs.daemon import multiply, serve
+from django_cqrs.daemon import serve
 from django_cqrs.management.errors import explaining
 from django_cqrs.mediator import project_mediator
+from django_cqrs.processes import multiply
+from simplecqrs.loop import Job
 
 
 class Command(BaseCommand):
@@ -23,6 +25,7 @@ class Command(BaseCommand):
         """Declare the options."""
         parser.add_argument("names", nargs="*", help="consumers; default: all whose engine is the daemon")
         parser.add_argument("--once", action="store_true", help="one fetch and one run per consumer, and stop")
+        parser.add_argument("--max-seconds", type=float, help="stop after so long")
         parser.add_argument("--drain", action="store_true", help="stop when nothing is left to do")
         parser.add_argument("--workers", type=int, default=1, help="how many processes work side by side")
 
@@ -42,4 +45,8 @@ def work(options: Mapping[str, Any], *, out: OutputWrapper) -> None:
     if not chosen:
         out.write("there is no consumer to run: no handler has consumer=, and no command can be deferred")
         return
-    serve(lambda stopping: consumers(*chosen, stopping=stopping), out, once=options["once"], drain=options["drain"])
+
+    def make(stopping: Callable[[], bool]) -> list[Job]:
+        return consumers(*chosen, stopping=stopping)
+
+    serve(make, out, once=options["once"], drain=options["drain"], seconds=options["max_seconds"])

@@ -8,8 +8,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser, OutputWrapper
 
 from django_cqrs.consumers import consumers
-from django_cqrs.daemon import multiply, serve
+from django_cqrs.daemon import serve
 from django_cqrs.management.errors import explaining
+from django_cqrs.processes import multiply
 from django_cqrs.relay import relays
 from simplecqrs.loop import Job
 
@@ -22,6 +23,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         parser.add_argument("--once", action="store_true", help="ship one batch per broker and stop")
+        parser.add_argument("--max-seconds", type=float, help="stop after so long")
         parser.add_argument("--drain", action="store_true", help="stop when nothing is left to ship")
         parser.add_argument("--consume", action="store_true", help="run all consumers as well: for small sites")
         parser.add_argument("--route", action="append", default=[], help="only this broker; may be repeated")
@@ -44,4 +46,4 @@ def ship(options: Mapping[str, Any], *, out: OutputWrapper) -> None:
         shipping = relays(routes=options["route"], databases=options["database"])
         return [*shipping, *(consumers(stopping=stopping) if options["consume"] else [])]
 
-    serve(make, out, once=options["once"], drain=options["drain"])
+    serve(make, out, once=options["once"], drain=options["drain"], seconds=options["max_seconds"])
