@@ -86,7 +86,11 @@ class Consumer:
     @property
     def asides(self) -> dict[str, int]:
         """Count what a person at the terminal may want to know besides."""
-        return {"failed": self.counts.failed, "without a handler": self.counts.unclaimed}
+        return {
+            "failed": self.counts.failed,
+            "without a handler": self.counts.unclaimed,
+            "expired": getattr(self.receive, "expired", 0),
+        }
 
     def step(self) -> int:
         """Work one lane for a run of messages and return how many were settled, handled or not."""

@@ -165,7 +165,11 @@ class Dispatch:
         if not self.working or self.frames is not stack.frames:
             raise published_too_late(event)
         wiring = self.wiring
-        plan = wiring.plans.get(type(event)) or wiring.plan_for(event)
+        plan = wiring.plans.get(type(event))
+        if plan is None:
+            plan = wiring.plan_for(event)
+            if plan.times is not None:
+                event = plan.times.event
         within = active_context()
         if within is not None:
             _ = self.metadata  # made now: later this context may have ended

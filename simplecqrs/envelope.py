@@ -10,6 +10,7 @@ from uuid import UUID
 from attrs import field, frozen
 
 from simplecqrs.metadata import NO_HEADERS, Metadata
+from simplecqrs.timing import EXPIRY, read_moment
 
 __all__ = ["Envelope", "Kind"]
 
@@ -52,4 +53,16 @@ class Envelope:
     @property
     def metadata(self) -> Metadata:
         """Return what ``current()`` shows to the handlers of this message."""
-        return Metadata(self.id, self.time, self.correlation_id, self.causation_id, self.headers)
+        headers = self.headers
+        if EXPIRY in headers:  # is about this message, and not about those that it causes
+            headers = {name: value for name, value in headers.items() if name != EXPIRY}
+        return Metadata(self.id, self.time, self.correlation_id, self.causation_id, headers)
+
+    @property
+    def expires(self) -> datetime | None:
+        """Return when it is not shipped and not handled any more; None: never, or nobody can read when."""
+        text = self.headers.get(EXPIRY)
+        try:
+            return None if text is None else read_moment(text)
+        except ValueError:
+            return None

@@ -14,6 +14,7 @@ from simplecqrs.generations import endless
 from simplecqrs.messages import DomainEvent, Event, IntegrationEvent, Message
 from simplecqrs.metadata import Metadata, active_context
 from simplecqrs.pipeline import Call
+from simplecqrs.plans import EventPlan
 from simplecqrs.registration import Registration
 from simplecqrs.transactions import Finish, Units
 from simplecqrs.unit import Published, new_published
@@ -22,24 +23,10 @@ if TYPE_CHECKING:
     import logging
 
     from simplecqrs.levels import EventErrors
+    from simplecqrs.timing import Timed
     from simplecqrs.workers import Workers
 
-__all__ = ["EventPlan", "Events"]
-
-
-class EventPlan:
-    """What is to be done with events of one type."""
-
-    __slots__ = ("handlers", "later", "now", "outward", "wiring")
-
-    def __init__(
-        self, wiring: Events, now: list[Call], later: list[Call], *, outward: bool, handlers: Sequence[Any] = ()
-    ) -> None:
-        self.wiring = wiring
-        self.now = now
-        self.later = later
-        self.outward = outward
-        self.handlers = handlers  # of ``now``, to name them
+__all__ = ["Events"]
 
 
 class Events:
@@ -50,6 +37,7 @@ class Events:
         calls: each registration of an event handler, with its composed call.
         scope: opens the scope of a dispatch's dependencies.
         ships: whether there is a publisher.
+        delays: whether what goes out may wait until it is due.
         max_generations: how long events may go on causing events.
         workers: run handlers side by side, where no transaction is open.
         errors: what becomes of failures, where no transaction is open.
@@ -62,6 +50,7 @@ class Events:
         scope: Callable[[Dispatch], AbstractContextManager[None]],
         *,
         ships: bool,
+        delays: bool = False,
         max_generations: int,
         workers: Workers | None = None,
         errors: EventErrors = "raise",
@@ -70,6 +59,7 @@ class Events:
         self._units = units
         self._scope = scope
         self._ships = ships
+        self._delays = delays
         self._max_generations = max_generations
         self._workers = workers
         #: Handles what was published in a dispatch, and what that causes.
@@ -84,12 +74,25 @@ class Events:
 
         Raises:
             InvalidMessage: if it is no event.
-            NotPublished: if it is to go out, and there is no publisher.
+            NotPublished: if it is to go out, and there is no publisher, or none that can wait.
         """
         plan = self.plans.get(type(event))
         if plan is None:
+            if not isinstance(event, (DomainEvent, IntegrationEvent)):  # pyright: ignore[reportUnnecessaryIsInstance]
+                from simplecqrs.timing import Timed  # which few need
+
+                if isinstance(event, Timed):
+                    return self._plan_timed(event)
             plan = self.plans[type(event)] = self._plan(type(event))
         return plan
+
+    def _plan_timed(self, timed: Timed) -> EventPlan:
+        from simplecqrs.delays import refuse_unkept
+
+        plan = self.plan_for(timed.event)
+        here = [r for r, _ in self._subscribed(type(timed.event)) if r.options.consumer is None]
+        refuse_unkept(timed, here, outward=plan.outward, delays=self._delays)
+        return EventPlan(self, plan.now, plan.later, outward=True, handlers=plan.handlers, times=timed)
 
     def _plan(self, kind: type[Any]) -> EventPlan:
         if not issubclass(kind, Event):
@@ -168,7 +171,9 @@ class Events:
     def publish(self, event: Event) -> None:
         """Publish an event that no handler publishes: handle it, and ship it, as a message of its own."""
         cause = top(stack.frames) if stack.frames else None
-        published = new_published(event, self.plan_for(event), cause, active_context())
+        plan = self.plan_for(event)
+        event = plan.times.event if plan.times is not None else event
+        published = new_published(event, plan, cause, active_context())
         with self._own_dispatch(published) as dispatch:
             dispatch.unit.collect(published)
             dispatch.published = [published]

@@ -57,7 +57,13 @@ ANY = Wanted()
 
 @frozen
 class Backlog:
-    """How much waits in one queue; numbers may stop at ``CAP``, ``oldest`` is in seconds."""
+    """
+    How much waits in one queue; numbers may stop at ``CAP``.
+
+    Args:
+        oldest: seconds that the first one has waited.
+        next_due: seconds until the next scheduled one is due.
+    """
 
     box: Box
     queue: str
@@ -66,6 +72,8 @@ class Backlog:
     blocked: int
     dead: int
     oldest: float | None = None
+    scheduled: int = 0
+    next_due: float | None = None
 
 
 @frozen(kw_only=True)

@@ -232,6 +232,10 @@ class Mediator:
     def _ships(self) -> bool:
         return self._publisher is not None or self._transaction is not None
 
+    def _delays(self) -> bool:
+        """Let Django's mediator, which has an outbox, keep events until they are due."""
+        return False
+
     @property
     def vocabulary(self) -> Vocabulary:
         """Translate between messages, names and envelopes."""
@@ -288,6 +292,7 @@ class Mediator:
             container=self._container,
             scope=self._scope,
             ship=self._ship_function(),
+            delays=self._delays(),
             commits=self._refuse_uncommitted,
             max_generations=self._max_generations,
             workers=self._workers(),

@@ -81,7 +81,8 @@ class Relay:
     @property
     def asides(self) -> dict[str, int]:
         """Count what a person at the terminal may want to know besides."""
-        return {"events that nobody subscribed to": getattr(self.publisher, "unclaimed", 0)}
+        unclaimed, expired = getattr(self.publisher, "unclaimed", 0), getattr(self.publisher, "expired", 0)
+        return {"events that nobody subscribed to": unclaimed, "expired": expired}
 
     def step(self) -> Shipped:
         """

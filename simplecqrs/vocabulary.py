@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -12,6 +13,7 @@ from simplecqrs.envelope import Envelope
 from simplecqrs.errors import InvalidMessage, UnknownMessage
 from simplecqrs.messages import LONGEST, Event, Message, traits
 from simplecqrs.metadata import Metadata
+from simplecqrs.timing import EXPIRY, expires_at
 from simplecqrs.unit import Published
 from simplecqrs.upcasting import Upcasters, default_upcasters
 
@@ -134,12 +136,15 @@ class Vocabulary:
             found += codec.problems(cls)
         return found
 
-    def envelope(self, message: Message, metadata: Metadata, *, key: str | None = None) -> Envelope:
+    def envelope(
+        self, message: Message, metadata: Metadata, *, key: str | None = None, expires: datetime | None = None
+    ) -> Envelope:
         """
         Encode a message.
 
         Args:
             key: the order key; None: what the class says.
+            expires: when it is not shipped and not handled any more; None: never.
 
         Raises:
             InvalidPayload: if it cannot be encoded.
@@ -157,14 +162,14 @@ class Vocabulary:
             time=metadata.time,
             correlation_id=metadata.correlation_id,
             causation_id=metadata.causation_id,
-            headers=metadata.headers,
+            headers={**metadata.headers, EXPIRY: expires.isoformat()} if expires else metadata.headers,
             content_type=codec.content_type,
             payload=codec.encode(message),
         )
 
     def envelopes(self, published: Iterable[Published]) -> list[Envelope]:
         """Encode published events, in their order."""
-        return [self.envelope(p.event, p.metadata) for p in published]
+        return [self.envelope(p.event, p.metadata, expires=_expiry(p)) for p in published]
 
     def decode(self, envelope: Envelope) -> Message:
         """
@@ -194,6 +199,11 @@ class Vocabulary:
             )
         fields = codec.parse(cls, envelope.payload)
         return codec.structure(cls, self._upcasters.upcast(cls, fields, envelope.version))
+
+
+def _expiry(published: Published) -> datetime | None:
+    times = published.plan.times
+    return None if times is None else expires_at(times.due, times.expires, published.metadata.time)
 
 
 def order_key(message: Message) -> str:

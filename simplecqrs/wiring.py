@@ -37,6 +37,7 @@ class Wiring:
     Args:
         scope: what shares dependencies: all that an outermost message causes, or each handler for itself.
         ship: takes the events that go out, when the outermost unit of work ends.  None: there is no publisher.
+        delays: whether what goes out may wait until it is due.
         commits: may refuse a message that is to be committed before it is answered, where it could not be.
     """
 
@@ -49,6 +50,7 @@ class Wiring:
         container: Container | None,
         scope: Scope,
         ship: Ship | None,
+        delays: bool,
         commits: Callable[[Message], None],
         max_generations: int,
         workers: Workers | None,
@@ -67,6 +69,7 @@ class Wiring:
             self._units,
             self._scope,
             ships=ship is not None,
+            delays=delays,
             max_generations=max_generations,
             workers=workers,
             errors=event_errors,

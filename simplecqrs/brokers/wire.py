@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from typing import Any, Final, cast
 from uuid import UUID
 
 from simplecqrs.envelope import Envelope, Kind
 from simplecqrs.messages import LONGEST
 from simplecqrs.metadata import NO_HEADERS
+from simplecqrs.timing import read_moment
 from simplecqrs.transport import Garbage
 
 __all__ = ["compact", "read_fields", "write_fields"]
@@ -83,7 +83,7 @@ def _envelope(fields: dict[str, str], payload: bytes, topic: str) -> Envelope:
         topic=topic,
         key=fields.get("key", ""),
         source=fields.get("source", ""),
-        time=_moment(fields["time"]),
+        time=read_moment(fields["time"]),
         correlation_id=fields.get("correlation_id", ""),
         causation_id=fields.get("causation_id") or None,
         headers=_headers(fields["headers"]) if "headers" in fields else NO_HEADERS,
@@ -105,15 +105,6 @@ def _check(envelope: Envelope, fields: dict[str, str]) -> None:
     if "\0" in text:
         raise ValueError("a NUL character in a field")
     text.encode()  # JSON can spell halves of surrogate pairs, which are no text
-
-
-def _moment(text: str) -> datetime:
-    if text.endswith("Z"):  # Python 3.10 does not read it
-        text = f"{text[:-1]}+00:00"
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("a time without a time zone")
-    return moment.astimezone(timezone.utc)
 
 
 def _headers(text: str) -> Mapping[str, str]:
