@@ -22,6 +22,7 @@ from simplecqrs.consumer import Consumer, Policy
 from simplecqrs.counts import Counts
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import NotConfigured
+from simplecqrs.expiry import handling_unexpired
 from simplecqrs.fetcher import Fetcher
 from simplecqrs.loop import Job
 from simplecqrs.messages import IntegrationEvent, Request
@@ -39,7 +40,8 @@ def of_its_app(registration: Registration) -> Registration:
     says_more = options.consumer is not None or options.after_commit
     if says_more or not all(issubclass(m, IntegrationEvent) for m in registration.messages):
         return registration
-    config = apps.get_containing_app_config(registration.handler.__module__)
+    # What C has written, a list's append, belongs to no module.
+    config = apps.get_containing_app_config(getattr(registration.handler, "__module__", None) or "")
     for name, consumer in settings().consumers.items():
         if config is not None and (config.label in consumer.apps or config.name in consumer.apps):
             return evolve(registration, options=evolve(options, consumer=name))
@@ -167,7 +169,7 @@ def _worker(name: str, alias: str, mediator: DjangoMediator, stopping: Callable[
         consumer=name,
         storage=inbox(alias),
         # Deferred commands come from this project's own transactions; from a broker, anybody could give them.
-        receive=partial(mediator.receive, consumer=name, allow_commands=name == DEFERRED),
+        receive=handling_unexpired(partial(mediator.receive, consumer=name, allow_commands=name == DEFERRED)),
         policy=_policy(name, mediator),
         lanes=lanes_of(name, alias),
         strict=found.strict,

@@ -15,6 +15,7 @@ from django_cqrs import rows
 from django_cqrs.bounded import capped, oldest, queues_of
 from django_cqrs.models import Blocked, Dead, Inbox, Outbox, ParkedInbox, ParkedOutbox
 from django_cqrs.queue import DjangoStorage, inbox, outbox
+from django_cqrs.schedule import scheduled
 from simplecqrs.letters import ANY, CAP, LONGEST_CAUSE, BlockedKey, Wanted, cause_of
 from simplecqrs.queue import Backlog, Box, Letter
 
@@ -54,13 +55,15 @@ class DjangoInspection:
     def _backlogs(self, box: Box) -> Iterator[Backlog]:
         hot, parked = (kind.objects.using(self.alias) for kind in BOXES[box])
         blocked, dead = (kind.objects.using(self.alias).filter(box=box) for kind in (Blocked, Dead))
-        for queue in sorted({queue for found in (hot, parked, blocked, dead) for queue in queues_of(found)}):
+        later = scheduled(self.alias, box)
+        known = {queue for found in (hot, parked, blocked, dead) for queue in queues_of(found)}
+        for queue in sorted({*known, *later}):
             pending, waiting, keys, given_up = (
                 capped(found.filter(queue=queue)) for found in (hot, parked, blocked, dead)
             )
             stored = oldest(hot.filter(queue=queue))
             age = None if stored is None else (timezone.now() - stored).total_seconds()
-            yield Backlog(box, queue, pending, waiting, keys, given_up, age)
+            yield Backlog(box, queue, pending, waiting, keys, given_up, age, *later.get(queue, (0, None)))
 
     def letters(
         self, wanted: Wanted = ANY, /, *, after: int = 0, limit: int = 100, payloads: bool = True

@@ -18,6 +18,7 @@ from simplecqrs.metadata import active_context, new_metadata
 from simplecqrs.queue import DEFERRED, lane_of
 from simplecqrs.registration import Registration
 from simplecqrs.registry import Registry, default_registry
+from simplecqrs.timing import Moment, Timed, check_times, expires_at
 from simplecqrs.unit import Published
 
 if TYPE_CHECKING:
@@ -54,32 +55,51 @@ class DjangoMediator(Mediator):
 
         if not stack.frames:
             self._compiled()
-            require_transaction(event, self.alias(event))
+            require_transaction(event, self.alias(event.event if isinstance(event, Timed) else event))
         super().publish(event)
 
-    def defer(self, command: Command[Any], /, *, key: str | None = None) -> None:
+    def defer(
+        self,
+        command: Command[Any],
+        /,
+        *,
+        due: Moment | None = None,
+        expires: Moment | None = None,
+        key: str | None = None,
+    ) -> None:
         """
         Store a command to be handled later, once, by the consumer ``deferred``.
 
         It is stored in the transaction that is open, and shares its fate.
 
         Args:
-            key: commands of one key are handled in the order in which they were deferred.  Default: what the class
-                says.
+            due: when it is handled, at the earliest: an aware time, or a timedelta from now.  Default: at once.
+            expires: when it is not handled any more: an aware time, or a timedelta from ``due`` on.  Default: never.
+            key: commands of one key are handled in the order in which they were deferred; with ``due``, in that in
+                which they became due.  Default: what the class says.
 
         Raises:
-            InvalidMessage: if it is no command, or has no handler.
+            InvalidMessage: if it is no command, or if a time has no time zone.
+            HandlerNotFound: if it has no handler.
         """
         from django_cqrs.queue import inbox
+        from django_cqrs.schedule import keep, warn_of_key
 
         self._compiled()
         if not isinstance(command, Command):
             raise InvalidMessage(f"{type(command).__qualname__} is no command; only commands can be deferred")
         if type(command) not in self._requests:
             self._find(command)
-        cause = top(stack.frames).metadata if stack.frames else None
-        envelope = self.vocabulary.envelope(command, new_metadata(cause, active_context()), key=key)
-        inbox(self.alias(command)).append([(DEFERRED, lane_of(envelope), envelope)])
+        check_times(type(command).__qualname__, due, expires)
+        metadata = new_metadata(top(stack.frames).metadata if stack.frames else None, active_context())
+        ends = expires_at(due, expires, metadata.time)
+        envelope = self.vocabulary.envelope(command, metadata, key=key, expires=ends)
+        alias, lane = self.alias(command), lane_of(envelope)
+        if due is None:
+            inbox(alias).append([(DEFERRED, lane, envelope)])
+            return
+        warn_of_key(command, envelope.key)
+        keep(alias, "inbox", [(due, DEFERRED, lane, envelope)])
 
     def alias(self, message: Message) -> str:
         """Return the database alias of a message's transaction."""
@@ -148,6 +168,9 @@ class DjangoMediator(Mediator):
             yield
         finally:
             connections.close_all()
+
+    def _delays(self) -> bool:
+        return True
 
     def _ship_function(self) -> Callable[[list[Published]], None]:
         """Accept what goes out: each transaction's unit stores it, see ``UnitOfWork``."""

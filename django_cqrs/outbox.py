@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from django_cqrs.conf import settings
 from django_cqrs.queue import outbox
+from django_cqrs.schedule import keep, warn_of_key
 from simplecqrs.envelope import Envelope
 from simplecqrs.messages import IntegrationEvent
 from simplecqrs.queue import DATABASE, lane_of
+from simplecqrs.timing import Moment
 from simplecqrs.unit import Published
 from simplecqrs.vocabulary import Vocabulary
 
 __all__ = ["store"]
 
 
-def store(vocabulary: Vocabulary, published: Iterable[Published], alias: str) -> None:
-    """Encode events and add a row per broker that they go to, within the transaction that is open."""
-    outbox(alias).append(list(_rows(vocabulary, published)))
+def store(vocabulary: Vocabulary, published: Sequence[Published], alias: str) -> None:
+    """Encode events and add a row per broker that they go to, within the transaction that is open; or keep it."""
+    at_once: list[tuple[str, int, Envelope]] = []
+    later: list[tuple[Moment, str, int, Envelope]] = []
+    for one, row in _rows(vocabulary, published):
+        due = one.plan.times.due if one.plan.times is not None else None
+        if due is None:
+            at_once.append(row)
+        else:
+            warn_of_key(one.event, row[2].key)
+            later.append((due, *row))
+    outbox(alias).append(at_once)
+    keep(alias, "outbox", later)
 
 
-def _rows(vocabulary: Vocabulary, published: Iterable[Published]) -> Iterator[tuple[str, int, Envelope]]:
-    for one in published:
-        envelope = vocabulary.envelope(one.event, one.metadata)
+def _rows(
+    vocabulary: Vocabulary, published: Sequence[Published]
+) -> Iterator[tuple[Published, tuple[str, int, Envelope]]]:
+    for one, envelope in zip(published, vocabulary.envelopes(published), strict=True):
         lane = lane_of(envelope)
         # A domain event is nobody else's business: it goes to the project's own consumers, whatever the routes say.
         ours = not isinstance(one.event, IntegrationEvent)
         for broker in (DATABASE,) if ours else settings().brokers_for(envelope.topic):
-            yield broker, lane, envelope
+            yield one, (broker, lane, envelope)

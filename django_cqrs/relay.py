@@ -8,15 +8,21 @@ from django_cqrs.brokers import broker_names, per_thread
 from django_cqrs.conf import settings
 from django_cqrs.queue import outbox
 from simplecqrs.errors import NotConfigured
+from simplecqrs.expiry import shipping_unexpired
 from simplecqrs.queue import DATABASE
 from simplecqrs.relay import Relay
 
-__all__ = ["aliases", "relays"]
+__all__ = ["aliases", "choose_aliases", "relays"]
 
 
 def aliases() -> list[str]:
     """Return the aliases on which commands run, and which therefore have an outbox."""
     return list(dict.fromkeys(["default", *settings().databases.values()]))
+
+
+def choose_aliases(wanted: Sequence[str]) -> list[str]:
+    """Return these aliases; all that have an outbox, if none are named.  Raises NotConfigured."""
+    return _choose("alias with an outbox", aliases(), wanted)
 
 
 def relays(*, routes: Sequence[str] = (), databases: Sequence[str] = ()) -> list[Relay]:
@@ -32,12 +38,12 @@ def relays(*, routes: Sequence[str] = (), databases: Sequence[str] = ()) -> list
         Relay(
             queue=name,
             storage=outbox(alias),
-            publisher=per_thread(name),
+            publisher=shipping_unexpired(per_thread(name)),
             batch=found.relay_batch,
             retry=found.relay_retry,
             local=name == DATABASE,
         )
-        for alias in _choose("alias with an outbox", aliases(), databases)
+        for alias in choose_aliases(databases)
         for name in names
     ]
 

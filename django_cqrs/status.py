@@ -15,7 +15,7 @@ __all__ = ["BrokerStatus", "QueueStatus", "Status", "read_status"]
 
 @frozen
 class QueueStatus:
-    """How much waits in one queue; ``oldest`` in seconds."""
+    """How much waits in one queue; ``oldest`` and ``next_due`` are seconds, back and ahead of now."""
 
     database: str
     box: Box
@@ -25,6 +25,8 @@ class QueueStatus:
     blocked: int
     dead: int
     oldest: float | None
+    scheduled: int
+    next_due: float | None
 
 
 @frozen
@@ -47,13 +49,14 @@ class Status:
 def read_status() -> Status:
     """Read the state of all queues; brokers that are down are said to be so."""
     queues = [
-        QueueStatus(alias, b.box, b.queue, b.pending, b.parked, b.blocked, b.dead, b.oldest)
+        QueueStatus(alias, b.box, b.queue, b.pending, b.parked, b.blocked, b.dead, b.oldest, b.scheduled, b.next_due)
         for alias in aliases()
         for b in DjangoInspection(alias).backlogs()
     ]
     known = broker_names()
     warnings = [
-        f"{q.pending + q.parked:,} events wait for the broker {q.queue!r}, which is not in BROKERS any more"
+        f"{q.pending + q.parked + q.scheduled:,} events wait for the broker {q.queue!r}, "
+        "which is not in BROKERS any more"
         for q in queues
         if q.box == "outbox" and q.queue not in known
     ]

@@ -25,6 +25,7 @@ except ImportError as error:
 from django_cqrs.conf import settings
 from django_cqrs.consumers import consumers
 from django_cqrs.loops import run
+from django_cqrs.promotion import promoters
 from django_cqrs.relay import relays
 
 __all__ = ["consume", "relay"]
@@ -32,8 +33,8 @@ __all__ = ["consume", "relay"]
 
 @shared_task(name="django_cqrs.relay", ignore_result=True, max_retries=0)
 def relay(*routes: str) -> None:
-    """Ship what waits in the outbox, for at most RELAY_TICK_SECONDS."""
-    run(relays(routes=routes), seconds=settings().relay_tick_seconds, drain=True)
+    """Promote what is due and ship what waits in the outbox, for at most RELAY_TICK_SECONDS."""
+    run([*promoters(), *relays(routes=routes)], seconds=settings().relay_tick_seconds, drain=True)
 
 
 @shared_task(name="django_cqrs.consume", ignore_result=True, max_retries=0)

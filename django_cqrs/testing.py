@@ -12,6 +12,7 @@ Helpers for a project's tests: what was published, and everything that follows, 
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from attrs import define, field
@@ -22,16 +23,17 @@ from django_cqrs.consumers import consumers
 from django_cqrs.databases import dialect
 from django_cqrs.loops import run
 from django_cqrs.mediator import project_mediator
-from django_cqrs.models import Blocked, Dead, Inbox, Outbox, ParkedInbox
+from django_cqrs.models import Blocked, Dead, Inbox, Outbox, ParkedInbox, Scheduled
+from django_cqrs.promotion import promoters
 from django_cqrs.relay import aliases, relays
 from django_cqrs.rows import COLUMNS, read_row
 from django_cqrs.transactions import AfterCommit
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import UnknownMessage
 from simplecqrs.loop import Job
-from simplecqrs.messages import Event
+from simplecqrs.messages import Event, Message
 
-__all__ = ["Story", "published", "run_all"]
+__all__ = ["Story", "published", "run_all", "scheduled"]
 
 E = TypeVar("E", bound=Event)
 #: What Django raises for an alias that is not among the ``databases`` of a test.
@@ -56,13 +58,21 @@ def published(kind: type[E] | None = None) -> list[E]:
     return [event for event in _waiting() if kind is None or isinstance(event, kind)]
 
 
-def run_all(*, rounds: int = 100, fail: bool = True) -> Story:
+def scheduled() -> list[Message]:
+    """Return the commands and events that are not due yet, or are to be moved yet, in the order of their due times."""
+    rows = [row for alias in _aliases() for row in Scheduled.objects.using(alias).order_by("due", "id")]
+    envelopes = {row.message_id: _envelope(row) for row in sorted(rows, key=lambda row: row.due)}
+    return [_decode(envelope) for envelope in envelopes.values()]
+
+
+def run_all(*, ahead: timedelta = timedelta(0), rounds: int = 100, fail: bool = True) -> Story:
     """
     Drive after-commit handlers, outbox and consumers until nothing is left to do.
 
     Works inside a TestCase, where nothing is ever committed.
 
     Args:
+        ahead: what is due by then is taken for due; what follows from it and has a due time as well is not.
         rounds: give up after so many; handlers that cause each other go round for ever.
         fail: raise if a consumer's handler failed or an event was refused; else they are in the story.
 
@@ -70,6 +80,7 @@ def run_all(*, rounds: int = 100, fail: bool = True) -> Story:
         AssertionError: see ``fail`` and ``rounds``.
     """
     story = Story()
+    run(promoters(_aliases(), ahead=ahead), drain=True)
     for _ in range(rounds):
         story.shipped += _waiting()
         if not _after_commit() + _ship() + _work():
@@ -85,7 +96,7 @@ def run_all(*, rounds: int = 100, fail: bool = True) -> Story:
 def _ship() -> int:
     """Empty the outboxes, and return how many batches there were."""
     consumers(databases=_aliases())  # who write down what they want
-    return run(relays(databases=_aliases()), drain=True)
+    return run([*promoters(_aliases()), *relays(databases=_aliases())], drain=True)
 
 
 def _work() -> int:
@@ -131,6 +142,19 @@ def _decode(envelope: Envelope) -> Any:
         return mediator.vocabulary.decode(envelope)
     except UnknownMessage:  # what is published for others need not have a handler here
         return mediator.vocabulary_of([Event]).decode(envelope)
+
+
+def _envelope(row: Scheduled) -> Envelope:
+    return Envelope(
+        id=row.message_id,
+        kind="command" if row.kind == "command" else "event",
+        name=row.name,
+        version=row.version,
+        topic=row.topic,
+        time=row.time,
+        content_type=row.content_type,
+        payload=bytes(row.payload),
+    )
 
 
 def _failures() -> list[str]:

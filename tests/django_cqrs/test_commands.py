@@ -218,7 +218,7 @@ def test_without_tables_the_commands_ask_for_migrate(table: str, arguments: list
 
 @committing
 def test_status_tells_what_waits_where(project: Project) -> None:
-    """Both boxes, with the age of the oldest, what is parked, blocked and dead."""
+    """Both boxes, with the age of the oldest, what is parked, blocked and dead, and what is due later."""
     project.consume(Moved, consumer="one", work=failing, retry=Retry(1))
     project.publish(Moved("bob"), Moved("bob", 1))
     project.ship()
@@ -227,10 +227,11 @@ def test_status_tells_what_waits_where(project: Project) -> None:
 
     lines = manage("cqrs_status").splitlines()
 
-    assert lines[0].split() == ["database", "box", "queue", "pending", "oldest", "parked", "blocked", "dead"]
+    columns = ["database", "box", "queue", "pending", "oldest", "parked", "blocked", "dead", "scheduled", "due"]
+    assert lines[0].split() == columns
     [waiting, dead] = [line.split() for line in lines if line.startswith("default")]
-    assert (waiting[1:4], waiting[5], waiting[6:]) == (["outbox", "database", "1"], "s", ["0", "0", "0"])
-    assert dead[1:] == ["inbox", "one", "0", "-", "1", "1", "1"]
+    assert (waiting[1:4], waiting[5], waiting[6:]) == (["outbox", "database", "1"], "s", ["0", "0", "0", "0", "-"])
+    assert dead[1:] == ["inbox", "one", "0", "-", "1", "1", "1", "0", "-"]
     assert "broker database: stored" in lines
 
 

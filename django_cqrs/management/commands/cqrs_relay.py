@@ -11,6 +11,7 @@ from django_cqrs.consumers import consumers
 from django_cqrs.daemon import serve
 from django_cqrs.management.errors import explaining
 from django_cqrs.processes import multiply
+from django_cqrs.promotion import promoters
 from django_cqrs.relay import relays
 from simplecqrs.loop import Job
 
@@ -44,6 +45,7 @@ def ship(options: Mapping[str, Any], *, out: OutputWrapper) -> None:
 
     def make(stopping: Callable[[], bool]) -> list[Job]:
         shipping = relays(routes=options["route"], databases=options["database"])
-        return [*shipping, *(consumers(stopping=stopping) if options["consume"] else [])]
+        due = promoters(options["database"])
+        return [*due, *shipping, *(consumers(stopping=stopping) if options["consume"] else [])]
 
     serve(make, out, once=options["once"], drain=options["drain"], seconds=options["max_seconds"])

@@ -33,13 +33,14 @@ class Command(BaseCommand):
     def _print(self, status: Status) -> None:
         self.stdout.write(
             f"{'database':10} {'box':7} {'queue':20} {'pending':>9} {'oldest':>9} {'parked':>8} {'blocked':>8}"
-            f" {'dead':>6}"
+            f" {'dead':>6} {'scheduled':>9} {'due':>11}"
         )
         for queue in status.queues:
             oldest = "-" if queue.oldest is None else f"{queue.oldest:,.1f} s"
+            due = "-" if queue.next_due is None else f"{queue.next_due:,.0f} s"
             self.stdout.write(
                 f"{queue.database:10} {queue.box:7} {queue.queue:20} {queue.pending:9,} {oldest:>9} {queue.parked:8,}"
-                f" {queue.blocked:8,} {queue.dead:6,}"
+                f" {queue.blocked:8,} {queue.dead:6,} {queue.scheduled:9,} {due:>11}"
             )
         if not status.queues:
             self.stdout.write("nothing waits")

@@ -1,0 +1,118 @@
+"""Promotion: what is due is moved from the schedule into outbox or inbox."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from attrs import define, field
+from django.db import connections
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+
+from django_cqrs.dialects import dialect, placeholders
+from django_cqrs.models import Inbox, MessageRow, Outbox, Scheduled
+from django_cqrs.relay import choose_aliases
+from simplecqrs.queue import Box
+
+__all__ = ["Promoter", "promoters"]
+
+#: Rows that are moved in one transaction.
+CHUNK = 500
+#: Seconds after which an idle promoter looks again, if nothing is due earlier.
+LOOK = 2.0
+#: The table that each box's messages are moved into.
+BOXES: dict[Box, type[MessageRow]] = {"outbox": Outbox, "inbox": Inbox}
+
+
+@define(kw_only=True)
+class Promoter:
+    """
+    Move what is due out of the schedule of one alias, a chunk in each transaction.
+
+    A row gets a new id, which is its place in the lane, and keeps its message's.  Any number of promoters may run:
+    only what comes first in the schedule is moved, so that the order of due times holds across all of them.
+
+    Args:
+        alias: of the database.
+        ahead: by how much too early things are taken for due, for tests.
+    """
+
+    alias: str
+    ahead: timedelta = timedelta(0)
+    _look_at: float = field(default=0.0, init=False)
+
+    @property
+    def name(self) -> str:
+        """Name the job in log lines."""
+        return f"schedule {self.alias}"
+
+    def step(self) -> int:
+        """Move a chunk of what is due, and return how many rows those were; 0 costs a statement at most."""
+        if time.monotonic() < self._look_at:
+            return 0
+        seconds = self._seconds_until_next()
+        if seconds > 0:
+            self._look_at = time.monotonic() + min(seconds, LOOK)
+            return 0
+        # The write lock is taken first where there is no lock but that; it is not asked for to find nothing.
+        with dialect(self.alias).holding(Scheduled._meta.db_table, local=True) as ours:
+            return self._promote() if ours else 0
+
+    def due(self) -> QuerySet[Scheduled]:
+        """Return the rows that are due, as they are to be moved."""
+        by: Any = Now() + self.ahead if self.ahead else Now()
+        rows: QuerySet[Scheduled] = Scheduled.objects.using(self.alias).filter(due__lte=by).order_by("due", "id")
+        return rows
+
+    def _seconds_until_next(self) -> float:
+        """Return the time until the first row is due, by the database's clock; if there is none, the longest wait."""
+        rows = Scheduled.objects.using(self.alias).order_by("due", "id").annotate(now=Now())
+        first = rows.values_list("due", "now").first()
+        return LOOK if first is None else (first[0] - first[1] - self.ahead).total_seconds()
+
+    def _promote(self) -> int:
+        wanted = list(self.due().values_list("id", flat=True)[:CHUNK])
+        ids = _beginning(wanted, self._lock(wanted))
+        if not ids:
+            return 0
+        for box in BOXES:
+            self._copy(box, ids)
+        Scheduled.objects.using(self.alias).filter(id__in=ids).delete()
+        return len(ids)
+
+    def _lock(self, ids: Sequence[int]) -> set[int]:
+        """Lock those of these rows that are still there and that nobody else has."""
+        skip = connections[self.alias].features.has_select_for_update_skip_locked
+        rows = Scheduled.objects.using(self.alias).select_for_update(skip_locked=skip).filter(id__in=ids).order_by("id")
+        return set(rows.values_list("id", flat=True))
+
+    def _copy(self, box: Box, ids: Sequence[int]) -> None:
+        """Copy rows inside of the database: their payloads may be large, and nobody here reads them."""
+        connection = connections[self.alias]
+        quote = connection.ops.quote_name
+        columns = ", ".join(quote(f.column or f.name) for f in MessageRow._meta.fields if f.name != "created_at")
+        sql = (
+            f"INSERT INTO {quote(BOXES[box]._meta.db_table)} ({columns}) SELECT {columns}"
+            f" FROM {quote(Scheduled._meta.db_table)} WHERE box = %s AND id IN ({placeholders(ids)}) ORDER BY due, id"
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [box, *ids])
+
+
+def _beginning(wanted: Sequence[int], locked: set[int]) -> list[int]:
+    """Return the ids up to the first that somebody else has: what comes after it is not to overtake it."""
+    end = next((index for index, row in enumerate(wanted) if row not in locked), len(wanted))
+    return list(wanted[:end])
+
+
+def promoters(databases: Sequence[str] = (), *, ahead: timedelta = timedelta(0)) -> list[Promoter]:
+    """
+    Return what moves messages that are due, for these aliases; for all that have an outbox, if none are named.
+
+    Raises:
+        NotConfigured: if there is no such alias.
+    """
+    return [Promoter(alias=alias, ahead=ahead) for alias in choose_aliases(databases)]

@@ -1,0 +1,84 @@
+"""
+Messages that are not due yet: rows of a table of their own, until ``django_cqrs.promotion`` moves them.
+
+So neither the outbox nor an inbox ever holds what cannot be worked now, however much is scheduled.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+from weakref import WeakSet
+
+from django.db.models import Count, Min
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from django_cqrs.models import TRACEPARENT, Scheduled
+from simplecqrs.envelope import Envelope
+from simplecqrs.messages import Message
+from simplecqrs.queue import Box
+from simplecqrs.timing import Moment
+
+__all__ = ["keep", "scheduled", "warn_of_key"]
+
+log = logging.getLogger("django_cqrs")
+
+
+def keep(alias: str, box: Box, rows: Iterable[tuple[Moment, str, int, Envelope]]) -> None:
+    """
+    Keep ``(due, queue, lane, envelope)`` until they are due, within the transaction that is open.
+
+    A timedelta counts from now by the database's clock, which tells as well when the time has come.
+    """
+    Scheduled.objects.using(alias).bulk_create([_scheduled(box, *row) for row in rows])
+
+
+def _scheduled(box: Box, due: Moment, queue: str, lane: int, envelope: Envelope) -> Scheduled:
+    when: Any = Now() + due if isinstance(due, timedelta) else due
+    return Scheduled(
+        box=box,
+        due=when,
+        queue=queue,
+        lane=lane,
+        topic=envelope.topic,
+        key=envelope.key,
+        message_id=envelope.id,
+        kind=envelope.kind,
+        name=envelope.name,
+        version=envelope.version,
+        source=envelope.source,
+        time=envelope.time,
+        correlation_id=envelope.correlation_id,
+        causation_id=envelope.causation_id,
+        headers=json.dumps(dict(envelope.headers)),
+        traceparent=envelope.headers.get("traceparent", "")[:TRACEPARENT] or None,
+        content_type=envelope.content_type,
+        payload=envelope.payload,
+    )
+
+
+def warn_of_key(message: Message, key: str) -> None:
+    """Warn, once for each class, that an order key says little of messages that have due times."""
+    if key and type(message) not in _warned:
+        _warned.add(type(message))
+        log.warning(
+            "%s has an order key and a due time: its place in the order is the one that it gets when it is due, "
+            "behind what was stored under the key %s by then",
+            type(message).__qualname__,
+            key,
+        )
+
+
+_warned: WeakSet[type[Message]] = WeakSet()
+
+
+def scheduled(alias: str, box: Box) -> dict[str, tuple[int, float]]:
+    """Return for each queue of a box how much is scheduled, and in how many seconds the first of it is due."""
+    rows = Scheduled.objects.using(alias).filter(box=box).order_by().values_list("queue")
+    found = rows.annotate(number=Count("id"), first=Min("due"))
+    now = timezone.now()
+    return {queue: (number, (first - now).total_seconds()) for queue, number, first in found}
