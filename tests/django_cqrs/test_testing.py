@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from attrs import frozen
 from django.test import TestCase
 
 from django_cqrs import bus
-from django_cqrs.testing import published, run_all
+from django_cqrs.testing import published, run_all, scheduled
 from simplecqrs import DomainEvent, NotificationEvent, Publish, Retry
 from tests.desk.messages import (
     AuditSomething,
@@ -23,6 +24,7 @@ from tests.desk.messages import (
 from tests.desk.models import Note, Tally
 from tests.desk.project import Project
 
+HOUR = timedelta(hours=1)
 in_test_case = pytest.mark.django_db(databases=["default", "audit"])
 
 
@@ -67,6 +69,40 @@ def test_run_all_drives_everything_to_its_end() -> None:
     assert {tally.name: tally.n for tally in Tally.objects.all()} == {"TicketOpened": 1, "TicketClosed": 1}
     assert {note.text for note in Note.objects.all()} >= {f"celebrated {ticket}", f"remind {ticket} later"}
     assert published() == []
+
+
+@in_test_case
+def test_run_all_takes_for_due_what_is_due_by_then() -> None:
+    """And what is due already; what follows from it waits for its own time."""
+    bus.defer(Remind(1, "now"), due=-HOUR)
+    bus.defer(Remind(1, "tomorrow"), due=24 * HOUR)
+    bus.defer(Remind(1, "soon"), due=HOUR)
+    assert scheduled() == [Remind(1, "now"), Remind(1, "soon"), Remind(1, "tomorrow")]
+
+    run_all()
+    assert scheduled() == [Remind(1, "soon"), Remind(1, "tomorrow")]
+    run_all(ahead=2 * HOUR)
+
+    assert scheduled() == [Remind(1, "tomorrow")]
+    assert [note.text for note in Note.objects.order_by("id")] == ["remind 1 now", "remind 1 soon"]
+
+
+@in_test_case
+def test_a_handler_that_defers_itself_comes_to_its_end(project: Project) -> None:
+    """Each run_all moves it once, however far ahead it looks."""
+    seen: list[int] = []
+
+    def again(command: Remind) -> None:
+        seen.append(command.ticket_id)
+        project.bus.defer(Remind(command.ticket_id + 1), due=HOUR)
+
+    project.registry.add(Remind, again)
+    project.bus.defer(Remind(1), due=HOUR)
+
+    run_all(ahead=24 * HOUR)
+    run_all(ahead=24 * HOUR)
+
+    assert seen == [1, 2]
 
 
 @in_test_case

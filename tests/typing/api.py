@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -48,6 +48,7 @@ from simplecqrs.handlers import Combined
 from simplecqrs.memory import MemoryBroker
 from simplecqrs.pipeline import Middleware
 from simplecqrs.testing import recording
+from simplecqrs.timing import Timed
 
 T = TypeVar("T")
 
@@ -300,6 +301,7 @@ assert_type(bus.send(RenameUser(1)), None)
 assert_type(bus.send(FindUser(1)), "UserView | None")
 assert_type(bus.send(ListUsers()), "list[UserView]")
 assert_type(bus.publish(Registered(1)), None)
+assert_type(bus.publish(Timed(Registered(1), expires=timedelta(hours=1))), None)
 assert_type(bus.check(), None)
 
 
