@@ -13,8 +13,9 @@ from typing import Any
 
 from attrs import define, field
 
-from tests.chaos.checker import Entry, Evidence, Fact, Verdict, check
+from tests.chaos.checker import Entry, Evidence, Verdict, check
 from tests.chaos.children import Child, wait_until
+from tests.chaos.evidence import WAITING, gather, read_log
 from tests.chaos.stores import Store
 
 __all__ = ["EVENTS", "KILLS", "PATIENCE", "REPORTS", "World", "new_seed"]
@@ -24,7 +25,6 @@ EVENTS = int(os.environ.get("CHAOS_EVENTS", "5000"))
 KILLS = int(os.environ.get("CHAOS_KILLS", "20"))
 PATIENCE = float(os.environ.get("CHAOS_PATIENCE", "120"))
 REPORTS: list[dict[str, Any]] = []
-WAITING = ("cqrs_outbox", "cqrs_outbox_parked", "cqrs_inbox", "cqrs_inbox_parked")
 
 
 def new_seed() -> int:
@@ -150,15 +150,7 @@ class World:
 
     def evidence(self) -> Evidence:
         """Gather what the checker asks for."""
-        deeds = self.store.query("SELECT key, version, deed FROM chaos_deed ORDER BY id")
-        handled = self.store.query("SELECT event_id, key, version, deed FROM chaos_handled ORDER BY id")
-        return Evidence(
-            journal=self.journal(),
-            committed=[Fact(*row) for row in deeds],
-            log=self.log() if self.redis else None,
-            handled=[Entry(str(event_id).replace("-", ""), Fact(*fact)) for event_id, *fact in handled],
-            effects=dict(self.store.query("SELECT key, n FROM chaos_effect")),
-        )
+        return gather(self.store.query, journal=self.journal(), log=self.log() if self.redis else None)
 
     def journal(self) -> list[Mapping[str, Any]]:
         """Return what the producers wrote down; the last line of a killed one may be torn."""
@@ -168,9 +160,7 @@ class World:
     def log(self) -> list[Entry]:
         """Return the broker's log."""
         with _redis(self.redis) as client:
-            entries: Any = client.xrange(f"{self.prefix}bumps")
-        found = [(fields[b"id"].decode(), json.loads(fields[b"payload"])) for _, fields in entries]
-        return [Entry(i.replace("-", ""), Fact(p["key"], p["version"], p["deed"])) for i, p in found]
+            return read_log(client, f"{self.prefix}bumps")
 
     def seen_at_door(self) -> int:
         """Count the duplicates that the inboxes' doors have dropped."""
@@ -191,9 +181,13 @@ class World:
         self, proof: str, evidence: Evidence, verdict: Verdict, faults: Mapping[str, int], **figures: object
     ) -> None:
         """Write a line of the report."""
-        seconds = f"{time.monotonic() - self.began:.1f}"
         counts = {"events": len(evidence.committed), "duplicates": verdict.duplicates, "at door": self.seen_at_door()}
-        row = {"proof": proof, **counts, **figures, "seconds": seconds, "seed": self.seed, "faults": faults or "none"}
+        self.note(proof, **counts, **figures, faults=faults or "none")
+
+    def note(self, proof: str, **figures: object) -> None:
+        """Write a line of the report about what was counted elsewhere."""
+        seconds = f"{time.monotonic() - self.began:.1f}"
+        row = {"proof": proof, "faults": "none", **figures, "seconds": seconds, "seed": self.seed}
         REPORTS.append(row)
         print(row)
         if path := os.environ.get("CHAOS_REPORT"):

@@ -69,7 +69,7 @@ def swallowed_of_cursor(deed: str, publish: Publish) -> None:
     """Swallow the error of a plain cursor: PostgreSQL gives the transaction up, SQLite does not."""
     Counter.objects.get_or_create(key="taken")
     with suppress(IntegrityError), connection.cursor() as cursor:
-        cursor.execute("INSERT INTO chaos_counter (key, version) VALUES ('taken', 1)")
+        cursor.execute("INSERT INTO chaos_counter (name, version) VALUES ('taken', 1)")
 
 
 def at_commit(deed: str, publish: Publish) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 from django.db import transaction
 
+from tests.chaos.project.way import WAY, watch_ports
+
 __all__ = ["FAULT", "at", "dawdle", "fails", "install"]
 
 #: One of no_lane_lock, acknowledge_first, accept_first; empty: none.
@@ -23,16 +25,17 @@ _seen: set[str] = set()
 
 
 def at(point: str) -> None:
-    """Leave a mark that this process has come here, and dwell as long as CHAOS_DWELL_<POINT> says."""
+    """Leave a mark that this process has come here, and dwell as long as CHAOS_DWELL_<POINT> says; or die."""
     if point not in _seen and FOLDER.is_dir():
         _seen.add(point)
         (FOLDER / f"{point}-{os.getpid()}").touch()
     seconds = float(os.environ.get(f"CHAOS_DWELL_{point.upper()}", "0"))
     if seconds:
         time.sleep(seconds)
+    WAY.come_to(point)
 
 
-def fails() -> None:
+def fails(message: object = None) -> None:
     """Fail at random, as often as CHAOS_FAIL says."""
     if FAIL_RATE and random.random() < FAIL_RATE:
         raise RuntimeError("a planted failure")
@@ -49,6 +52,8 @@ def install() -> None:
     from django_cqrs.brokers import DatabaseBroker
     from django_cqrs.inbox import DjangoInbox
 
+    if WAY.armed:
+        watch_ports()
     _replace(DjangoInbox, "store", _watched)
     _replace(DatabaseBroker, "publish", _dwelling)
     if FAULT == "no_lane_lock":

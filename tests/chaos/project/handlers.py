@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from django.conf import settings
 from django.db import connection
 
-from simplecqrs import Publish, Retry, current, handles
+from simplecqrs import Publish, current, handles
 from tests.chaos.project.faults import at, dawdle, fails
 from tests.chaos.project.messages import AuditBump, AuditBumped, Bump, Bumped, Later
 from tests.chaos.project.models import AuditDeed, Deed, Handled
@@ -33,19 +34,19 @@ def audit_bump(command: AuditBump, publish: Publish) -> None:
         raise ValueError("as asked")
 
 
-@handles(Bumped, AuditBumped, consumer="ledger", retry=Retry(20, first=0.05, cap=0.2))
+@handles(Bumped, AuditBumped, consumer="ledger", retry=settings.RETRY)
 def keep_ledger(event: Bumped | AuditBumped) -> None:
     """Count, and fail now and then if told to: before and after the effect."""
-    fails()
+    fails(event)
     effect_of("ledger", event)
     at("handle")
     fails()
 
 
-@handles(Later, retry=Retry(20, first=0.05, cap=0.2))
+@handles(Later, retry=settings.RETRY)
 def later(command: Later) -> None:
     """Have the effect of a deferred command."""
-    fails()
+    fails(command)
     effect_of("deferred", command)
     at("handle")
 
@@ -54,7 +55,7 @@ def raise_counter(key: str, steps: int) -> int:
     """Raise a counter by one statement, and return its version."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO chaos_counter (key, version) VALUES (%s, %s) ON CONFLICT (key)"
+            "INSERT INTO chaos_counter (name, version) VALUES (%s, %s) ON CONFLICT (name)"
             " DO UPDATE SET version = chaos_counter.version + excluded.version RETURNING version",
             [key, steps],
         )
@@ -66,7 +67,7 @@ def effect_of(consumer: str, event: Bumped | AuditBumped | Later) -> None:
     """Add one, and write down that it was done: both in the transaction of the inbox row."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO chaos_effect (consumer, key, n) VALUES (%s, %s, 1) ON CONFLICT (consumer, key)"
+            "INSERT INTO chaos_effect (consumer, name, n) VALUES (%s, %s, 1) ON CONFLICT (consumer, name)"
             " DO UPDATE SET n = chaos_effect.n + 1",
             [consumer, event.key],
         )

@@ -1,4 +1,8 @@
-"""What producer and consumers write; the checker reads it afterwards."""
+"""
+What producer and consumers write; the checker reads it afterwards.
+
+The column of a key is ``name``: ``key`` is a word of MariaDB's own.
+"""
 
 from django.db import models
 
@@ -6,7 +10,7 @@ from django.db import models
 class Counter(models.Model):
     """A producer's aggregate; its row is locked before an event is published, so that a key has one writer."""
 
-    key = models.CharField(max_length=50, primary_key=True)
+    key = models.CharField(max_length=50, primary_key=True, db_column="name")
     version = models.IntegerField(default=0)
 
 
@@ -14,7 +18,7 @@ class Deed(models.Model):
     """A business row, one for each event, written in the transaction that publishes the event."""
 
     deed = models.CharField(max_length=40)
-    key = models.CharField(max_length=50)
+    key = models.CharField(max_length=50, db_column="name")
     version = models.IntegerField()
 
 
@@ -34,7 +38,7 @@ class Effect(models.Model):
     """A read model that is not idempotent, so that an event handled twice shows."""
 
     consumer = models.CharField(max_length=20)
-    key = models.CharField(max_length=50)
+    key = models.CharField(max_length=50, db_column="name")
     n = models.IntegerField(default=0)
 
     class Meta:
@@ -47,7 +51,7 @@ class Handled(models.Model):
     consumer = models.CharField(max_length=20)
     event_id = models.UUIDField()
     deed = models.CharField(max_length=40)
-    key = models.CharField(max_length=50)
+    key = models.CharField(max_length=50, db_column="name")
     version = models.IntegerField()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from urllib.parse import urlsplit
 
+from simplecqrs import Retry
+
 SECRET_KEY = "for tests only"
 USE_TZ = True
 DEBUG = False
@@ -14,6 +16,8 @@ INSTALLED_APPS = ["django.contrib.contenttypes", "django_cqrs", "tests.chaos.pro
 DATABASE_ROUTERS = ["tests.chaos.project.routers.AuditRouter"]
 REDIS = os.environ.get("CHAOS_REDIS", "")
 BROKER = "redis" if REDIS else "database"
+#: Of the relay, and of the handlers.
+RETRY = Retry(int(os.environ.get("CHAOS_ATTEMPTS", "20")), first=float(os.environ.get("CHAOS_FIRST", "0.05")), cap=0.2)
 ENGINE = os.environ.get("CHAOS_ENGINE", "daemon")
 
 
@@ -41,6 +45,7 @@ DATABASES = {alias: _database(os.environ[f"CHAOS_{alias.upper()}"]) for alias in
 DJANGO_CQRS = {
     "SOURCE": "chaos",
     "RELAY_BATCH": int(os.environ.get("CHAOS_BATCH", "50")),
+    "RELAY_RETRY": RETRY,
     "DATABASES": {"chaos.AuditBump": "audit"},
     "CONSUMERS": {"ledger": {"broker": BROKER, "engine": ENGINE}, "deferred": {"engine": ENGINE}},
 }

@@ -1,0 +1,262 @@
+"""
+Crashes at every step: one process, warmed up, from which others are forked, killed at a point and succeeded by others.
+
+Run as ``python -m tests.chaos.project.lab --per-point 3 --seed 1``.  The story is short: six events of three keys, one
+of which the broker refuses twice, and one of which the handler fails on twice, so that both are dead until an
+operator retries them.  A line of JSON is printed for each crash, or pair of crashes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.checker import check
+from tests.chaos.evidence import gather, read_log
+from tests.chaos.project.way import WAY, watch_ports
+
+#: What is to be done: key, deed, steps.
+DEEDS = (("a", "first", 2), ("b", "second", 2), ("c", "third", 2))
+EVENTS = sum(steps for _, _, steps in DEEDS)
+#: Key and version of the events that are refused, or that fail; and how often.
+REFUSED, FAILING, TIMES = ("b", 1), ("a", 1), 2
+FOLDER = Path(os.environ.get("CHAOS_FOLDER", "/nonexistent"))
+TABLES = (
+    "chaos_deed", "chaos_counter", "chaos_handled", "chaos_effect", "chaos_door", "cqrs_seen", "cqrs_dead",
+    "cqrs_blocked", "cqrs_inbox_parked", "cqrs_inbox", "cqrs_outbox_parked", "cqrs_outbox",
+)  # fmt: skip
+PATIENCE = 20.0
+
+
+def main() -> None:
+    """Crash at each point, then at pairs of points."""
+    import django
+
+    django.setup()
+    watch_ports()
+    plant()
+    clear()
+    go()  # warm up
+    options = _options()
+    WAY.statements = options.statements
+    points = walk()
+    print(json.dumps({"points": len(points)}), flush=True)
+    if options.per_point:
+        crash_twice(points, options)
+    else:
+        for point in points:
+            crash(point)
+
+
+def _options() -> Any:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--statements", action="store_true", help="crash before each statement as well")
+    parser.add_argument("--per-point", type=int, default=0, help="so many second crashes after each first one")
+    parser.add_argument("--seconds", type=float, default=1e9, help="begin with no further pair after so long")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def crash_twice(points: list[str], options: Any) -> None:
+    """Crash at points in random order, and then at points that are passed during the recovery."""
+    rnd, ends = random.Random(options.seed), time.monotonic() + options.seconds
+    for first in rnd.sample(points, len(points)):
+        clear()
+        fork(first)
+        then = fork()[1]
+        for second in rnd.sample(then, min(options.per_point, len(then))):
+            if time.monotonic() > ends:
+                return
+            crash(first, second)
+
+
+def crash(*points: str) -> None:
+    """Let one process after the other die at its point, let a last one finish, and print what is found then."""
+    clear()
+    missed = [point for point in points if fork(point)[0] != -signal.SIGKILL]
+    code, _ = fork()
+    print(json.dumps({"crash": points, "missed": missed, "code": code, "faults": faults(len(points))}), flush=True)
+
+
+def walk() -> list[str]:
+    """Go the whole way once, without a crash, and return the points that were passed."""
+    clear()
+    return fork()[1]
+
+
+def fork(armed: str = "") -> tuple[int, list[str]]:
+    """Go the way in a process of its own; return how it ended, and the points that it has passed if it did not die."""
+    from django.db import connections
+
+    connections.close_all()
+    gc.freeze()
+    report = FOLDER / "passed.json"
+    report.unlink(missing_ok=True)
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            WAY.set_out(armed)
+            go()
+            report.write_text(json.dumps(WAY.passed))
+            code = 0
+        except BaseException:  # noqa: BLE001 - said where the parent's output goes, and by the code
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return code, json.loads(report.read_text()) if report.exists() else []
+
+
+def go() -> None:
+    """Produce, ship, fetch, handle and retry what is dead, until nothing waits any more."""
+    from django.conf import settings
+
+    from django_cqrs.consumers import consumers
+    from django_cqrs.relay import relays
+
+    random.seed(1)
+    jobs = [*relays(routes=[settings.BROKER], databases=["default"]), *consumers("ledger")]
+    steps: list[Callable[[], object]] = [produce, *(job.step for job in jobs), retry]
+    ends = time.monotonic() + PATIENCE
+    while time.monotonic() < ends:
+        if not any(step() for step in steps):
+            if settled():
+                return
+            time.sleep(0.001)
+    raise TimeoutError(f"not settled within {PATIENCE} s")
+
+
+def produce() -> bool:
+    """Do the first deed that was not done yet, as somebody would who looks before trying again."""
+    from django_cqrs import bus
+    from tests.chaos.project.messages import Bump
+
+    done = {deed for (deed,) in query("SELECT deed FROM chaos_deed")}
+    for key, deed, steps in DEEDS:
+        if deed not in done:
+            with WAY.step("producer") as does:
+                does.append(True)
+                bus.send(Bump(key, deed, steps))
+            return True
+    return False
+
+
+def retry() -> bool:
+    """Give the first dead letter its attempts anew, as an operator would."""
+    from django_cqrs.inspection import DjangoInspection
+
+    for (letter,) in query("SELECT id FROM cqrs_dead ORDER BY id"):
+        with WAY.step("operator") as does:
+            does.append(True)
+            return DjangoInspection("default").retry(letter)
+    return False
+
+
+def settled() -> bool:
+    """Tell whether all that there is to do was done."""
+    return not any(query(f"SELECT COUNT(*) FROM {table}")[0][0] for table in TABLES[6:]) and (
+        query("SELECT COUNT(*) FROM chaos_handled")[0][0] >= EVENTS
+    )
+
+
+def query(sql: str) -> list[tuple[Any, ...]]:
+    """Read."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return list(cursor.fetchall())
+
+
+def clear() -> None:
+    """Take back all that was done."""
+    from django.db import connection, transaction
+
+    with transaction.atomic(), connection.cursor() as cursor:
+        for table in TABLES:
+            cursor.execute(f"DELETE FROM {table}")
+    connection.close()
+    for marker in FOLDER.glob("again-*"):
+        marker.unlink()
+    for client, stream in _stream():
+        client.delete(stream)
+
+
+def faults(crashes: int) -> dict[str, int]:
+    """Return what the checker finds; each crash may repeat a batch."""
+    from django.conf import settings
+    from django.db import connection
+
+    log = [entry for client, stream in _stream() for entry in read_log(client, stream)]
+    found = check(gather(query, log=log if settings.REDIS else None))
+    number = len(query("SELECT 1 FROM chaos_deed"))
+    connection.close()
+    batch = settings.DJANGO_CQRS["RELAY_BATCH"]
+    missing = {"events": EVENTS - number} if number != EVENTS else {}
+    return {**found.faults(duplicates=crashes * batch), **missing}
+
+
+def _stream() -> Iterator[tuple[Any, str]]:
+    from django.conf import settings
+
+    if settings.REDIS:
+        import redis
+
+        with redis.Redis.from_url(settings.REDIS) as client:
+            yield client, f"{os.environ['CHAOS_PREFIX']}bumps"
+
+
+def plant() -> None:
+    """Let the broker refuse one event, and the handler fail on one, twice each."""
+    from django_cqrs.brokers import DatabaseBroker
+    from simplecqrs.transport import UNKNOWN, refused
+    from tests.chaos.project import handlers
+    from tests.chaos.project.brokers import ChaosRedis
+
+    def refusing(publish: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(self: Any, envelopes: Any, *, deadline: float) -> Any:
+            bad = [e for e in envelopes if json.loads(e.payload)["key"] == REFUSED[0]]
+            if not bad or json.loads(bad[0].payload)["version"] != REFUSED[1] or not again("refused"):
+                return publish(self, envelopes, deadline=deadline)
+            receipts = {e.id: UNKNOWN for e in bad} | {bad[0].id: refused("a planted refusal")}
+            others = [e for e in envelopes if e.id not in receipts]
+            receipts |= {e.id: r for e, r in zip(others, publish(self, others, deadline=deadline), strict=True)}
+            return [receipts[e.id] for e in envelopes]
+
+        return wrapped
+
+    for broker in (DatabaseBroker, ChaosRedis):
+        broker.publish = refusing(broker.publish)  # type: ignore[method-assign]
+    handlers.fails = failing
+
+
+def failing(event: Any = None) -> None:
+    """Fail on an event."""
+    if event is not None and (event.key, event.version) == FAILING and again("failed"):
+        raise RuntimeError("a planted failure")
+
+
+def again(what: str) -> bool:
+    """Tell whether something is to go wrong once more."""
+    for number in range(TIMES):
+        marker = FOLDER / f"again-{what}-{number}"
+        if not marker.exists():
+            marker.touch()
+            return True
+    return False
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""No 5: relay, fetcher, consumer, producer and operator are killed at each of their steps, one after the other."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import pytest
+
+from tests.chaos.conftest import POSTGRESQL, REDIS, MakeWorld
+
+pytestmark = pytest.mark.processes
+
+#: Second crashes after each first one, and seconds for all: a sample; scripts/soak tries every pair.
+PER_POINT = os.environ.get("CHAOS_PAIRS", "2")
+SECONDS = os.environ.get("CHAOS_PAIR_SECONDS", "15")
+BATCH = 3
+
+
+def crash(make_world: MakeWorld, pair: tuple[str, str], *arguments: str) -> tuple[list[dict[str, Any]], int]:
+    """Run the lab; return what it found after each crash, and how many there could have been."""
+    world = make_world(*pair, batch=BATCH, attempts=2, first=0)
+    child = world.spawn("lab", "-m", "tests.chaos.project.lab", "--seed", str(world.seed), *arguments)
+    code, _ = child.finish(seconds=3600)
+    assert code == 0, child.output()[-3000:]
+    lines = [json.loads(line) for line in child.output().splitlines() if line.startswith("{")]
+    crashes = [line for line in lines if "crash" in line]
+    bad = [line for line in crashes if line["faults"] or line["code"] or line["missed"]]
+    assert not bad, f"seed {world.seed}: {len(bad)} of {len(crashes)}: {bad[:5]}\n{child.output()[-3000:]}"
+    world.note(f"crash points {'+'.join(pair)} {' '.join(arguments)}", events=6 * len(crashes), kills=len(crashes))
+    return crashes, lines[0]["points"]
+
+
+def test_05_a_crash_at_any_step_loses_and_doubles_nothing(make_world: MakeWorld, pair: tuple[str, str]) -> None:
+    """Each point that a clean run passes is crashed at: the next process finishes, and the checker finds nothing."""
+    arguments = ["--statements"] if pair[0] == "sqlite" or "CHAOS_PAIRS" in os.environ else []
+    crashes, points = crash(make_world, pair, *arguments)
+
+    assert len(crashes) == points
+    passed = {point.partition("#")[0] for line in crashes for point in line["crash"]}
+    assert passed > {f"producer:{p}" for p in ("produce", "append:after", "commit:after")}
+    assert passed > {f"relay:{p}" for p in ("hold:before", "hold:inside", "read:after", "publish:middle")}
+    assert passed > {f"relay:{p}" for p in ("publish:after", "done:after", "park:after", "commit:after")}
+    assert passed > {f"consumer:{p}" for p in ("hold:inside", "read:after", "done:after", "take:inside")}
+    assert passed > {f"consumer:{p}" for p in ("handle", "park:after", "commit:after")}
+    assert passed > {f"operator:{p}" for p in ("retry:before", "commit:before", "commit:after")}
+    if pair[1] == "redis":
+        assert passed > {f"fetcher:{p}" for p in ("fetch:after", "store:after", "commit:after", "acknowledge:after")}
+
+
+@pytest.mark.parametrize("pair", [pytest.param(("postgresql", "redis"), marks=[*POSTGRESQL, *REDIS], id="pairs")])
+def test_05_a_crash_during_the_recovery_from_a_crash_loses_nothing(
+    make_world: MakeWorld, pair: tuple[str, str]
+) -> None:
+    """The process that recovers dies as well, and the third one finishes."""
+    crashes, points = crash(make_world, pair, "--per-point", PER_POINT, "--seconds", SECONDS)
+
+    assert 80 < points < len(crashes) * 10
