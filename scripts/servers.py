@@ -176,6 +176,57 @@ class PostgreSQL(Server):
         return f"postgresql://postgres@{HOST}:{self.port}/postgres"
 
 
+class MariaDB(Server):
+    name = "mariadb"
+    default_port = 23306
+    packages = ("mariadb-server",)
+    account = "mysql"
+
+    def program(self, name: str = "mariadbd") -> Path | None:
+        found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
+        return Path(found) if found else None
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def prepare(self) -> None:
+        if (self.data / "mysql").exists():
+            return
+        unfinished = self.folder / "unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        options = ["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
+        made = self.run(self.program("mariadb-install-db") or "mariadb-install-db", *options, f"--datadir={unfinished}")
+        if made.returncode:
+            sys.exit(f"mariadb-install-db failed: {made.stderr or made.stdout}")
+        unfinished.rename(self.data)
+
+    def command(self) -> list[str]:
+        settings = {
+            "datadir": self.data,
+            "bind-address": HOST,
+            "port": self.port,
+            "socket": self.folder / "socket",
+            "pid-file": self.folder / "mariadb.pid",
+            "character-set-server": "utf8mb4",
+            "max-connections": 200,
+            "innodb-flush-log-at-trx-commit": 1,
+            "innodb-doublewrite": "ON",
+        }
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        return [str(self.program()), "--no-defaults", *options, "--skip-log-bin", "--skip-name-resolve"]
+
+    def answers(self) -> bool:
+        client = self.program("mariadb")
+        if client is None:
+            sys.exit("mariadb is missing: install MariaDB's client programs")
+        address = [f"--host={HOST}", f"--port={self.port}", "--protocol=tcp", "--user=root", "--connect-timeout=5"]
+        return self.run(client, "--no-defaults", *address, "--batch", "-Ne", "SELECT 1").stdout.strip() == "1"
+
+    def url(self) -> str:
+        return f"mysql://root@{HOST}:{self.port}/mysql"
+
+
 class Redis(Server):
     name = "redis"
     default_port = 26379
@@ -216,4 +267,4 @@ class Chromium(Server):
         return str(self.program())
 
 
-SERVERS: tuple[Server, ...] = (PostgreSQL(), Redis(), Chromium())
+SERVERS: tuple[Server, ...] = (PostgreSQL(), MariaDB(), Redis(), Chromium())
