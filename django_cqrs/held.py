@@ -86,11 +86,12 @@ class HeldLanes:
         """Return the parked rows of keys whose retry is due, each key's in their order."""
         s = self._storage
         sql = (
-            f"WITH due AS (SELECT topic, key, slot, head, attempts FROM {s.blocked} WHERE box = %s AND queue = %s"
+            f"WITH due AS (SELECT topic, order_key, slot, head, attempts FROM {s.blocked} WHERE box = %s AND queue = %s"
             f" AND lane IN ({placeholders(self._lanes)}) AND next_at <= {self._speech.now} ORDER BY next_at"
             f" LIMIT {DUE}) "
             f"SELECT p.id, CASE WHEN p.id = due.head THEN due.attempts ELSE 0 END, {_of('p')} FROM due"
-            f" JOIN {s.parked} p ON p.queue = %s AND p.topic = due.topic AND p.key = due.key AND due.slot IN (0, p.id)"
+            f" JOIN {s.parked} p ON p.queue = %s AND p.topic = due.topic AND p.order_key = due.order_key"
+            " AND due.slot IN (0, p.id)"
             " ORDER BY p.id LIMIT %s"
         )
         with connections[s.alias].cursor() as cursor:
@@ -106,7 +107,8 @@ class HeldLanes:
         cursor.execute(
             f"DELETE FROM {s.blocked} WHERE box = %s AND queue = %s AND lane IN ({placeholders(self._lanes)})"
             f" AND next_at <= {self._speech.now} AND NOT EXISTS (SELECT 1 FROM {s.parked} p WHERE p.queue = %s"
-            f" AND p.topic = {s.blocked}.topic AND p.key = {s.blocked}.key AND {s.blocked}.slot IN (0, p.id))",
+            f" AND p.topic = {s.blocked}.topic AND p.order_key = {s.blocked}.order_key"
+            f" AND {s.blocked}.slot IN (0, p.id))",
             [s.box, self._queue, *self._lanes, self._queue],
         )
 
@@ -118,18 +120,19 @@ class HeldLanes:
         """
         s = self._storage
         share, weight = -(-limit // len(self._lanes)), -(-max_bytes // len(self._lanes))
+        hot = f"{s.hot}{self._speech.force(s.hot_index)}"
         lane = (
             f"SELECT * FROM (SELECT id, {rows.COLUMNS},"
-            " SUM(LENGTH(payload)) OVER (ORDER BY id) - LENGTH(payload) AS before"
-            f" FROM (SELECT id, {rows.COLUMNS} FROM {s.hot} WHERE queue = %s AND lane = %s ORDER BY id LIMIT {share}) n"
-            f") w WHERE before < {weight}"
+            " SUM(LENGTH(payload)) OVER (ORDER BY id) - LENGTH(payload) AS ahead"
+            f" FROM (SELECT id, {rows.COLUMNS} FROM {hot} WHERE queue = %s AND lane = %s ORDER BY id LIMIT {share}) n"
+            f") w WHERE ahead < {weight}"
         )
         blocked = (
             f"EXISTS (SELECT 1 FROM {s.blocked} b WHERE b.box = %s AND b.queue = %s AND b.topic = o.topic"
-            " AND b.key = o.key AND b.slot = 0)"
+            " AND b.order_key = o.order_key AND b.slot = 0)"
         )
         sql = (
-            f"SELECT o.id, CASE WHEN o.key <> '' AND {blocked} THEN 1 ELSE 0 END, {_of('o')}"
+            f"SELECT o.id, CASE WHEN o.order_key <> '' AND {blocked} THEN 1 ELSE 0 END, {_of('o')}"
             f" FROM ({' UNION ALL '.join([f'SELECT * FROM ({lane}) l'] * len(self._lanes))}) o"
         )
         places = [value for lane_number in self._lanes for value in (self._queue, lane_number)]
@@ -170,13 +173,13 @@ class HeldLanes:
         with connections[s.alias].cursor() as cursor:
             cursor.execute(
                 f"UPDATE {s.blocked} SET head = %s, attempts = %s, error = %s, next_at = {next_at}"
-                " WHERE box = %s AND queue = %s AND topic = %s AND key = %s AND slot = %s",
+                " WHERE box = %s AND queue = %s AND topic = %s AND order_key = %s AND slot = %s",
                 [row.id, failure.attempts, error, *pause, *place],
             )
             if cursor.rowcount:
                 return
             cursor.execute(
-                f"INSERT INTO {s.blocked} (head, attempts, error, next_at, lane, box, queue, topic, key, slot)"
+                f"INSERT INTO {s.blocked} (head, attempts, error, next_at, lane, box, queue, topic, order_key, slot)"
                 f" VALUES (%s, %s, %s, {next_at}, %s, %s, %s, %s, %s, %s)",
                 [row.id, failure.attempts, error, *pause, row.lane, *place],
             )
@@ -187,7 +190,7 @@ class HeldLanes:
         holds = failure.hold and row.envelope.key != ""
         with connections[s.alias].cursor() as cursor:
             cursor.execute(
-                f"INSERT INTO {Dead._meta.db_table} (box, row, attempts, reason, holds, created_at, {rows.COLUMNS})"
+                f"INSERT INTO {Dead._meta.db_table} (box, row_id, attempts, reason, holds, created_at, {rows.COLUMNS})"
                 f" SELECT %s, id, %s, %s, %s, created_at, {rows.COLUMNS} FROM {s.parked} WHERE id = %s",
                 [s.box, failure.attempts, rows.text(failure.reason), holds, row.id],
             )
@@ -202,12 +205,12 @@ class HeldLanes:
         s = self._storage
         for topic, key, slot in {(r.envelope.topic, r.envelope.key, _slot(r)) for r in settled}:
             waits = (
-                f"(SELECT MIN(p.id) FROM {s.parked} p WHERE p.queue = %s AND p.topic = %s AND p.key = %s"
+                f"(SELECT MIN(p.id) FROM {s.parked} p WHERE p.queue = %s AND p.topic = %s AND p.order_key = %s"
                 " AND %s IN (0, p.id))"
             )
             waiting = [self._queue, topic, key, slot]
             place = [s.box, self._queue, topic, key, slot]
-            where = "WHERE box = %s AND queue = %s AND topic = %s AND key = %s AND slot = %s"
+            where = "WHERE box = %s AND queue = %s AND topic = %s AND order_key = %s AND slot = %s"
             with connections[s.alias].cursor() as cursor:
                 cursor.execute(f"DELETE FROM {s.blocked} {where} AND {waits} IS NULL", [*place, *waiting])
                 if cursor.rowcount == 0:

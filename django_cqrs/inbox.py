@@ -74,11 +74,11 @@ class DjangoInbox:
         speech = dialect(self.alias)
         entered = speech.insert_new(
             Seen._meta.db_table,
+            ("consumer", "source", "message_id"),
             ("consumer", "source", "message_id", "crc"),
-            ("source", "message_id"),
             [(consumer, e.source, speech.uuid_parameter(e.id), crc32(e.payload)) for e in envelopes],
         )
-        return {(source, speech.uuid(message_id)) for source, message_id in entered}
+        return {(source, speech.uuid(message_id)) for _, source, message_id in entered}
 
     def _compare(self, consumer: str, doubtful: Sequence[Envelope]) -> None:
         """Make dead letters of those whose source and id were seen with other content."""

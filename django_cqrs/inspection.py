@@ -123,7 +123,7 @@ class DjangoInspection:
             with connections[self.alias].cursor() as cursor:
                 cursor.execute(
                     f"INSERT INTO {storage.parked} (id, created_at, {rows.COLUMNS})"
-                    f" SELECT row, created_at, {rows.COLUMNS} FROM {Dead._meta.db_table} WHERE id = %s",
+                    f" SELECT row_id, created_at, {rows.COLUMNS} FROM {Dead._meta.db_table} WHERE id = %s",
                     [letter],
                 )
             self._due_now(dead)

@@ -38,7 +38,7 @@ class MessageRow(models.Model):
     queue = models.CharField(max_length=LONGEST)
     lane = models.SmallIntegerField()
     topic = models.CharField(max_length=LONGEST)
-    key = models.CharField(max_length=LONGEST)
+    key = models.CharField(max_length=LONGEST, db_column="order_key")  # KEY is a word of MySQL's
     message_id = models.UUIDField()
     kind = models.CharField(max_length=10)
     name = models.CharField(max_length=LONGEST)
@@ -110,7 +110,7 @@ class Blocked(models.Model):
     queue = models.CharField(max_length=LONGEST)
     lane = models.SmallIntegerField()
     topic = models.CharField(max_length=LONGEST)
-    key = models.CharField(max_length=LONGEST)
+    key = models.CharField(max_length=LONGEST, db_column="order_key")  # KEY is a word of MySQL's
     slot = models.BigIntegerField()
     head = models.BigIntegerField()
     attempts = models.IntegerField()
@@ -132,7 +132,7 @@ class Dead(MessageRow):
 
     id = models.BigAutoField(primary_key=True)
     box = models.CharField(max_length=6)
-    row = models.BigIntegerField(null=True)
+    row = models.BigIntegerField(null=True, db_column="row_id")
     message_id = models.UUIDField(null=True)  # type: ignore[assignment]
     time = models.DateTimeField(null=True)  # type: ignore[assignment]
     attempts = models.IntegerField()

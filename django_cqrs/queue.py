@@ -35,6 +35,7 @@ class DjangoStorage:
         self.box = box
         self.alias = alias
         self.hot, self.parked = rows.TABLES[box]
+        self.hot_index = rows.INDEXES[box]
         self.blocked = Blocked._meta.db_table
 
     def append(self, rows_: Sequence[tuple[str, int, Envelope]], /) -> None:

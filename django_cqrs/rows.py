@@ -13,17 +13,19 @@ from django_cqrs.models import TRACEPARENT, Inbox, Outbox, ParkedInbox, ParkedOu
 from simplecqrs.envelope import Envelope
 from simplecqrs.queue import Row
 
-__all__ = ["COLUMNS", "TABLES", "insert", "read_row", "text", "values_of"]
+__all__ = ["COLUMNS", "INDEXES", "TABLES", "insert", "read_row", "text", "values_of"]
 
 #: The hot table and the parked table of each box.
 TABLES = {
     "outbox": (Outbox._meta.db_table, ParkedOutbox._meta.db_table),
     "inbox": (Inbox._meta.db_table, ParkedInbox._meta.db_table),
 }
+#: The index by which a hot table is read.
+INDEXES = {"outbox": Outbox._meta.indexes[0].name, "inbox": Inbox._meta.indexes[0].name}
 #: Named in every statement, so that releases with more columns and with fewer work on one table.
 COLUMNS = (
-    "queue, lane, topic, key, message_id, kind, name, version, source, time, correlation_id, causation_id, headers, "
-    "traceparent, content_type, payload"
+    "queue, lane, topic, order_key, message_id, kind, name, version, source, time, correlation_id, causation_id, "
+    "headers, traceparent, content_type, payload"
 )
 WIDTH = COLUMNS.count(",") + 1
 ROW = f"({', '.join(['%s'] * WIDTH)})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -74,9 +75,22 @@ def _postgresql(url: str, name: str) -> dict[str, object]:
     }
 
 
+def _mariadb(url: str, name: str) -> dict[str, object]:
+    import_module("pymysql").install_as_MySQLdb()  # a project chooses its driver; this one needs no compiler
+    return {
+        **_postgresql(url, name),
+        "ENGINE": "django.db.backends.mysql",
+        "OPTIONS": {"charset": "utf8mb4"},
+        "TEST": {"NAME": f"test_{name}_{RUN}", "CHARSET": "utf8mb4"},
+    }
+
+
 def _database(name: str) -> dict[str, object]:
-    if os.environ.get("CQRS_TEST_DATABASE", "sqlite") == "postgresql":
+    database = os.environ.get("CQRS_TEST_DATABASE", "sqlite")
+    if database == "postgresql":
         return _postgresql(os.environ["CQRS_TEST_POSTGRESQL"], name)
+    if database == "mariadb":
+        return _mariadb(os.environ["CQRS_TEST_MARIADB"], name)
     return _sqlite(name)
 
 

@@ -6,14 +6,16 @@ from collections.abc import Callable
 
 from django.db import connections
 
+from django_cqrs.databases.mariadb import MariaDB
 from django_cqrs.databases.port import Dialect, Place
 from django_cqrs.databases.postgresql import PostgreSQL
 from django_cqrs.databases.sqlite import SQLite
 from simplecqrs.errors import NotConfigured
 
-__all__ = ["Dialect", "Place", "PostgreSQL", "SQLite", "dialect"]
+__all__ = ["Dialect", "MariaDB", "Place", "PostgreSQL", "SQLite", "dialect"]
 
-_dialects: dict[str, Callable[[str], Dialect]] = {"postgresql": PostgreSQL, "sqlite": SQLite}
+#: By what Django calls the vendor; MariaDB is MySQL there.
+_dialects: dict[str, Callable[[str], Dialect]] = {"postgresql": PostgreSQL, "mysql": MariaDB, "sqlite": SQLite}
 
 
 def dialect(alias: str) -> Dialect:
@@ -28,5 +30,5 @@ def dialect(alias: str) -> Dialect:
         return _dialects[vendor](alias)
     except KeyError:
         raise NotConfigured(
-            f"the database {alias!r} is {vendor}; outbox and inbox work on {', '.join(_dialects)}"
+            f"the database {alias!r} is {vendor}; outbox and inbox work on {', '.join(_dialects)} (and MariaDB)"
         ) from None

@@ -100,10 +100,13 @@ class Dialect(Protocol):
         ...
 
     def insert_new(
-        self, table: str, columns: Sequence[str], returned: Sequence[str], rows: Sequence[Sequence[Any]], /
+        self, table: str, key: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[Any]], /
     ) -> Sequence[Sequence[Any]]:
         """
-        Insert rows whose key is not there yet, and return some columns of those that were inserted.
+        Insert rows whose key is not there yet, and return the keys of those that were inserted.
+
+        Args:
+            key: the first of the columns.
 
         Raises:
             OperationalError: if somebody else inserts the same at this moment; the transaction may be tried again.

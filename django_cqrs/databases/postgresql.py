@@ -79,10 +79,10 @@ class PostgreSQL:
             yield bool(cursor.fetchone()[1])
 
     def insert_new(
-        self, table: str, columns: Sequence[str], returned: Sequence[str], rows: Sequence[Sequence[Any]], /
+        self, table: str, key: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[Any]], /
     ) -> Sequence[Sequence[Any]]:
         """Insert with ON CONFLICT, which waits for whoever inserts the same at this moment."""
-        return statements.insert_new(connections[self._alias], table, columns, returned, rows)
+        return statements.insert_new(connections[self._alias], table, key, columns, rows)
 
     def force(self, index: str, /) -> str:
         """Leave it to the planner, which has no such words."""

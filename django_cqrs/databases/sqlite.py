@@ -80,10 +80,10 @@ class SQLite:
         return True
 
     def insert_new(
-        self, table: str, columns: Sequence[str], returned: Sequence[str], rows: Sequence[Sequence[Any]], /
+        self, table: str, key: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[Any]], /
     ) -> Sequence[Sequence[Any]]:
         """Insert with ON CONFLICT."""
-        return statements.insert_new(connections[self._alias], table, columns, returned, rows)
+        return statements.insert_new(connections[self._alias], table, key, columns, rows)
 
     def force(self, index: str, /) -> str:
         """Leave it to the planner."""

@@ -84,16 +84,16 @@ def delete_locked(connection: BaseDatabaseWrapper, table: str, row: int, lock: t
 def insert_new(
     connection: BaseDatabaseWrapper,
     table: str,
+    key: Sequence[str],
     columns: Sequence[str],
-    returned: Sequence[str],
     rows: Sequence[Sequence[Any]],
 ) -> Sequence[Sequence[Any]]:
-    """Insert rows whose key is not there yet, and return some columns of those that were inserted."""
+    """Insert rows whose key is not there yet, and return the keys of those that were inserted."""
     values = ", ".join([f"({placeholders(columns)})"] * len(rows))
     with connection.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO {table} ({', '.join(columns)}) VALUES {values}"
-            f" ON CONFLICT DO NOTHING RETURNING {', '.join(returned)}",
+            f" ON CONFLICT DO NOTHING RETURNING {', '.join(key)}",
             [value for row in rows for value in row],
         )
         found: Sequence[Sequence[Any]] = cursor.fetchall()

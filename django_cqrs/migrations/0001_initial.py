@@ -1,9 +1,30 @@
 """The first tables."""
 
 import django.db.models.functions.datetime
-from django.db import migrations, models
+from django.db import migrations, models, router
 
 from django_cqrs.conf import table
+
+
+def suit_mariadb(apps, schema_editor):
+    """
+    Tell "a" from "A" and from "a ", and keep time in UTC, on MariaDB and MySQL.
+
+    Their usual collations ignore case and spaces at the end, by which two order keys would be one; their
+    CURRENT_TIMESTAMP is in the session's time zone.
+    """
+    if schema_editor.connection.vendor != 'mysql':
+        return
+    collation = 'utf8mb4_nopad_bin' if schema_editor.connection.mysql_is_mariadb else 'utf8mb4_0900_bin'
+    for model in apps.get_app_config('django_cqrs').get_models():
+        if not router.allow_migrate_model(schema_editor.connection.alias, model):
+            continue
+        name = schema_editor.quote_name(model._meta.db_table)
+        schema_editor.execute(f'ALTER TABLE {name} CONVERT TO CHARACTER SET utf8mb4 COLLATE {collation}')
+        for field in model._meta.fields:
+            if isinstance(field, models.DateTimeField) and field.has_db_default():
+                column = schema_editor.quote_name(field.column)
+                schema_editor.execute(f'ALTER TABLE {name} ALTER COLUMN {column} SET DEFAULT (UTC_TIMESTAMP(6))')
 
 
 class Migration(migrations.Migration):
@@ -45,7 +66,7 @@ class Migration(migrations.Migration):
                 ('queue', models.CharField(max_length=200)),
                 ('lane', models.SmallIntegerField()),
                 ('topic', models.CharField(max_length=200)),
-                ('key', models.CharField(max_length=200)),
+                ('key', models.CharField(db_column='order_key', max_length=200)),
                 ('slot', models.BigIntegerField()),
                 ('head', models.BigIntegerField()),
                 ('attempts', models.IntegerField()),
@@ -66,7 +87,7 @@ class Migration(migrations.Migration):
                 ('queue', models.CharField(max_length=200)),
                 ('lane', models.SmallIntegerField()),
                 ('topic', models.CharField(max_length=200)),
-                ('key', models.CharField(max_length=200)),
+                ('key', models.CharField(db_column='order_key', max_length=200)),
                 ('kind', models.CharField(max_length=10)),
                 ('name', models.CharField(max_length=200)),
                 ('version', models.IntegerField()),
@@ -80,7 +101,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
                 ('box', models.CharField(max_length=6)),
-                ('row', models.BigIntegerField(null=True)),
+                ('row', models.BigIntegerField(db_column='row_id', null=True)),
                 ('message_id', models.UUIDField(null=True)),
                 ('time', models.DateTimeField(null=True)),
                 ('attempts', models.IntegerField()),
@@ -101,7 +122,7 @@ class Migration(migrations.Migration):
                 ('queue', models.CharField(max_length=200)),
                 ('lane', models.SmallIntegerField()),
                 ('topic', models.CharField(max_length=200)),
-                ('key', models.CharField(max_length=200)),
+                ('key', models.CharField(db_column='order_key', max_length=200)),
                 ('message_id', models.UUIDField()),
                 ('kind', models.CharField(max_length=10)),
                 ('name', models.CharField(max_length=200)),
@@ -157,7 +178,7 @@ class Migration(migrations.Migration):
                 ('queue', models.CharField(max_length=200)),
                 ('lane', models.SmallIntegerField()),
                 ('topic', models.CharField(max_length=200)),
-                ('key', models.CharField(max_length=200)),
+                ('key', models.CharField(db_column='order_key', max_length=200)),
                 ('message_id', models.UUIDField()),
                 ('kind', models.CharField(max_length=10)),
                 ('name', models.CharField(max_length=200)),
@@ -184,7 +205,7 @@ class Migration(migrations.Migration):
                 ('queue', models.CharField(max_length=200)),
                 ('lane', models.SmallIntegerField()),
                 ('topic', models.CharField(max_length=200)),
-                ('key', models.CharField(max_length=200)),
+                ('key', models.CharField(db_column='order_key', max_length=200)),
                 ('message_id', models.UUIDField()),
                 ('kind', models.CharField(max_length=10)),
                 ('name', models.CharField(max_length=200)),
@@ -211,7 +232,7 @@ class Migration(migrations.Migration):
                 ('queue', models.CharField(max_length=200)),
                 ('lane', models.SmallIntegerField()),
                 ('topic', models.CharField(max_length=200)),
-                ('key', models.CharField(max_length=200)),
+                ('key', models.CharField(db_column='order_key', max_length=200)),
                 ('message_id', models.UUIDField()),
                 ('kind', models.CharField(max_length=10)),
                 ('name', models.CharField(max_length=200)),
@@ -238,7 +259,7 @@ class Migration(migrations.Migration):
                 ('queue', models.CharField(max_length=200)),
                 ('lane', models.SmallIntegerField()),
                 ('topic', models.CharField(max_length=200)),
-                ('key', models.CharField(max_length=200)),
+                ('key', models.CharField(db_column='order_key', max_length=200)),
                 ('message_id', models.UUIDField()),
                 ('kind', models.CharField(max_length=10)),
                 ('name', models.CharField(max_length=200)),
@@ -290,4 +311,5 @@ class Migration(migrations.Migration):
                 'constraints': [models.UniqueConstraint(fields=('consumer', 'broker', 'topic'), name=table('subscription_topic'))],
             },
         ),
+        migrations.RunPython(suit_mariadb, migrations.RunPython.noop, atomic=False),
     ]

@@ -98,6 +98,17 @@ class InboxContract(QueueHarness):
         assert self.store(inbox, evolve(envelope, source="shop", payload=b"2")) == Stored(1, 0)
         assert texts(self.read(storage)) == ["1", "2"]
 
+    def test_sources_and_consumers_that_look_alike_have_doors_of_their_own(
+        self, storage: Storage, inbox: Inbox
+    ) -> None:
+        """Letters in the other case and spaces at the end tell them apart, whatever a database thinks."""
+        envelope = make("1", key="a", source="web")
+        self.store(inbox, envelope)
+
+        assert self.store(inbox, evolve(envelope, source="Web"), evolve(envelope, source="web ")) == Stored(2, 0)
+        assert self.store(inbox, envelope, consumer=QUEUE.upper()) == Stored(1, 0)
+        assert len(self.read(storage)) == 3
+
     def test_the_same_id_with_other_content_is_a_dead_letter(
         self, storage: Storage, inbox: Inbox, inspection: Inspection
     ) -> None:

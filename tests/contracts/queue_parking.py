@@ -33,6 +33,16 @@ class ParkingContract(QueueHarness):
 
         assert texts(self.read(storage)) == ["1", "2", "3"]
 
+    def test_keys_and_topics_that_look_alike_are_not_one(self, storage: Storage) -> None:
+        """Letters in the other case, accents and spaces at the end tell keys apart, whatever a database thinks."""
+        alike = [("orders", "a"), ("orders", "A"), ("orders", "a "), ("orders", "á"), ("Orders", "a"), ("orders ", "a")]
+        self.fill(storage, make("first", key="a"))
+        self.park_first(storage, HOUR)
+
+        self.fill(storage, *(make(str(n), topic=topic, key=key) for n, (topic, key) in enumerate(alike)))
+
+        assert sorted(texts(self.read(storage))) == ["1", "2", "3", "4", "5"]
+
     def test_a_row_that_fails_again_waits_again(self, storage: Storage) -> None:
         """Each failure sets attempts and due time anew; followers stay behind."""
         self.fill(storage, make("1", key="a"), make("2", key="a"))
