@@ -50,5 +50,7 @@ def lacks_tables(error: Exception) -> bool:
     """Tell whether a database error says that ``migrate`` has not been run yet."""
     text = str(error)
     return isinstance(error, (OperationalError, ProgrammingError)) and (
-        "no such table" in text or ("relation" in text and "does not exist" in text)
+        "no such table" in text
+        or ("relation" in text and "does not exist" in text)
+        or ("Table" in text and "doesn't exist" in text)
     )

@@ -399,8 +399,8 @@ def test_the_threads_let_go_of_their_database_connections() -> None:
     assert EventSource().read(next(frames)).events[0].data == "one"
     assert connection.connection is None
     response.close()
-    with pytest.raises(Exception, match=r"closed"):
-        used[0].execute("SELECT 1")
+    with pytest.raises(Exception, match=r"closed|\(0, ''\)"):  # PyMySQL says no more
+        used[0].cursor().execute("SELECT 1")
 
 
 @frozen
