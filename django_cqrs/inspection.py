@@ -8,11 +8,12 @@ from typing import Any
 
 from attrs import asdict, evolve, frozen
 from django.db import connections, transaction
-from django.db.models.functions import Now, Substr
+from django.db.models.functions import Substr
 from django.utils import timezone
 
 from django_cqrs import rows
 from django_cqrs.bounded import capped, oldest, queues_of
+from django_cqrs.databases import now
 from django_cqrs.models import Blocked, Dead, Inbox, Outbox, ParkedInbox, ParkedOutbox
 from django_cqrs.queue import DjangoStorage, inbox, outbox
 from django_cqrs.schedule import scheduled
@@ -139,7 +140,7 @@ class DjangoInspection:
             if dead.holds:
                 # Whoever holds the lane next handles what waits, or finds that nothing does and unblocks the key.
                 key = Blocked.objects.using(self.alias).filter(box=dead.box, queue=dead.queue, slot=0)
-                key.filter(topic=dead.topic, key=dead.key).update(next_at=Now(), attempts=0, head=0)
+                key.filter(topic=dead.topic, key=dead.key).update(next_at=now(self.alias), attempts=0, head=0)
             dead.delete()
         return True
 
@@ -150,7 +151,7 @@ class DjangoInspection:
             if found is None or (found.next_at is None and self.holder_of(found) is not None):
                 return False
             # Nothing waits for the next attempt of what an operator has deleted by hand: the followers go on then.
-            Blocked.objects.using(self.alias).filter(pk=blocked).update(next_at=Now())
+            Blocked.objects.using(self.alias).filter(pk=blocked).update(next_at=now(self.alias))
         return True
 
     def holder_of(self, blocked: Blocked | BlockedKey) -> int | None:
@@ -165,7 +166,7 @@ class DjangoInspection:
         slot = 0 if dead.key else dead.row
         assert slot is not None
         Blocked.objects.using(self.alias).update_or_create(
-            {"head": dead.row, "attempts": 0, "next_at": Now(), "error": dead.reason, "lane": dead.lane},
+            {"head": dead.row, "attempts": 0, "next_at": now(self.alias), "error": dead.reason, "lane": dead.lane},
             box=dead.box, queue=dead.queue, topic=dead.topic, key=dead.key, slot=slot,
         )  # fmt: skip
 

@@ -209,6 +209,7 @@ class MariaDB(Server):
             "socket": self.folder / "socket",
             "pid-file": self.folder / "mariadb.pid",
             "character-set-server": "utf8mb4",
+            "default-time-zone": "+05:30",  # not ours: what is meant in UTC has to say so
             "max-connections": 200,
             "innodb-flush-log-at-trx-commit": 1,
             "innodb-doublewrite": "ON",

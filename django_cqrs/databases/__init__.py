@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from django.db import connections
+from django.db.models import DateTimeField
+from django.db.models.expressions import RawSQL
 
 from django_cqrs.databases.mariadb import MariaDB
 from django_cqrs.databases.port import Dialect, Place
@@ -12,7 +14,7 @@ from django_cqrs.databases.postgresql import PostgreSQL
 from django_cqrs.databases.sqlite import SQLite
 from simplecqrs.errors import NotConfigured
 
-__all__ = ["Dialect", "MariaDB", "Place", "PostgreSQL", "SQLite", "dialect"]
+__all__ = ["Dialect", "MariaDB", "Place", "PostgreSQL", "SQLite", "dialect", "now"]
 
 #: By what Django calls the vendor; MariaDB is MySQL there.
 _dialects: dict[str, Callable[[str], Dialect]] = {"postgresql": PostgreSQL, "mysql": MariaDB, "sqlite": SQLite}
@@ -32,3 +34,8 @@ def dialect(alias: str) -> Dialect:
         raise NotConfigured(
             f"the database {alias!r} is {vendor}; outbox and inbox work on {', '.join(_dialects)} (and MariaDB)"
         ) from None
+
+
+def now(alias: str) -> RawSQL:
+    """Return the database's time for Django's own queries, where its ``Now`` may be in the time zone of a session."""
+    return RawSQL(dialect(alias).now, [], output_field=DateTimeField())
