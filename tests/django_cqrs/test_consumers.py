@@ -11,11 +11,11 @@ from attrs import frozen
 from django.core.management import call_command
 from django.db import transaction
 from django.db.models import F
-from django.db.models.functions import Now
 
 from django_cqrs import bus
 from django_cqrs.brokers import DatabaseBroker, broker
 from django_cqrs.consumers import consumer_names, consumers, of_its_app, subscribe, topics_of
+from django_cqrs.databases import now
 from django_cqrs.errors import InsideTransaction
 from django_cqrs.inbox import door, lanes_of
 from django_cqrs.loops import run
@@ -284,7 +284,7 @@ def test_a_failed_message_holds_its_key_and_nothing_else(project: Project) -> No
     assert sorted(project.seen) == ["one ada1", "one ada2", "one bob1"]
 
     broken = False
-    Blocked.objects.update(next_at=Now())
+    Blocked.objects.update(next_at=now("default"))
     project.work()
 
     assert [seen for seen in project.seen if "bob" in seen] == ["one bob1", "one bob1", "one bob2"]
