@@ -11,6 +11,7 @@ from django.core import checks
 from django.utils.module_loading import import_string
 
 from django_cqrs.conf import read_settings
+from django_cqrs.databases.checks import check_server, check_settings_of
 from django_cqrs.entries import Settings
 from django_cqrs.mediator import DjangoMediator
 from simplecqrs.errors import CQRSError, NotConfigured
@@ -26,6 +27,7 @@ def register_all() -> None:
     """Register the checks."""
     for check in (check_settings, check_wiring, check_consumers, check_handlers, check_databases):
         checks.register(check, TAG)
+    checks.register(check_servers, TAG, checks.Tags.database)
 
 
 def check_settings(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]:
@@ -155,17 +157,15 @@ def check_databases(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]
     messages: list[checks.CheckMessage] = []
     for alias in dict.fromkeys(["default", *found.databases.values()]):
         configured: Any = django_settings.DATABASES.get(alias, {})
-        engine = str(configured.get("ENGINE", ""))
-        if engine.endswith("sqlite3") and configured.get("OPTIONS", {}).get("transaction_mode") != "IMMEDIATE":
-            messages.append(
-                checks.Warning(
-                    f"DATABASES[{alias!r}]: SQLite begins transactions as DEFERRED; one that reads first and then "
-                    "writes fails with 'database is locked' as soon as another process writes",
-                    hint=f"DATABASES[{alias!r}]['OPTIONS'] = {{'transaction_mode': 'IMMEDIATE', 'timeout': 20}}",
-                    id="cqrs.W008",
-                )
-            )
+        messages += check_settings_of(alias, configured)
     return messages
+
+
+def check_servers(app_configs: Any, databases: Sequence[str] | None = None, **_: Any) -> Sequence[checks.CheckMessage]:
+    """Check the servers themselves, when Django is about to talk to them: before `migrate`, or if it is asked to."""
+    found, _problems = _settings()
+    ours = {"default", *found.databases.values()}
+    return [message for alias in databases or () if alias in ours for message in check_server(alias)]
 
 
 def _settings() -> tuple[Settings, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -167,6 +168,38 @@ def test_sqlite_that_does_not_begin_immediate_is_warned_of(settings: Any, monkey
 
     monkeypatch.setitem(settings.DATABASES["default"], "OPTIONS", {"transaction_mode": "IMMEDIATE"})
     assert told("cqrs.W008") == []
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "SERIALIZABLE", None])
+def test_mysql_that_reads_what_is_old_is_an_error(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, level: str | None
+) -> None:
+    """MariaDB is the same engine; None leaves it to the server, whose default is wrong."""
+    monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", "django.db.backends.mysql")
+    monkeypatch.setitem(settings.DATABASES["default"], "OPTIONS", {"isolation_level": level})
+    [said] = told("cqrs.E009")
+    assert f"the isolation level is {level or 'left to the server'}" in said
+
+    for good in ({}, {"isolation_level": "READ COMMITTED"}):
+        monkeypatch.setitem(settings.DATABASES["default"], "OPTIONS", good)
+        assert told("cqrs.E009") == []
+
+
+@pytest.mark.django_db
+def test_a_server_without_skip_locked_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked when Django is about to talk to it; a plain check opens no connection."""
+    server = SimpleNamespace(
+        vendor="mysql",
+        mysql_is_mariadb=True,
+        mysql_version=(10, 5, 27),
+        features=SimpleNamespace(has_select_for_update_skip_locked=False),
+    )
+    assert checks.run_checks(tags=["cqrs"], databases=["default"]) == []
+    monkeypatch.setattr("django_cqrs.databases.checks.connections", {"default": server})
+
+    assert told() == []
+    [message] = checks.run_checks(tags=["cqrs"], databases=["default", "other"])
+    assert (message.id, "MariaDB 10.5.27 has no SKIP LOCKED" in message.msg) == ("cqrs.E010", True)
 
 
 def test_brokers_are_made_once_and_again_when_a_test_changes_the_setting(settings: Any) -> None:
