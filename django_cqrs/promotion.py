@@ -10,9 +10,9 @@ from typing import Any
 from attrs import define, field
 from django.db import connections
 from django.db.models import QuerySet
-from django.db.models.functions import Now
 
-from django_cqrs.dialects import dialect, placeholders
+from django_cqrs.databases import dialect, now
+from django_cqrs.databases.statements import placeholders
 from django_cqrs.models import Inbox, MessageRow, Outbox, Scheduled
 from django_cqrs.relay import choose_aliases
 from simplecqrs.queue import Box
@@ -58,18 +58,18 @@ class Promoter:
             self._look_at = time.monotonic() + min(seconds, LOOK)
             return 0
         # The write lock is taken first where there is no lock but that; it is not asked for to find nothing.
-        with dialect(self.alias).holding(Scheduled._meta.db_table, local=True) as ours:
+        with dialect(self.alias).writing() as ours:
             return self._promote() if ours else 0
 
     def due(self) -> QuerySet[Scheduled]:
         """Return the rows that are due, as they are to be moved."""
-        by: Any = Now() + self.ahead if self.ahead else Now()
+        by: Any = now(self.alias) + self.ahead if self.ahead else now(self.alias)
         rows: QuerySet[Scheduled] = Scheduled.objects.using(self.alias).filter(due__lte=by).order_by("due", "id")
         return rows
 
     def _seconds_until_next(self) -> float:
         """Return the time until the first row is due, by the database's clock; if there is none, the longest wait."""
-        rows = Scheduled.objects.using(self.alias).order_by("due", "id").annotate(now=Now())
+        rows = Scheduled.objects.using(self.alias).order_by("due", "id").annotate(now=now(self.alias))
         first = rows.values_list("due", "now").first()
         return LOOK if first is None else (first[0] - first[1] - self.ahead).total_seconds()
 

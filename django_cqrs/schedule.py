@@ -14,9 +14,9 @@ from typing import Any
 from weakref import WeakSet
 
 from django.db.models import Count, Min
-from django.db.models.functions import Now
 from django.utils import timezone
 
+from django_cqrs.databases import now
 from django_cqrs.models import TRACEPARENT, Scheduled
 from simplecqrs.envelope import Envelope
 from simplecqrs.messages import Message
@@ -34,14 +34,19 @@ def keep(alias: str, box: Box, rows: Iterable[tuple[Moment, str, int, Envelope]]
 
     A timedelta counts from now by the database's clock, which tells as well when the time has come.
     """
-    Scheduled.objects.using(alias).bulk_create([_scheduled(box, *row) for row in rows])
+    Scheduled.objects.using(alias).bulk_create(
+        [_scheduled(box, _when(alias, due), queue, lane, envelope) for due, queue, lane, envelope in rows]
+    )
 
 
-def _scheduled(box: Box, due: Moment, queue: str, lane: int, envelope: Envelope) -> Scheduled:
-    when: Any = Now() + due if isinstance(due, timedelta) else due
+def _when(alias: str, due: Moment) -> Any:
+    return now(alias) + due if isinstance(due, timedelta) else due
+
+
+def _scheduled(box: Box, due: Any, queue: str, lane: int, envelope: Envelope) -> Scheduled:
     return Scheduled(
         box=box,
-        due=when,
+        due=due,
         queue=queue,
         lane=lane,
         topic=envelope.topic,

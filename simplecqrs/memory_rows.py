@@ -91,7 +91,7 @@ class Rows:
         if not self._db.drop(parked, row.id):
             return False
         if parked:
-            self._db.put(self._blocked, place, _Blocked(min(parked), 0, self._clock(), self._blocked[place].since))
+            self._block(place, min(parked), 0, self._clock(), since=self._blocked[place].since)
         else:
             self._db.drop(self._parked, place)
             self._db.drop(self._blocked, place)

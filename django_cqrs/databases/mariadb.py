@@ -21,6 +21,7 @@ from django.db import OperationalError, connections
 from django_cqrs.conf import table as table_name
 from django_cqrs.databases.port import Place
 from django_cqrs.databases.statements import placeholders
+from django_cqrs.databases.table_marks import TableMarks
 from django_cqrs.locks import LANE, lane_transaction, refuse_inside
 from django_cqrs.models import Lane
 
@@ -40,21 +41,18 @@ class MariaDB:
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
+        self.marks = TableMarks(alias)
 
     @contextmanager
     def holding(
         self, place: Place, lanes: Sequence[int], /, *, limit: int, local: bool, idle: float
     ) -> Generator[Sequence[tuple[int, bool]], None, None]:
-        """Look for work before a transaction is opened: an idle queue costs one statement."""
+        """Lock rows; those that nobody has needed before are made first, outside of the transaction."""
         refuse_inside(connections[self._alias])
-        work = self._lanes_with_work(place, lanes)
-        if not work:
-            yield []
-            return
+        due = self._due(place, lanes)
         with self._transaction():
             self._execute(f"SET {self._limit(idle)}")
-            locked = self._lock(place.box, place.queue, list(work), limit)
-            yield [(lane, work[lane]) for lane in locked]
+            yield [(lane, due[lane]) for lane in self._lock(place.box, place.queue, lanes, limit)]
 
     @contextmanager
     def taking(self, place: Place, lane: int, /, *, table: str, row: int, idle: float) -> Generator[bool, None, None]:
@@ -75,26 +73,29 @@ class MariaDB:
             self._execute(f"SET {self._limit(FETCHING)}")
             yield bool(self._lock("fetch", row, [0], 1))
 
+    @contextmanager
+    def writing(self) -> Generator[bool, None, None]:
+        """Open a transaction."""
+        with lane_transaction(self._alias):
+            yield True
+
     # -- lanes -----------------------------------------------------------------------------------------------------
 
-    def _lanes_with_work(self, place: Place, lanes: Sequence[int]) -> dict[int, bool]:
-        """Return lanes that have work, in the order of preference, and whether a parked key of theirs is due."""
+    def _due(self, place: Place, lanes: Sequence[int]) -> dict[int, bool]:
+        """Return for each lane whether a parked key of it is due, and see to it that it has a row."""
         due = (
             f"EXISTS (SELECT 1 FROM {place.blocked} b WHERE b.box = %s AND b.queue = %s AND b.lane = c.lane"
             f" AND b.next_at <= {self.now})"
         )
-        fresh = f"EXISTS (SELECT 1 FROM {place.hot} o WHERE o.queue = %s AND o.lane = c.lane)"
         there = f"EXISTS (SELECT 1 FROM {LANES} WHERE box = %s AND queue = %s AND lane = c.lane)"
-        candidates = " UNION ALL ".join(["SELECT %s AS lane"] * len(lanes))
+        asked = " UNION ALL ".join(["SELECT %s AS lane"] * len(lanes))
         found = self._query(
-            f"SELECT lane, due, there FROM (SELECT c.lane, {due} AS due, {fresh} AS fresh, {there} AS there"
-            f" FROM ({candidates}) c) w WHERE due OR fresh",
-            [place.box, place.queue, place.queue, place.box, place.queue, *lanes],
+            f"SELECT c.lane, {due}, {there} FROM ({asked}) c",
+            [place.box, place.queue, place.box, place.queue, *lanes],
         )
         if missing := [lane for lane, _, there in found if not there]:
             self._make(place.box, place.queue, missing)
-        work = {lane: bool(due) for lane, due, _ in found}
-        return {lane: work[lane] for lane in lanes if lane in work}
+        return {lane: bool(due) for lane, due, _ in found}
 
     def _make(self, box: str, queue: str, lanes: Sequence[int]) -> None:
         """Make the rows of lanes that nobody has needed before."""

@@ -99,6 +99,10 @@ class Dialect(Protocol):
         """Open what a feed is fetched in; yield False if another fetcher has it."""
         ...
 
+    def writing(self) -> AbstractContextManager[bool]:
+        """Open a transaction of ours that writes; yield False if somebody else keeps the only lock to write."""
+        ...
+
     def insert_new(
         self, table: str, key: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[Any]], /
     ) -> Sequence[Sequence[Any]]:

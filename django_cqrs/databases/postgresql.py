@@ -78,6 +78,12 @@ class PostgreSQL:
             )
             yield bool(cursor.fetchone()[1])
 
+    @contextmanager
+    def writing(self) -> Generator[bool, None, None]:
+        """Open a transaction."""
+        with lane_transaction(self._alias):
+            yield True
+
     def insert_new(
         self, table: str, key: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[Any]], /
     ) -> Sequence[Sequence[Any]]:

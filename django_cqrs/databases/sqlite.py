@@ -22,7 +22,7 @@ from django_cqrs.locks import file_lock, impatient, lane_transaction, refuse_ins
 
 __all__ = ["SQLite"]
 
-#: No more than what ``_locked`` has taken.
+#: No more than what ``writing`` has taken.
 LANE_LOCK: tuple[str, list[Any]] = ("1 = 1", [])
 
 
@@ -42,7 +42,7 @@ class SQLite:
     ) -> Generator[Sequence[tuple[int, bool]], None, None]:
         """Take the write lock for what stays in this database, else the lock of a file."""
         connection = connections[self._alias]
-        with self._locked() if local else self.fetching(place.name) as ours:
+        with self.writing() if local else self.fetching(place.name) as ours:
             if not ours:
                 yield []
                 return
@@ -51,7 +51,7 @@ class SQLite:
     @contextmanager
     def taking(self, place: Place, lane: int, /, *, table: str, row: int, idle: float) -> Generator[bool, None, None]:
         """Delete under the write lock."""
-        with self._locked() as ours:
+        with self.writing() as ours:
             yield ours and statements.delete_locked(connections[self._alias], table, row, LANE_LOCK)
 
     @contextmanager
@@ -62,7 +62,8 @@ class SQLite:
             yield ours
 
     @contextmanager
-    def _locked(self) -> Generator[bool, None, None]:
+    def writing(self) -> Generator[bool, None, None]:
+        """Open a transaction that has the write lock."""
         with ExitStack() as stack:
             yield self._begin(stack)
 

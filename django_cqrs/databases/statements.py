@@ -28,10 +28,10 @@ def look(
         force: what stands behind the hot table's name.
     """
     first = (
-        f"(SELECT o.id FROM {place.hot} o {force} WHERE o.queue = %s AND o.lane = c.lane AND o.id > c.floor"
+        f"(SELECT o.id FROM {place.hot} o {force} WHERE o.queue = %s AND o.lane = c.lane AND o.id > c.low"
         " ORDER BY o.id LIMIT 1)"
     )
-    lanes = " UNION ALL ".join(["SELECT %s AS lane, %s AS floor"] + ["SELECT %s, %s"] * (len(floors) - 1))
+    lanes = " UNION ALL ".join(["SELECT %s AS lane, %s AS low"] + ["SELECT %s, %s"] * (len(floors) - 1))
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT c.lane, {first}, {_due(place, now)} FROM ({lanes}) c",
