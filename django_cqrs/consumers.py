@@ -16,7 +16,7 @@ from django_cqrs.conf import settings
 from django_cqrs.inbox import door, lanes_of
 from django_cqrs.mediator import DjangoMediator, project_mediator
 from django_cqrs.models import Inbox, ParkedInbox, Subscription
-from django_cqrs.queue import inbox
+from django_cqrs.queue import DjangoStorage
 from django_cqrs.relay import aliases
 from simplecqrs.consumer import Consumer, Policy
 from simplecqrs.counts import Counts
@@ -167,7 +167,7 @@ def _worker(name: str, alias: str, mediator: DjangoMediator, stopping: Callable[
     found = settings().consumer(name)
     return Consumer(
         consumer=name,
-        storage=inbox(alias),
+        storage=DjangoStorage("inbox", alias),
         # Deferred commands come from this project's own transactions; from a broker, anybody could give them.
         receive=handling_unexpired(partial(mediator.receive, consumer=name, allow_commands=name == DEFERRED)),
         policy=_policy(name, mediator),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from django_cqrs import rows
 from django_cqrs.databases import Dialect, Place
 from django_cqrs.databases.statements import placeholders
 from django_cqrs.models import Dead
+from django_cqrs.safe_ids import Progress
 from simplecqrs.queue import Failure, Row
 
 if TYPE_CHECKING:
@@ -27,17 +28,25 @@ MOVES = 20
 
 
 class HeldLanes:
-    """See ``simplecqrs.queue.Held``."""
+    """
+    See ``simplecqrs.queue.Held``.
+
+    Args:
+        lanes: and the ids after which their rows are.
+    """
 
     def __init__(
-        self, storage: DjangoStorage, speech: Dialect, place: Place, lanes: Sequence[int], *, has_due: bool
+        self, storage: DjangoStorage, speech: Dialect, place: Place, lanes: Mapping[int, int], *, has_due: bool
     ) -> None:
         self._storage = storage
         self._speech = speech
         self._place = place
         self._queue = place.queue
-        self._lanes = lanes
+        self._lanes = list(lanes)
+        self._after = lanes
         self._has_due = has_due
+        self._progress = Progress()
+        self._depth = self._savepoints()
 
     def read(self, limit: int, max_bytes: int, /) -> Sequence[Row]:
         """Return parked rows that are due, then new ones; new ones of blocked keys are moved behind their keys."""
@@ -55,12 +64,18 @@ class HeldLanes:
     def done(self, done: Sequence[Row], /) -> int:
         """Delete rows by their ids."""
         parked = [row for row in done if row.parked]
+        fresh = [row.id for row in done if not row.parked]
         with self._together():
-            deleted = self._storage.delete(self._storage.hot, [row.id for row in done if not row.parked])
+            deleted = self._storage.delete(self._storage.hot, fresh)
+            self._note_gone(fresh)
             if parked:
                 deleted += self._storage.delete(self._storage.parked, [row.id for row in parked])
                 self.unblock(parked)
         return deleted
+
+    def finished(self) -> dict[int, int]:
+        """Return for each lane the last id up to which all that was read of it is gone."""
+        return self._progress.ends()
 
     def claim(self, row: Row, owner: int, /, *, most: int) -> int:
         """Mark who begins with this row, beside our transaction."""
@@ -124,7 +139,8 @@ class HeldLanes:
         lane = (
             f"SELECT * FROM (SELECT id, {rows.COLUMNS},"
             " SUM(LENGTH(payload)) OVER (ORDER BY id) - LENGTH(payload) AS ahead"
-            f" FROM (SELECT id, {rows.COLUMNS} FROM {hot} WHERE queue = %s AND lane = %s ORDER BY id LIMIT {share}) n"
+            f" FROM (SELECT id, {rows.COLUMNS} FROM {hot} WHERE queue = %s AND lane = %s AND id > %s"
+            f" ORDER BY id LIMIT {share}) n"
             f") w WHERE ahead < {weight}"
         )
         blocked = (
@@ -135,10 +151,12 @@ class HeldLanes:
             f"SELECT o.id, CASE WHEN o.order_key <> '' AND {blocked} THEN 1 ELSE 0 END, {_of('o')}"
             f" FROM ({' UNION ALL '.join([f'SELECT * FROM ({lane}) l'] * len(self._lanes))}) o"
         )
-        places = [value for lane_number in self._lanes for value in (self._queue, lane_number)]
+        places = [value for number, after in self._after.items() for value in (self._queue, number, after)]
         with connections[s.alias].cursor() as cursor:
             cursor.execute(sql, [s.box, self._queue, *places])
             records = cursor.fetchall()
+        for record in records:
+            self._progress.read(record[3], record[0])
         behind = [record[0] for record in records if record[1]]
         fresh = [rows.read_row(self._speech, (r[0], 0, *r[2:]), parked=False) for r in records if not r[1]]
         return fresh[:limit], behind
@@ -156,6 +174,7 @@ class HeldLanes:
                 f" SELECT id, created_at, {rows.COLUMNS} FROM {s.hot} WHERE id IN ({placeholders(ids)})",
                 ids,
             )
+        self._note_gone(ids)
         return s.delete(s.hot, ids)
 
     def _is_parked(self, row: Row) -> bool:
@@ -218,6 +237,14 @@ class HeldLanes:
                         f"UPDATE {s.blocked} SET head = {waits}, attempts = 0, next_at = {self._speech.now} {where}",
                         [*waiting, *place],
                     )
+
+    def _note_gone(self, ids: Sequence[int]) -> None:
+        """Note deleted rows, except in a savepoint, which may bring them back."""
+        if self._savepoints() == self._depth:
+            self._progress.gone(ids)
+
+    def _savepoints(self) -> int:
+        return len(connections[self._storage.alias].savepoint_ids)
 
     def _together(self) -> AbstractContextManager[Any]:
         """Open a transaction for several statements, where the lanes are not held in one."""

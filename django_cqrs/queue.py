@@ -14,6 +14,7 @@ from django_cqrs.databases.statements import placeholders
 from django_cqrs.held import HeldLanes
 from django_cqrs.locks import refuse_inside
 from django_cqrs.models import Blocked
+from django_cqrs.safe_ids import SafeIds
 from simplecqrs.envelope import Envelope
 from simplecqrs.queue import Box, Row, Work
 
@@ -24,7 +25,7 @@ CHUNK = 1000
 
 class DjangoStorage:
     """
-    One box on one alias.
+    One box on one alias, as one worker sees it: it remembers how far its lanes are worked off.
 
     Args:
         box: ``outbox`` or ``inbox``.
@@ -37,6 +38,7 @@ class DjangoStorage:
         self.hot, self.parked = rows.TABLES[box]
         self.hot_index = rows.INDEXES[box]
         self.blocked = Blocked._meta.db_table
+        self._safe: dict[str, SafeIds] = {}
 
     def append(self, rows_: Sequence[tuple[str, int, Envelope]], /) -> None:
         """Add rows by one INSERT, or one per thousand, within the transaction that is open."""
@@ -45,11 +47,15 @@ class DjangoStorage:
 
     def look(self, queue: str, lanes: Sequence[int], /) -> Sequence[Work]:
         """Return those of these lanes that have work, by one statement if none has."""
-        refuse_inside(connections[self.alias])
+        is_test = refuse_inside(connections[self.alias])
         speech, place = dialect(self.alias), self.place(queue)
         force = speech.force(f"{self.hot}_lane")
-        found = statements.look(connections[self.alias], place, dict.fromkeys(lanes, 0), now=speech.now, force=force)
+        safe = self._safe_ids(queue)
+        if not is_test:
+            safe.refresh(lanes)
+        found = statements.look(connections[self.alias], place, safe.of(lanes), now=speech.now, force=force)
         works = {lane: (head or 0, due) for lane, head, due in found if head or due}
+        safe.came({lane: head for lane, (head, _) in works.items() if head})
         owners = speech.marks.owners(place) if works and self.box == "inbox" else {}
         return [Work(lane, *works[lane], owners.get(lane, 0)) for lane in lanes if lane in works]
 
@@ -58,7 +64,7 @@ class DjangoStorage:
         self, queue: str, /, *, lanes: Sequence[int], limit: int, local: bool, idle: float
     ) -> Generator[HeldLanes | None, None, None]:
         """Lock lanes.  Reading is left to a later statement, which sees what was done meanwhile."""
-        speech, place = dialect(self.alias), self.place(queue)
+        speech, place, safe = dialect(self.alias), self.place(queue), self._safe_ids(queue)
         with (
             self._noticing_loss(),
             speech.holding(place, lanes, limit=limit, local=local, idle=idle) as found,
@@ -67,7 +73,9 @@ class DjangoStorage:
                 yield None
                 return
             due = any(is_due for _, is_due in found)
-            yield HeldLanes(self, speech, place, [lane for lane, _ in found], has_due=due)
+            held = HeldLanes(self, speech, place, safe.of([lane for lane, _ in found]), has_due=due)
+            yield held
+        safe.worked(held.finished())
 
     @contextmanager
     def take(self, row: Row, /, *, idle: float) -> Generator[bool, None, None]:
@@ -79,8 +87,15 @@ class DjangoStorage:
             speech.taking(place, row.lane, table=table, row=row.id, idle=idle) as ours,
         ):
             if ours and row.parked:
-                HeldLanes(self, speech, place, [row.lane], has_due=False).unblock([row])
+                HeldLanes(self, speech, place, {row.lane: 0}, has_due=False).unblock([row])
             yield ours
+        if ours and not row.parked:
+            self._safe_ids(row.queue).worked({row.lane: row.id})
+
+    def _safe_ids(self, queue: str) -> SafeIds:
+        if queue not in self._safe:
+            self._safe[queue] = SafeIds(self.alias, self.place(queue))
+        return self._safe[queue]
 
     def place(self, queue: str) -> Place:
         """Return where the rows of a queue are."""
@@ -101,6 +116,7 @@ class DjangoStorage:
             raw = connection.connection
             if raw is None or dialect(self.alias).is_closed(raw):
                 connection.close()
+                self._safe.clear()
                 raise OperationalError(f"the connection to {self.alias!r} was lost: {error}") from error
             raise
 

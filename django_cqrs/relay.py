@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from django_cqrs.brokers import broker_names, per_thread
 from django_cqrs.conf import settings
-from django_cqrs.queue import outbox
+from django_cqrs.queue import DjangoStorage
 from simplecqrs.errors import NotConfigured
 from simplecqrs.expiry import shipping_unexpired
 from simplecqrs.queue import DATABASE
@@ -37,7 +37,7 @@ def relays(*, routes: Sequence[str] = (), databases: Sequence[str] = ()) -> list
     return [
         Relay(
             queue=name,
-            storage=outbox(alias),
+            storage=DjangoStorage("outbox", alias),
             publisher=shipping_unexpired(per_thread(name)),
             batch=found.relay_batch,
             retry=found.relay_retry,

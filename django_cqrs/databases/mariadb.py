@@ -20,6 +20,7 @@ from django.db import OperationalError, connections
 
 from django_cqrs.conf import table as table_name
 from django_cqrs.databases.port import Place
+from django_cqrs.databases.safe_ids import InnoDBSafeIds
 from django_cqrs.databases.statements import placeholders
 from django_cqrs.databases.table_marks import TableMarks
 from django_cqrs.locks import LANE, lane_transaction, refuse_inside
@@ -72,6 +73,10 @@ class MariaDB:
         with self._transaction():
             self._execute(f"SET {self._limit(FETCHING)}")
             yield bool(self._lock("fetch", row, [0], 1))
+
+    def safe_ids(self, place: Place, /) -> InnoDBSafeIds:
+        """Return what tells the safe ids of a queue."""
+        return InnoDBSafeIds(self._alias, place)
 
     @contextmanager
     def writing(self) -> Generator[bool, None, None]:

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from simplecqrs.queue import Box
 
-__all__ = ["Dialect", "Marks", "Place"]
+__all__ = ["Dialect", "Marks", "Place", "SafeIdSource"]
 
 
 @frozen
@@ -59,6 +59,20 @@ class Marks(Protocol):
         ...
 
 
+class SafeIdSource(Protocol):
+    """Tells the ids below which a lane can get no more rows."""
+
+    def sample(self, done: Mapping[int, int], /, *, now: float) -> Mapping[int, int]:
+        """
+        Return for lanes an id up to which all rows are gone and none will appear.
+
+        Args:
+            done: for each lane the last id up to which all rows that could be seen are gone.
+            now: seconds of a clock that only moves on.
+        """
+        ...
+
+
 class Dialect(Protocol):
     """
     A database, through Django's connection of one alias.
@@ -97,6 +111,10 @@ class Dialect(Protocol):
 
     def fetching(self, name: str, /) -> AbstractContextManager[bool]:
         """Open what a feed is fetched in; yield False if another fetcher has it."""
+        ...
+
+    def safe_ids(self, place: Place, /) -> SafeIdSource:
+        """Return what tells the safe ids of a queue."""
         ...
 
     def writing(self) -> AbstractContextManager[bool]:

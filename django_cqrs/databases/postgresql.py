@@ -17,6 +17,7 @@ from django.db import connections, transaction
 
 from django_cqrs.databases import statements
 from django_cqrs.databases.port import Place
+from django_cqrs.databases.safe_ids import PostgreSQLSafeIds
 from django_cqrs.databases.table_marks import TableMarks
 from django_cqrs.locks import LANE, lane_transaction, refuse_inside
 
@@ -77,6 +78,10 @@ class PostgreSQL:
                 [name],
             )
             yield bool(cursor.fetchone()[1])
+
+    def safe_ids(self, place: Place, /) -> PostgreSQLSafeIds:
+        """Return what tells the safe ids of a queue."""
+        return PostgreSQLSafeIds(self._alias, place)
 
     @contextmanager
     def writing(self) -> Generator[bool, None, None]:

@@ -18,6 +18,7 @@ from django.db import OperationalError, connections
 from django_cqrs.databases import statements
 from django_cqrs.databases.file_marks import FileMarks
 from django_cqrs.databases.port import Place
+from django_cqrs.databases.safe_ids import NoSafeIds
 from django_cqrs.locks import file_lock, impatient, lane_transaction, refuse_inside, write_first
 
 __all__ = ["SQLite"]
@@ -60,6 +61,10 @@ class SQLite:
         refuse_inside(connections[self._alias])
         with file_lock(connections[self._alias], name) as ours:
             yield ours
+
+    def safe_ids(self, place: Place, /) -> NoSafeIds:
+        """Return what tells the safe ids of a queue."""
+        return NoSafeIds()
 
     @contextmanager
     def writing(self) -> Generator[bool, None, None]:
