@@ -9,11 +9,10 @@ from typing import Any
 from attrs import define, field
 from django.db import connections
 
-from django_cqrs.queue import DjangoStorage
 from simplecqrs.bell import Bell, Stop
 from simplecqrs.loop import IDLE_CAP
 
-__all__ = ["Bells", "place_of", "ring_here", "ringing_here"]
+__all__ = ["Bells", "is_ringing_here", "place_of", "ring_here", "ringing_here"]
 
 #: Seconds between two looks at a queue in which nothing happens: while a listener hears of each commit, and without.
 HEARING, POLLING, POLLING_FILE = 1.0, 0.05, 0.02
@@ -22,9 +21,10 @@ HEARING, POLLING, POLLING_FILE = 1.0, 0.05, 0.02
 def place_of(job: Any) -> tuple[str, str] | None:
     """Return the alias and the name of the queue that a job works; None if it waits for something else."""
     storage = getattr(job, "storage", None)
-    if not isinstance(storage, DjangoStorage):
+    alias = getattr(storage, "alias", None)
+    if storage is None or alias is None:
         return None
-    return storage.alias, f"{storage.box}:{job.queue if storage.box == 'outbox' else job.consumer}"
+    return alias, f"{storage.box}:{job.queue if storage.box == 'outbox' else job.consumer}"
 
 
 @define
@@ -84,3 +84,8 @@ def ring_here(alias: str, names: Iterable[str]) -> None:
     """Ring for queues that are worked in this process."""
     for bells in _here:
         bells.ring(alias, names)
+
+
+def is_ringing_here() -> bool:
+    """Tell whether this process runs loops."""
+    return bool(_here)

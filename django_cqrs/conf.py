@@ -120,6 +120,9 @@ def _contradictions(found: Settings) -> list[str]:
           for pattern, names in found.routes.items() for name in names if name not in known),
         *(f"DATABASES[{pattern!r}]: there is no database alias {alias!r}"
           for pattern, alias in found.databases.items() if alias not in django_settings.DATABASES),
+        *(f"LISTEN_ALIAS: there is no database alias {name!r}"
+          for pair in found.listen_alias.items() for alias, name in [pair, pair[::-1]]
+          if name not in django_settings.DATABASES),
         *(f"CONSUMERS[{name!r}]: there is no broker {consumer.broker!r}"
           for name, consumer in found.consumers.items() if consumer.broker not in known),
     ]  # fmt: skip

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from attrs import define
 from django.core.management.base import OutputWrapper
 
-from django_cqrs.bells import Bells, ringing_here
+from django_cqrs.bells import Bells, place_of, ringing_here
 from django_cqrs.crew import Crew
+from django_cqrs.listening import listening
 from django_cqrs.loops import make_loop, run
 from django_cqrs.meter import Meter, Metered
 from django_cqrs.processes import end_if_orphaned, stopping
@@ -62,7 +63,8 @@ def _drain(jobs: Sequence[Job], stop: Stop, meter: Meter, seconds: float | None)
 
 def _work(jobs: Sequence[Job], stop: Stop, meter: Meter, seconds: float | None) -> None:
     bells = Bells(stop)
-    with ringing_here(bells):
+    aliases = {place[0] for place in map(place_of, jobs) if place is not None}
+    with ringing_here(bells), listening(sorted(aliases), bells):
         Crew(jobs, stop, bells, meter).run(seconds=seconds)
 
 

@@ -86,6 +86,9 @@ class Settings:
         codec: the dotted path of what makes payloads, an object or a class.  Default: ``JSONCodec``.
         codecs: those of some messages, by patterns of their names.
         scope: how long dependencies are shared, see ``Mediator``.
+        wakeup: whether commits tell waiting daemons of work, on PostgreSQL.
+        listen_alias: the alias on which daemons listen in another's place, past a pooler that cannot do it.
+        celery_queue: where doorbells for Celery's workers go.
         event_workers: how many after-commit handlers of an event may run at a time, in threads.
     """
 
@@ -107,12 +110,20 @@ class Settings:
     relay_batch: int = _number(int, 1000, ge(1))
     relay_retry: Retry = field(factory=Retry, validator=instance_of(Retry))
     max_bytes: int = _number(int, 1024 * 1024, ge(1))
+    wakeup: Literal["notify", "none"] = field(default="notify", validator=in_(("notify", "none")))
+    listen_alias: Mapping[str, str] = _mapping()
+    celery_queue: str = _text("cqrs")
     table_prefix: str = field(default="cqrs_", validator=matches_re("[a-z_][a-z0-9_]{0,11}"))
 
     def brokers_for(self, topic: str) -> tuple[str, ...]:
         """Return the brokers that events of a topic go to."""
         found: tuple[str, ...] = most_specific(self.routes, topic, default=(DATABASE,))
         return found
+
+    @property
+    def celery_consumers(self) -> list[str]:
+        """Return the consumers whose workers Celery starts."""
+        return [name for name, consumer in self.consumers.items() if consumer.engine == "celery"]
 
     def alias_for(self, name: str) -> str:
         """Return the database alias of a message's transaction."""

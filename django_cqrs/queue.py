@@ -15,6 +15,7 @@ from django_cqrs.held import HeldLanes
 from django_cqrs.locks import refuse_inside
 from django_cqrs.models import Blocked
 from django_cqrs.safe_ids import SafeIds
+from django_cqrs.wakeup import wake_after_commit
 from simplecqrs.envelope import Envelope
 from simplecqrs.queue import Box, Row, Work
 
@@ -41,9 +42,11 @@ class DjangoStorage:
         self._safe: dict[str, SafeIds] = {}
 
     def append(self, rows_: Sequence[tuple[str, int, Envelope]], /) -> None:
-        """Add rows by one INSERT, or one per thousand, within the transaction that is open."""
+        """Add rows by one INSERT, or one per thousand, within the transaction that is open; its commit wakes."""
         for start in range(0, len(rows_), CHUNK):
             rows.insert(connections[self.alias], self.hot, rows_[start : start + CHUNK])
+        if rows_:
+            wake_after_commit(self.alias, self.box, {queue for queue, _, _ in rows_})
 
     def look(self, queue: str, lanes: Sequence[int], /) -> Sequence[Work]:
         """Return those of these lanes that have work, by one statement if none has."""

@@ -8,17 +8,19 @@ Schedule them with beat, on a queue of their own::
         "cqrs-consume": {"task": "django_cqrs.consume", "schedule": 1.0, "options": {"queue": "cqrs", "expires": 5}},
     }
 
-Overlapping ticks are safe: one that finds every lane taken returns at once.
+Overlapping ticks are safe: one that finds every lane taken returns at once.  Consumers whose ``engine`` is
+``celery`` are also rung for as soon as there is work for them, so that beat may come less often.
 """
 
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from simplecqrs.errors import MissingExtra
 
 try:
-    from celery import shared_task
+    from celery import _state, current_app, shared_task
 except ImportError as error:
     raise MissingExtra("django_cqrs.tasks", "celery") from error
 
@@ -28,7 +30,10 @@ from django_cqrs.loops import run
 from django_cqrs.promotion import promoters
 from django_cqrs.relay import relays
 
-__all__ = ["consume", "relay"]
+__all__ = ["consume", "relay", "ring"]
+
+#: Seconds after which a doorbell that nobody answered is forgotten.
+EXPIRES = 5.0
 
 
 @shared_task(name="django_cqrs.relay", ignore_result=True, max_retries=0)
@@ -43,3 +48,21 @@ def consume(*names: str) -> None:
     seconds = settings().relay_tick_seconds
     ends = time.monotonic() + seconds
     run(consumers(*names, stopping=lambda: time.monotonic() > ends), seconds=seconds, drain=True)
+
+
+def ring(consumer: str) -> None:
+    """
+    Ask Celery's workers, once, to look what waits for a consumer.
+
+    It carries no data: who comes late finds nothing to do.  Consumers whose ``engine`` is ``celery`` are rung for
+    after each commit that put work into their inbox, on the queue CELERY_QUEUE.
+    """
+    task = _app().tasks["django_cqrs.consume"]
+    task.apply_async(args=(consumer,), queue=settings().celery_queue, expires=EXPIRES, ignore_result=True, retry=False)
+
+
+def _app() -> Any:
+    """Return the project's app; what Celery calls the current one is nobody's in a thread that did not make it."""
+    state: Any = _state
+    apps = [app for app in state._get_active_apps() if app.set_as_current]
+    return apps[0] if len(apps) == 1 else current_app

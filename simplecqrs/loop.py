@@ -87,7 +87,7 @@ class Loop:
             drain: stop as soon as no job has anything to do, or can do it.
         """
         ends = None if seconds is None else time.monotonic() + seconds
-        worked, heard = 0, self._rings()
+        worked, heard = 0, -1
         while not self.stop.is_set() and (ends is None or time.monotonic() < ends):
             rings = self._rings()
             if rings != heard:

@@ -26,7 +26,7 @@ class Shop:
         self.now = 100.0
         self.storage = DjangoStorage("outbox", "default")
         self.safe = SafeIds("default", self.storage.place(QUEUE), lambda: self.now)
-        self.storage._safe[QUEUE] = self.safe  # noqa: SLF001
+        self.storage._safe[QUEUE] = self.safe
 
     def append(self, *texts_: str) -> None:
         with transaction.atomic():
@@ -119,7 +119,7 @@ def test_a_row_below_a_wrong_safe_id_is_found_by_the_sweep(caplog: pytest.LogCap
     """As after a database was restored: in the end every lane is looked through from its beginning."""
     shop = Shop()
     shop.append("a1")
-    shop.safe._safe[LANE] = 10**15  # noqa: SLF001
+    shop.safe._safe[LANE] = 10**15
     assert shop.ship() == []
 
     shop.now += 11

@@ -1,0 +1,90 @@
+"""Doorbells: tell Celery that a consumer has work, without ever keeping the caller waiting."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+
+from simplecqrs.bell import Bell
+
+__all__ = ["Doorbells", "doorbells"]
+
+log = logging.getLogger("django_cqrs")
+
+#: Seconds between two rings for one consumer, and those that the end of the process waits for the last one.
+WINDOW, AT_EXIT = 0.05, 1.0
+
+
+class Doorbells:
+    """
+    Ring for consumers, each at most once in 50 ms, in a thread of its own.
+
+    Celery's broker may be slow, or down: whoever has just committed does not wait for it.  What rings within the
+    50 ms rings once, at their end.  A ring that is lost is no loss: beat's next tick does its work.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, as a process does that was forked: it has no thread of its parent's."""
+        self._lock = threading.Lock()
+        self._names: set[str] = set()
+        self._sending: set[str] = set()
+        self._bell, self._done = Bell(), Bell()
+        self._thread: threading.Thread | None = None
+        self._is_failing = False
+
+    def ring(self, consumer: str) -> None:
+        """Ring for a consumer, soon."""
+        with self._lock:
+            self._names.add(consumer)
+            if self._thread is None:
+                # A daemon: the end of the process waits for it no longer than `flush` says.
+                self._thread = threading.Thread(target=self._run, name="cqrs doorbells", daemon=True)
+                self._thread.start()
+        self._bell.ring()
+
+    def flush(self, seconds: float = AT_EXIT) -> bool:
+        """Wait until all have been rung for, or for so many seconds; tell whether they have."""
+        ends = time.monotonic() + seconds
+        while True:
+            heard = self._done.rings
+            if not self._names and not self._sending:
+                return True
+            if not self._done.wait(heard, max(0.0, ends - time.monotonic())):
+                return False
+
+    def _run(self) -> None:
+        heard = 0
+        while True:
+            self._bell.wait(heard, 3600.0)
+            heard = self._bell.rings
+            with self._lock:
+                self._sending, self._names = self._names, set()
+            for name in sorted(self._sending):
+                self._send(name)
+            self._sending = set()
+            self._done.ring()
+            time.sleep(WINDOW)
+
+    def _send(self, consumer: str) -> None:
+        try:
+            from django_cqrs.tasks import ring
+
+            ring(consumer)
+        except Exception as error:  # noqa: BLE001 - whatever it is, beat's next tick does without
+            if not self._is_failing:
+                self._is_failing = True
+                log.warning("Celery could not be told that %s has work, beat's next tick finds it: %s", consumer, error)
+        else:
+            self._is_failing = False
+
+
+doorbells = Doorbells()
+atexit.register(doorbells.flush)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=doorbells.forget)

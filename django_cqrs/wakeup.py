@@ -1,0 +1,124 @@
+"""The wake-up: a commit that puts work into a queue tells those who wait for it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_cqrs.bells import is_ringing_here, ring_here
+from django_cqrs.conf import settings, table
+from django_cqrs.doorbells import doorbells
+from simplecqrs.queue import Box
+
+__all__ = ["CHANNEL", "channel_prefix", "wake_after_commit"]
+
+log = logging.getLogger("django_cqrs")
+
+#: The SQL of the channel's name: tenants in schemas are not woken by each other.
+CHANNEL = "%s || hashtextextended(current_schema()::text, 0)"
+#: Seconds between two notifications for one queue.  Whoever was woken by the first looks again after 2, 4 and 8
+#: milliseconds, and so finds what came in between.
+GAP = 0.005
+
+
+def channel_prefix() -> str:
+    """Return what the channel's name begins with."""
+    return table("wakeup_")
+
+
+def wake_after_commit(alias: str, box: Box, queues: Iterable[str]) -> None:
+    """
+    Wake those who work these queues, once the transaction that is open is committed.
+
+    It costs a transaction at most one statement, whatever it stores, and that one comes after the commit: a NOTIFY
+    inside of it would make all commits of the server wait for each other.
+    """
+    connection = connections[alias]
+    if not _is_of_use(connection) or _in_testcase(connection):
+        return
+    names = {f"{box}:{queue}" for queue in queues}
+    if not connection.in_atomic_block:
+        if connection.get_autocommit():
+            _wake(connection, names)
+        return  # else nobody tells when it is committed: they poll
+    for entry in connection.run_on_commit:
+        waiting: Any = entry[1]
+        if isinstance(waiting, Wakeup):  # it is gone from there if its savepoint was rolled back
+            waiting.names |= names
+            return
+    connection.on_commit(Wakeup(connection, names), robust=True)
+    # Nobody shall wait for what others do after the commit, and some of them raise.
+    connection.run_on_commit.insert(0, connection.run_on_commit.pop())
+
+
+class Wakeup:
+    """What is called after the commit of one transaction."""
+
+    __slots__ = ("_connection", "names")
+
+    def __init__(self, connection: BaseDatabaseWrapper, names: set[str]) -> None:
+        self._connection = connection
+        self.names = names
+
+    def __call__(self) -> None:
+        _wake(self._connection, self.names)
+
+
+def _is_of_use(connection: BaseDatabaseWrapper) -> bool:
+    return _can_notify(connection) or is_ringing_here() or bool(settings().celery_consumers)
+
+
+def _can_notify(connection: BaseDatabaseWrapper) -> bool:
+    return connection.vendor == "postgresql" and settings().wakeup == "notify"
+
+
+def _in_testcase(connection: BaseDatabaseWrapper) -> bool:
+    """Tell whether a test will roll it back; its ``captureOnCommitCallbacks`` shall not find what is not its own."""
+    return any(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
+
+
+def _wake(connection: BaseDatabaseWrapper, names: set[str]) -> None:
+    ring_here(connection.alias, names)
+    celery = settings().celery_consumers
+    for name in names:
+        box, _, queue = name.partition(":")
+        if box == "inbox" and queue in celery:
+            doorbells.ring(queue)
+    if _can_notify(connection):
+        _notify(connection, _due(connection.alias, names))
+
+
+_sent: dict[tuple[str, str], float] = {}
+_failing: set[str] = set()
+
+
+def _due(alias: str, names: set[str]) -> list[str]:
+    """Return the names for which nothing was sent just now."""
+    now = time.monotonic()
+    due = [name for name in names if now - _sent.get((alias, name), 0.0) >= GAP]
+    _sent.update(((alias, name), now) for name in due)
+    return due
+
+
+def _notify(connection: BaseDatabaseWrapper, names: Sequence[str]) -> None:
+    """Send notifications; if that fails, those who wait poll."""
+    if not names:
+        return
+    sql = f"SELECT {', '.join([f'pg_notify({CHANNEL}, %s)'] * len(names))}"
+    parameters = [value for name in names for value in (channel_prefix(), name)]
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+    except Exception as error:  # noqa: BLE001 - what was committed is committed, whatever happens to this
+        for name in names:
+            _sent.pop((connection.alias, name), None)
+        if connection.alias not in _failing:
+            _failing.add(connection.alias)
+            log.warning("%r: nobody could be woken by NOTIFY, so they poll: %s", connection.alias, error)
+    else:
+        _failing.discard(connection.alias)

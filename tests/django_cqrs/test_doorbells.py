@@ -1,0 +1,189 @@
+"""Doorbells: Celery is told that a consumer has work, and nobody waits for that."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from attrs import define, field, frozen
+from celery import Celery
+from django.db import transaction
+from kombu import Connection
+
+from django_cqrs import bus, doorbells
+from django_cqrs.doorbells import Doorbells
+from simplecqrs import NotificationEvent
+from tests.desk import processes
+from tests.desk.messages import Remind
+from tests.desk.project import Project
+
+committing = pytest.mark.usefixtures("committed")
+
+
+@frozen
+class Moved(NotificationEvent, topic="moves", key="who"):
+    """For everybody."""
+
+    who: str
+
+
+@define
+class Rung:
+    """Who was rung for, in place of Celery."""
+
+    names: list[str] = field(factory=list)
+    error: Exception | None = None
+
+    def __call__(self, consumer: str) -> None:
+        self.names.append(consumer)
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.fixture
+def rung(monkeypatch: pytest.MonkeyPatch) -> Rung:
+    from django_cqrs import tasks
+
+    rung = Rung()
+    monkeypatch.setattr(tasks, "ring", rung)
+    assert doorbells.doorbells.flush()
+    return rung
+
+
+@pytest.fixture
+def celery(settings: Any) -> None:
+    """Let Celery work for the deferred commands and for one consumer."""
+    entries = {"deferred": {"engine": "celery"}, "one": {"engine": "celery"}, "two": {}}
+    settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "CONSUMERS": entries}
+
+
+@committing
+@pytest.mark.usefixtures("celery")
+def test_a_commit_that_fills_an_inbox_rings_for_its_consumer(rung: Rung) -> None:
+    """After the commit; a rollback rings for nobody."""
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        bus.defer(Remind(1, "never"))
+        raise ZeroDivisionError
+    with transaction.atomic():
+        bus.defer(Remind(1, "later"))
+        assert doorbells.doorbells.flush()
+        assert rung.names == []
+
+    assert doorbells.doorbells.flush()
+    assert rung.names == ["deferred"]
+
+
+@committing
+@pytest.mark.usefixtures("celery")
+def test_consumers_of_another_engine_are_not_rung_for(project: Project, rung: Rung) -> None:
+    """Nor is anybody for what is in the outbox."""
+    for name in ("one", "two"):
+        project.consume(Moved, consumer=name)
+    project.publish(Moved("ada"))
+    assert doorbells.doorbells.flush()
+    assert rung.names == []
+
+    project.ship()
+
+    assert doorbells.doorbells.flush()
+    assert rung.names == ["one"]
+
+
+def test_many_rings_within_a_moment_are_one_and_none_is_lost(rung: Rung, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What rings while the first is on its way rings again, once."""
+    sleeping, slept = threading.Event(), threading.Event()
+
+    def sleep(seconds: float) -> None:
+        assert seconds == 0.05
+        sleeping.set()
+        slept.wait(20)
+
+    monkeypatch.setattr(doorbells.time, "sleep", sleep)
+    bells = Doorbells()
+    bells.ring("one")
+    assert sleeping.wait(20)
+
+    for _ in range(100):
+        bells.ring("one")
+        bells.ring("two")
+    assert rung.names == ["one"]
+    slept.set()
+
+    assert bells.flush()
+    assert rung.names == ["one", "one", "two"]
+
+
+def test_a_celery_that_is_down_fails_nobody_and_is_told_once(rung: Rung, caplog: pytest.LogCaptureFixture) -> None:
+    """And once more when it was back."""
+    caplog.set_level(logging.WARNING, "django_cqrs")
+    bells = Doorbells()
+    rung.error = OSError("no route")
+    for error in (OSError("no route"), OSError("no route"), None, OSError("again")):
+        rung.error = error
+        bells.ring("one")
+        assert bells.flush()
+
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [
+        f"Celery could not be told that one has work, beat's next tick finds it: {why}" for why in ("no route", "again")
+    ]
+
+
+def test_whoever_rings_does_not_wait_for_celery(rung: Rung, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where the connection takes for ever; the end of the process waits a second."""
+    from django_cqrs import tasks
+
+    connected = threading.Event()
+    monkeypatch.setattr(tasks, "ring", lambda consumer: connected.wait(20))
+    bells = Doorbells()
+    bells.ring("one")
+
+    assert not bells.flush(0.01)
+    connected.set()
+    assert bells.flush()
+
+
+def test_a_forked_process_rings_by_a_thread_of_its_own(rung: Rung) -> None:
+    """As those of prefork servers."""
+    bells = Doorbells()
+    bells.ring("one")
+    assert bells.flush()
+    before = bells._thread
+
+    bells.forget()
+    bells.ring("two")
+
+    assert bells.flush()
+    assert bells._thread is not before
+    assert rung.names == ["one", "two"]
+
+
+# Celery itself
+
+
+@pytest.fixture
+def app() -> Iterator[Celery]:
+    app = Celery("desk", broker="memory://", set_as_current=True)
+    yield app
+    app.close()
+
+
+def test_a_doorbell_is_a_task_without_data_that_expires(app: Celery, settings: Any) -> None:
+    """On a queue of its own, from whatever thread."""
+    from django_cqrs import tasks
+
+    settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "CELERY_QUEUE": "bells"}
+    thread = threading.Thread(target=tasks.ring, args=["one"])
+    thread.start()
+    thread.join(20)
+
+    with Connection("memory://") as connection, connection.SimpleQueue("bells") as queue:
+        message = queue.get(timeout=processes.PATIENCE)
+        message.ack()
+    assert message.headers["task"] == "django_cqrs.consume"
+    assert message.headers["ignore_result"] is True
+    assert message.headers["expires"] is not None
+    assert message.payload[0] == ["one"]
