@@ -12,7 +12,7 @@ from attrs import define, field
 from django.db import connections
 
 from django_cqrs.bells import Bells
-from django_cqrs.loops import make_loop
+from django_cqrs.loops import close, make_loop
 from django_cqrs.meter import Meter, Metered
 from django_cqrs.processes import end_if_orphaned
 from django_cqrs.watchdog import Watch, limit_of
@@ -76,16 +76,17 @@ class Crew:
     def _hire(self, job: Job, seconds: float | None) -> _Hand:
         loop = make_loop([Metered(job, self.meter)], self.stop, bell=self.bells.bell(job), cap=self.bells.cap(job))
         # A daemon: if this thread has to give up, the process ends without waiting for those that hang.
-        thread = threading.Thread(target=self._work, args=(loop, seconds), name=f"cqrs {job.name}", daemon=True)
+        thread = threading.Thread(target=self._work, args=(job, loop, seconds), name=f"cqrs {job.name}", daemon=True)
         return _Hand(loop, thread, Watch(loop, job, self.limit(job), self.die))
 
-    def _work(self, loop: Loop, seconds: float | None) -> None:
+    def _work(self, job: Job, loop: Loop, seconds: float | None) -> None:
         try:
             loop.run(seconds=seconds)
         except BaseException as error:  # noqa: BLE001 - it is the main thread's to raise
             self._errors.append(error)
             self.stop.set()
         finally:
+            close([job])
             connections.close_all()
             self._ended.ring()
 

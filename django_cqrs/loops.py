@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from django.db import Error, OperationalError, ProgrammingError, connections, reset_queries
 
 from simplecqrs.bell import Bell, Stop
 from simplecqrs.loop import Job, Loop
 
-__all__ = ["lacks_tables", "make_loop", "recover", "run"]
+__all__ = ["close", "lacks_tables", "make_loop", "recover", "run"]
+
+log = logging.getLogger("django_cqrs")
 
 
 def run(jobs: Sequence[Job] | Loop, *, seconds: float | None = None, drain: bool = False) -> int:
@@ -25,7 +29,19 @@ def run(jobs: Sequence[Job] | Loop, *, seconds: float | None = None, drain: bool
         if not connection.in_atomic_block:  # as it is in a test
             connection.close_if_unusable_or_obsolete()
     loop = jobs if isinstance(jobs, Loop) else make_loop(jobs)
-    return loop.run(seconds=seconds, drain=drain)
+    try:
+        return loop.run(seconds=seconds, drain=drain)
+    finally:
+        close(loop.jobs)
+
+
+def close(jobs: Sequence[Any]) -> None:
+    """Let jobs give back in order what they hold; a database that is down now takes it back by itself."""
+    for job in jobs:
+        try:
+            getattr(job, "close", lambda: None)()
+        except Error as error:
+            log.info("%s could not be closed: %s", job.name, error)
 
 
 def make_loop(

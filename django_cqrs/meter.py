@@ -99,3 +99,7 @@ class Metered:
         done = int(getattr(result, "read", result) or 0)
         self.meter.add(self.name, done)
         return done
+
+    def close(self) -> None:
+        """Close the job, if it is one that can be closed."""
+        getattr(self.job, "close", lambda: None)()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 from django.core.management.base import OutputWrapper
-from django.db import connection, connections
+from django.db import DatabaseError, connection, connections
 
 from django_cqrs import bus
 from django_cqrs.bells import Bells, place_of
@@ -143,6 +143,29 @@ def test_the_connections_of_a_thread_are_closed_at_its_end() -> None:
     assert used[0] is not connections["default"]
     assert used[0].connection is None
     assert connections["default"].connection is not None
+
+
+@define
+class Closing(Work):
+    """Notes in which thread it was closed; the database may be down then."""
+
+    closed: list[str] = field(factory=list)
+
+    def close(self) -> None:
+        self.closed.append(threading.current_thread().name)
+        raise DatabaseError("gone")
+
+
+@pytest.mark.usefixtures("unblocked")
+def test_jobs_are_closed_when_they_are_done() -> None:
+    """A worker leaves its lanes to others, who need not wait for them then; in the thread that has its connections."""
+    in_thread, drained = Closing(nothing, "one"), Closing(nothing, "two")
+
+    crew_of(in_thread).run(seconds=0.01)
+    serve(lambda stopping: [drained], OutputWrapper(StringIO()), drain=True)
+
+    assert in_thread.closed == ["cqrs one"]
+    assert drained.closed == [threading.current_thread().name]
 
 
 def test_seconds_end_all_threads() -> None:
