@@ -20,6 +20,7 @@ from tests.desk import processes
 from tests.desk.messages import Remind
 from tests.desk.project import Project
 
+# Nearest to the function, so that it is cleaned up when the settings are as before.
 committing = pytest.mark.usefixtures("committed")
 
 
@@ -60,8 +61,8 @@ def celery(settings: Any) -> None:
     settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "CONSUMERS": entries}
 
 
-@committing
 @pytest.mark.usefixtures("celery")
+@committing
 def test_a_commit_that_fills_an_inbox_rings_for_its_consumer(rung: Rung) -> None:
     """After the commit; a rollback rings for nobody."""
     with pytest.raises(ZeroDivisionError), transaction.atomic():
@@ -76,8 +77,8 @@ def test_a_commit_that_fills_an_inbox_rings_for_its_consumer(rung: Rung) -> None
     assert rung.names == ["deferred"]
 
 
-@committing
 @pytest.mark.usefixtures("celery")
+@committing
 def test_consumers_of_another_engine_are_not_rung_for(project: Project, rung: Rung) -> None:
     """Nor is anybody for what is in the outbox."""
     for name in ("one", "two"):
