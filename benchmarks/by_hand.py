@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from benchmarks.handlers import add_one
 from benchmarks.models import OutboxByHand
 
-__all__ = ["COLUMNS", "command_by_hand"]
+__all__ = ["COLUMNS", "command_by_hand", "insert_by_hand", "take_by_hand"]
 
 COLUMNS = (
     "queue, lane, topic, key, message_id, kind, name, version, source, time, correlation_id, causation_id, headers, "
@@ -45,3 +45,21 @@ def _values(account: int, number: int, command_id: str) -> tuple[Any, ...]:
         "streams", crc32(f"Changed\0{key}".encode()) % 16, "Changed", key, uuid.uuid4(), "event", "Changed", 1, "bench",
         datetime.now(timezone.utc), command_id, command_id, "{}", None, "application/json", payload,
     )  # fmt: skip
+
+
+def insert_by_hand(number: int) -> None:
+    """Put a message into a queue, in the transaction that is open."""
+    with connection.cursor() as cursor:
+        values = _values(number, number, "")
+        cursor.execute(f"INSERT INTO {OutboxByHand._meta.db_table} ({COLUMNS}) VALUES {ROW}", values)
+
+
+def take_by_hand(raw: Any) -> int | None:
+    """Take the first message out of a queue, by a connection of psycopg, and return its number; None: there is none."""
+    table = OutboxByHand._meta.db_table
+    with raw.transaction():
+        row = raw.execute(
+            f"DELETE FROM {table} WHERE id = (SELECT id FROM {table} ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)"
+            " RETURNING payload"
+        ).fetchone()
+        return None if row is None else int(json.loads(row[0])["number"])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 from attrs import frozen
 from django.db.models import F
 
+from benchmarks.latency_worker import NOTED
 from benchmarks.models import Account
-from simplecqrs import Command, NotificationEvent, Publish, handles
+from simplecqrs import Command, DomainEvent, NotificationEvent, Publish, handles
 
-__all__ = ["Bare", "Changed", "Counted", "Telling", "add_one"]
+__all__ = ["Bare", "Changed", "Counted", "Noted", "Telling", "Told", "add_one"]
 
 
 @frozen
@@ -42,6 +45,20 @@ class Counted(NotificationEvent, name="Counted", key="account"):
     number: int
 
 
+@frozen
+class Noted(Command[None]):
+    """Is deferred, and says when it was handled."""
+
+    number: int
+
+
+@frozen
+class Told(DomainEvent, name="Told"):
+    """Goes through the outbox of the database, and says when it was handled."""
+
+    number: int
+
+
 def add_one(account: int) -> None:
     """Do what every handler does: one UPDATE."""
     Account.objects.filter(pk=account).update(n=F("n") + 1)
@@ -65,3 +82,15 @@ def telling(command: Telling, publish: Publish) -> None:
 def count(event: Counted) -> None:
     """Change the row."""
     add_one(event.account)
+
+
+@handles(Noted)
+def note(command: Noted) -> None:
+    """Note the time."""
+    NOTED[str(command.number)] = time.monotonic()
+
+
+@handles(Told, consumer="noting")
+def hear(event: Told) -> None:
+    """Note the time."""
+    NOTED[str(event.number)] = time.monotonic()
