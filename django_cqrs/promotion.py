@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from attrs import define, field
 from django.db import connections
@@ -15,6 +15,7 @@ from django_cqrs.databases import dialect, now
 from django_cqrs.databases.statements import placeholders
 from django_cqrs.models import Inbox, MessageRow, Outbox, Scheduled
 from django_cqrs.relay import choose_aliases
+from django_cqrs.wakeup import wake_after_commit
 from simplecqrs.queue import Box
 
 __all__ = ["Promoter", "promoters"]
@@ -80,6 +81,7 @@ class Promoter:
             return 0
         for box in BOXES:
             self._copy(box, ids)
+        self._wake(ids)
         Scheduled.objects.using(self.alias).filter(id__in=ids).delete()
         return len(ids)
 
@@ -100,6 +102,12 @@ class Promoter:
         )
         with connection.cursor() as cursor:
             cursor.execute(sql, [box, *ids])
+
+    def _wake(self, ids: Sequence[int]) -> None:
+        """Let the commit wake those who work the queues that these rows are moved to."""
+        rows = Scheduled.objects.using(self.alias).filter(id__in=ids).order_by()
+        for box, queue in rows.values_list("box", "queue").distinct():
+            wake_after_commit(self.alias, cast(Box, box), [queue])
 
 
 def _beginning(wanted: Sequence[int], locked: set[int]) -> list[int]:

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,9 +14,11 @@ from attrs import define, frozen
 from django.db import DatabaseError, connection, connections, transaction
 
 from django_cqrs import bus, wakeup
-from django_cqrs.bells import Bells, is_ringing_here, ring_here, ringing_here
+from django_cqrs.bells import Bells, is_ringing_here, place_of, ring_here, ringing_here
+from django_cqrs.consumers import consumers
 from django_cqrs.listening import Listener, listening
 from django_cqrs.models import Inbox
+from django_cqrs.promotion import promoters
 from django_cqrs.relay import relays
 from django_cqrs.testing import run_all
 from simplecqrs import NotificationEvent
@@ -117,6 +120,18 @@ def test_the_relay_wakes_the_consumers_whose_inboxes_it_fills(project: Project, 
 
 
 @committing
+def test_what_is_promoted_wakes_its_workers(rung: Rung) -> None:
+    """It was stored long ago, when there was nothing to do yet."""
+    bus.defer(Remind(7, "later"), due=timedelta(hours=1))
+    assert rung.names == set()
+
+    [promoter] = promoters(["default"], ahead=timedelta(hours=2))
+    assert promoter.step() == 1
+
+    assert rung.names == {"inbox:deferred"}
+
+
+@committing
 def test_a_rollback_wakes_nobody(rung: Rung) -> None:
     """There is nothing to be done."""
     with pytest.raises(ZeroDivisionError), transaction.atomic():
@@ -153,6 +168,19 @@ def test_whoever_waits_is_woken_before_what_others_do_after_the_commit(rung: Run
         bus.send(OpenTicket("one"))
 
     assert woken == [{"outbox:database"}]
+
+
+@committing
+def test_an_idle_step_of_a_relay_and_of_a_worker_is_one_statement() -> None:
+    """With a listener an idle loop makes about one a second: less than seventy a minute."""
+    [relay] = relays(databases=["default"], routes=["database"])
+    worker = next(job for job in consumers("deferred") if place_of(job) == ("default", "inbox:deferred"))
+    for job in (relay, worker):
+        job.step()
+        with watched() as found:
+            assert not job.step()
+
+        assert found.count <= 1
 
 
 @committing
