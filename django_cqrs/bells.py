@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from attrs import define, field
 from django.db import connections
@@ -20,6 +20,8 @@ HEARING, POLLING, POLLING_FILE = 1.0, 0.05, 0.02
 
 def place_of(job: Any) -> tuple[str, str] | None:
     """Return the alias and the name of the queue that a job works; None if it waits for something else."""
+    if hasattr(job, "place"):
+        return cast("tuple[str, str]", job.place)
     storage = getattr(job, "storage", None)
     alias = getattr(storage, "alias", None)
     if storage is None or alias is None:
@@ -48,12 +50,14 @@ class Bells:
         place = place_of(job)
         if place not in self._bells:
             self._bells[place] = self.stop.rings(Bell())
+        if place is not None and hasattr(job, "attend"):
+            job.attend(self._bells[place], lambda: place[0] in self.hearing)
         return self._bells[place]
 
     def cap(self, job: Any) -> Callable[[], float]:
         """Return what tells how long a job may be let be while it is idle, in seconds."""
         place = place_of(job)
-        if place is None:
+        if place is None or hasattr(job, "attend"):  # which knows itself when to look
             return lambda: IDLE_CAP
         alias = place[0]
         polling = POLLING_FILE if connections[alias].vendor == "sqlite" else POLLING

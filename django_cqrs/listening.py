@@ -94,6 +94,7 @@ class Listener:
                 log.warning("%r: the listener has no connection; the loops poll until it has: %s", self._alias, error)
         finally:
             self._bells.hearing.discard(self._alias)
+            self._bells.ring(self._alias)  # for they are too patient now
         return True
 
     def _begin(self, raw: Any) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 from attrs import define, field
 from django.db import connections
@@ -15,15 +15,17 @@ from django_cqrs.databases import dialect, now
 from django_cqrs.databases.statements import placeholders
 from django_cqrs.models import Inbox, MessageRow, Outbox, Scheduled
 from django_cqrs.relay import choose_aliases
+from django_cqrs.schedule import SCHEDULE
 from django_cqrs.wakeup import wake_after_commit
+from simplecqrs.bell import Bell
 from simplecqrs.queue import Box
 
 __all__ = ["Promoter", "promoters"]
 
 #: Rows that are moved in one transaction.
 CHUNK = 500
-#: Seconds after which an idle promoter looks again, if nothing is due earlier.
-LOOK = 2.0
+#: Seconds after which an idle promoter looks again, if nothing is due earlier: without a listener, and with one.
+LOOK, LOOK_WHILE_HEARING = 2.0, 15.0
 #: The table that each box's messages are moved into.
 BOXES: dict[Box, type[MessageRow]] = {"outbox": Outbox, "inbox": Inbox}
 
@@ -44,6 +46,18 @@ class Promoter:
     alias: str
     ahead: timedelta = timedelta(0)
     _look_at: float = field(default=0.0, init=False)
+    _bell: Bell = field(factory=Bell, init=False)
+    _heard: int = field(default=0, init=False)
+    _is_hearing: Callable[[], bool] = field(default=lambda: False, init=False)
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Name what a commit rings for that schedules something."""
+        return self.alias, SCHEDULE
+
+    def attend(self, bell: Bell, is_hearing: Callable[[], bool], /) -> None:
+        """Look at once when a bell rings, and seldom by oneself while somebody hears of each commit."""
+        self._bell, self._is_hearing = bell, is_hearing
 
     @property
     def name(self) -> str:
@@ -52,11 +66,13 @@ class Promoter:
 
     def step(self) -> int:
         """Move a chunk of what is due, and return how many rows those were; 0 costs a statement at most."""
-        if time.monotonic() < self._look_at:
+        rings = self._bell.rings
+        if rings == self._heard and time.monotonic() < self._look_at:
             return 0
+        self._heard = rings
         seconds = self._seconds_until_next()
         if seconds > 0:
-            self._look_at = time.monotonic() + min(seconds, LOOK)
+            self._look_at = time.monotonic() + min(seconds, LOOK_WHILE_HEARING if self._is_hearing() else LOOK)
             return 0
         # The write lock is taken first where there is no lock but that; it is not asked for to find nothing.
         with dialect(self.alias).writing() as ours:
@@ -72,7 +88,7 @@ class Promoter:
         """Return the time until the first row is due, by the database's clock; if there is none, the longest wait."""
         rows = Scheduled.objects.using(self.alias).order_by("due", "id").annotate(now=now(self.alias))
         first = rows.values_list("due", "now").first()
-        return LOOK if first is None else (first[0] - first[1] - self.ahead).total_seconds()
+        return LOOK_WHILE_HEARING if first is None else (first[0] - first[1] - self.ahead).total_seconds()
 
     def _promote(self) -> int:
         wanted = list(self.due().values_list("id", flat=True)[:CHUNK])
@@ -107,7 +123,7 @@ class Promoter:
         """Let the commit wake those who work the queues that these rows are moved to."""
         rows = Scheduled.objects.using(self.alias).filter(id__in=ids).order_by()
         for box, queue in rows.values_list("box", "queue").distinct():
-            wake_after_commit(self.alias, cast(Box, box), [queue])
+            wake_after_commit(self.alias, {f"{box}:{queue}"})
 
 
 def _beginning(wanted: Sequence[int], locked: set[int]) -> list[int]:

@@ -46,7 +46,7 @@ class DjangoStorage:
         for start in range(0, len(rows_), CHUNK):
             rows.insert(connections[self.alias], self.hot, rows_[start : start + CHUNK])
         if rows_:
-            wake_after_commit(self.alias, self.box, {queue for queue, _, _ in rows_})
+            wake_after_commit(self.alias, {f"{self.box}:{queue}" for queue, _, _ in rows_})
 
     def look(self, queue: str, lanes: Sequence[int], /) -> Sequence[Work]:
         """Return those of these lanes that have work, by one statement if none has."""

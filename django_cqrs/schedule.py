@@ -18,14 +18,18 @@ from django.utils import timezone
 
 from django_cqrs.databases import now
 from django_cqrs.models import TRACEPARENT, Scheduled
+from django_cqrs.wakeup import wake_after_commit
 from simplecqrs.envelope import Envelope
 from simplecqrs.messages import Message
 from simplecqrs.queue import Box
 from simplecqrs.timing import Moment
 
-__all__ = ["keep", "scheduled", "warn_of_key"]
+__all__ = ["SCHEDULE", "keep", "scheduled", "warn_of_key"]
 
 log = logging.getLogger("django_cqrs")
+
+#: What promoters are woken by.
+SCHEDULE = "schedule:"
 
 
 def keep(alias: str, box: Box, rows: Iterable[tuple[Moment, str, int, Envelope]]) -> None:
@@ -37,6 +41,7 @@ def keep(alias: str, box: Box, rows: Iterable[tuple[Moment, str, int, Envelope]]
     Scheduled.objects.using(alias).bulk_create(
         [_scheduled(box, _when(alias, due), queue, lane, envelope) for due, queue, lane, envelope in rows]
     )
+    wake_after_commit(alias, {SCHEDULE})
 
 
 def _when(alias: str, due: Moment) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import connections
@@ -13,7 +13,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_cqrs.bells import is_ringing_here, ring_here
 from django_cqrs.conf import settings, table
 from django_cqrs.doorbells import doorbells
-from simplecqrs.queue import Box
 
 __all__ = ["CHANNEL", "channel_prefix", "wake_after_commit"]
 
@@ -31,17 +30,19 @@ def channel_prefix() -> str:
     return table("wakeup_")
 
 
-def wake_after_commit(alias: str, box: Box, queues: Iterable[str]) -> None:
+def wake_after_commit(alias: str, names: set[str]) -> None:
     """
     Wake those who work these queues, once the transaction that is open is committed.
 
     It costs a transaction at most one statement, whatever it stores, and that one comes after the commit: a NOTIFY
     inside of it would make all commits of the server wait for each other.
+
+    Args:
+        names: of queues, with their box: ``inbox:mailing``.
     """
     connection = connections[alias]
     if not _is_of_use(connection) or _in_testcase(connection):
         return
-    names = {f"{box}:{queue}" for queue in queues}
     if not connection.in_atomic_block:
         if connection.get_autocommit():
             _wake(connection, names)
@@ -51,7 +52,7 @@ def wake_after_commit(alias: str, box: Box, queues: Iterable[str]) -> None:
         if isinstance(waiting, Wakeup):  # it is gone from there if its savepoint was rolled back
             waiting.names |= names
             return
-    connection.on_commit(Wakeup(connection, names), robust=True)
+    connection.on_commit(Wakeup(connection, set(names)), robust=True)
     # Nobody shall wait for what others do after the commit, and some of them raise.
     connection.run_on_commit.insert(0, connection.run_on_commit.pop())
 

@@ -13,7 +13,7 @@ import pytest
 from attrs import define, frozen
 from django.db import DatabaseError, connection, connections, transaction
 
-from django_cqrs import bus, wakeup
+from django_cqrs import bus, promotion, wakeup
 from django_cqrs.bells import Bells, is_ringing_here, place_of, ring_here, ringing_here
 from django_cqrs.consumers import consumers
 from django_cqrs.listening import Listener, listening
@@ -129,6 +129,35 @@ def test_what_is_promoted_wakes_its_workers(rung: Rung) -> None:
     assert promoter.step() == 1
 
     assert rung.names == {"inbox:deferred"}
+
+
+@committing
+def test_a_promoter_is_patient_while_somebody_hears_and_looks_at_once_when_something_is_scheduled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An idle minute costs four statements then, and thirty without."""
+    now = [100.0]
+    monkeypatch.setattr(promotion.time, "monotonic", lambda: now[0])
+
+    def statements(seconds: int) -> int:
+        with watched() as found:
+            for _ in range(10 * seconds):
+                now[0] += 0.1
+                assert promoter.step() == 0
+        return found.count
+
+    bells = Bells(Stop())
+    [promoter] = promoters(["default"])
+    bells.bell(promoter)
+    assert statements(60) in {29, 30}
+    bells.hearing.add("default")
+    bells.ring("default")
+    assert statements(60) in {4, 5}
+
+    with ringing_here(bells):
+        bus.defer(Remind(7, "later"), due=timedelta(hours=1))
+
+    assert statements(1) == 1
 
 
 @committing
