@@ -38,10 +38,10 @@ def keep(alias: str, box: Box, rows: Iterable[tuple[Moment, str, int, Envelope]]
 
     A timedelta counts from now by the database's clock, which tells as well when the time has come.
     """
-    Scheduled.objects.using(alias).bulk_create(
-        [_scheduled(box, _when(alias, due), queue, lane, envelope) for due, queue, lane, envelope in rows]
-    )
-    wake_after_commit(alias, {SCHEDULE})
+    later = [_scheduled(box, _when(alias, due), queue, lane, envelope) for due, queue, lane, envelope in rows]
+    if later:
+        Scheduled.objects.using(alias).bulk_create(later)
+        wake_after_commit(alias, {SCHEDULE})
 
 
 def _when(alias: str, due: Moment) -> Any:
