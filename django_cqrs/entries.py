@@ -89,6 +89,7 @@ class Settings:
         wakeup: whether commits tell waiting daemons of work, on PostgreSQL.
         listen_alias: the alias on which daemons listen in another's place, past a pooler that cannot do it.
         celery_queue: where doorbells for Celery's workers go.
+        seen_days: how long ids of messages are remembered, so that a second one is dropped; 0 is for ever.
         event_workers: how many after-commit handlers of an event may run at a time, in threads.
     """
 
@@ -113,6 +114,7 @@ class Settings:
     wakeup: Literal["notify", "none"] = field(default="notify", validator=in_(("notify", "none")))
     listen_alias: Mapping[str, str] = _mapping()
     celery_queue: str = _text("cqrs")
+    seen_days: float = _number((int, float), 14.0, ge(0))
     table_prefix: str = field(default="cqrs_", validator=matches_re("[a-z_][a-z0-9_]{0,11}"))
 
     def brokers_for(self, topic: str) -> tuple[str, ...]:

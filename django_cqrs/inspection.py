@@ -49,6 +49,10 @@ class DjangoInspection:
     def __init__(self, alias: str) -> None:
         self.alias = alias
 
+    def now(self) -> datetime:
+        """Tell the time by which ages are told."""
+        return timezone.now()
+
     def backlogs(self) -> Sequence[Backlog]:
         """Return how much waits in each queue that has anything."""
         return [backlog for box in BOXES for backlog in self._backlogs(box)]
@@ -63,7 +67,7 @@ class DjangoInspection:
                 capped(found.filter(queue=queue)) for found in (hot, parked, blocked, dead)
             )
             stored = oldest(hot.filter(queue=queue))
-            age = None if stored is None else (timezone.now() - stored).total_seconds()
+            age = None if stored is None else (self.now() - stored).total_seconds()
             yield Backlog(box, queue, pending, waiting, keys, given_up, age, *later.get(queue, (0, None)))
 
     def letters(

@@ -13,13 +13,13 @@ from datetime import timedelta
 from typing import Any
 from weakref import WeakSet
 
-from django.db.models import Count, Min
 from django.utils import timezone
 
 from django_cqrs.databases import now
 from django_cqrs.models import TRACEPARENT, Scheduled
 from django_cqrs.wakeup import wake_after_commit
 from simplecqrs.envelope import Envelope
+from simplecqrs.letters import CAP
 from simplecqrs.messages import Message
 from simplecqrs.queue import Box
 from simplecqrs.timing import Moment
@@ -87,8 +87,15 @@ _warned: WeakSet[type[Message]] = WeakSet()
 
 
 def scheduled(alias: str, box: Box) -> dict[str, tuple[int, float]]:
-    """Return for each queue of a box how much is scheduled, and in how many seconds the first of it is due."""
-    rows = Scheduled.objects.using(alias).filter(box=box).order_by().values_list("queue")
-    found = rows.annotate(number=Count("id"), first=Min("due"))
-    now = timezone.now()
-    return {queue: (number, (first - now).total_seconds()) for queue, number, first in found}
+    """
+    Return for each queue of a box how much is scheduled, and in how many seconds the first of it is due.
+
+    Only what is due next is looked at, up to the cap of counts.
+    """
+    now, found = timezone.now(), dict[str, tuple[int, float]]()
+    next_ones = Scheduled.objects.using(alias).order_by("due", "id").values_list("box", "queue", "due")
+    for where, queue, due in next_ones[:CAP]:
+        if where == box:
+            number, first = found.get(queue, (0, (due - now).total_seconds()))
+            found[queue] = (number + 1, first)
+    return found

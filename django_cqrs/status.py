@@ -1,21 +1,35 @@
-"""The state of all queues, for people and for monitoring."""
+"""The state of all queues, for people and for monitoring, at a cost that does not grow with them."""
 
 from __future__ import annotations
 
-from attrs import frozen
+from collections.abc import Iterator
 
+from attrs import field, frozen
+
+from django_cqrs.alarms import Limits, alarms_of
 from django_cqrs.brokers import broker, broker_names
 from django_cqrs.inspection import DjangoInspection
 from django_cqrs.relay import aliases
 from simplecqrs.errors import CQRSError
 from simplecqrs.queue import Box
 
-__all__ = ["BrokerStatus", "QueueStatus", "Status", "read_status"]
+__all__ = ["BrokerStatus", "CauseStatus", "KeyStatus", "QueueStatus", "Status", "read_status"]
+
+#: How the promise of a broker begins that cannot be asked.
+UNKNOWN = "not known: "
+#: Causes and keys that are told, and blocked keys whose followers are counted for that.
+CAUSES, KEYS, COUNTED = 5, 5, 100
 
 
 @frozen
 class QueueStatus:
-    """How much waits in one queue; ``oldest`` and ``next_due`` are seconds, back and ahead of now."""
+    """
+    How much waits in one queue; numbers stop at 10,001.
+
+    Args:
+        oldest: seconds that the first one has waited.
+        next_due: seconds until the next scheduled one is due.
+    """
 
     database: str
     box: Box
@@ -27,6 +41,31 @@ class QueueStatus:
     oldest: float | None
     scheduled: int
     next_due: float | None
+
+
+@frozen
+class CauseStatus:
+    """What many dead letters died of; of the newest 10,000 of each database."""
+
+    database: str
+    box: str
+    queue: str
+    cause: str
+    count: int
+
+
+@frozen
+class KeyStatus:
+    """A blocked key with many followers; ``since`` in seconds."""
+
+    database: str
+    box: Box
+    queue: str
+    topic: str
+    key: str
+    waiting: int
+    since: float
+    cause: str
 
 
 @frozen
@@ -43,28 +82,47 @@ class Status:
 
     queues: list[QueueStatus]
     brokers: list[BrokerStatus]
-    warnings: list[str]
+    causes: list[CauseStatus] = field(factory=list[CauseStatus])
+    keys: list[KeyStatus] = field(factory=list[KeyStatus])
+    alarms: list[str] = field(factory=list[str])
 
 
-def read_status() -> Status:
+def read_status(limits: Limits | None = None) -> Status:
     """Read the state of all queues; brokers that are down are said to be so."""
+    found = {alias: DjangoInspection(alias) for alias in aliases()}
+    backlogs = {alias: inspection.backlogs() for alias, inspection in found.items()}
     queues = [
         QueueStatus(alias, b.box, b.queue, b.pending, b.parked, b.blocked, b.dead, b.oldest, b.scheduled, b.next_due)
-        for alias in aliases()
-        for b in DjangoInspection(alias).backlogs()
+        for alias, each in backlogs.items()
+        for b in each
     ]
-    known = broker_names()
-    warnings = [
-        f"{q.pending + q.parked + q.scheduled:,} events wait for the broker {q.queue!r}, "
-        "which is not in BROKERS any more"
-        for q in queues
-        if q.box == "outbox" and q.queue not in known
-    ]
-    return Status(queues, [BrokerStatus(name, _promise(name)) for name in known], warnings)
+    brokers = [BrokerStatus(name, _promise(name)) for name in broker_names()]
+    causes = sorted((cause for i in found.values() for cause in _causes(i)), key=lambda cause: -cause.count)
+    keys = sorted((key for i in found.values() for key in _keys(i)), key=lambda key: -key.waiting)
+    alarms = [alarm for alias, i in found.items() for alarm in alarms_of(i, backlogs[alias], limits or Limits())]
+    silent = [b for b in brokers if b.promise.startswith(UNKNOWN)]
+    alarms += [f"the broker {b.name!r} cannot be asked: {b.promise.removeprefix(UNKNOWN)}" for b in silent]
+    return Status(queues, brokers, causes[:CAUSES], keys[:KEYS], alarms)
+
+
+def _causes(inspection: DjangoInspection) -> Iterator[CauseStatus]:
+    causes, _ = inspection.causes()
+    for found in causes[:CAUSES]:
+        yield CauseStatus(inspection.alias, found.box, found.queue, found.cause, found.count)
+
+
+def _keys(inspection: DjangoInspection) -> Iterator[KeyStatus]:
+    """Tell which of the keys that are blocked for longest have followers."""
+    for found in inspection.blocked(limit=COUNTED):
+        if found.key and found.waiting > 1:
+            age = (inspection.now() - found.since).total_seconds()
+            yield KeyStatus(
+                inspection.alias, found.box, found.queue, found.topic, found.key, found.waiting, age, found.cause
+            )
 
 
 def _promise(name: str) -> str:
     try:
         return broker(name).promise
     except CQRSError as error:
-        return f"not known: {error}"
+        return f"{UNKNOWN}{error}"

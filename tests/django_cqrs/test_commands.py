@@ -263,7 +263,7 @@ def test_status_for_machines_is_json() -> None:
     ]
     assert all(q["oldest"] >= 0 for q in status["queues"])
     assert status["brokers"] == [{"name": "database", "promise": "stored"}]
-    assert status["warnings"] == []
+    assert status["alarms"] == []
 
 
 @committing
@@ -284,9 +284,12 @@ def test_a_broker_that_is_down_does_not_keep_status_from_telling_the_rest(settin
     redis = {"BACKEND": "simplecqrs.brokers.redis.RedisStreams", "OPTIONS": {"url": "redis://127.0.0.1:1/0"}}
     settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "BROKERS": {"events": redis}}
 
-    [_, events] = read_status().brokers
+    status = read_status()
+
+    [_, events] = status.brokers
     assert events.name == "events"
     assert events.promise.startswith("not known: ")
+    assert status.alarms[0].startswith("the broker 'events' cannot be asked: ")
 
 
 # cqrs_dead

@@ -6,45 +6,69 @@ import json
 from typing import Any
 
 from attrs import asdict
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from django_cqrs.alarms import Limits
 from django_cqrs.management.errors import explaining
+from django_cqrs.management.letters import count_of
 from django_cqrs.status import Status, read_status
+
+DEFAULTS = Limits()
 
 
 class Command(BaseCommand):
     """Print the backlogs on both sides."""
 
-    help = "Tell backlogs, the age of the oldest, what is parked and dead, and what the brokers' word is worth."
+    help = "Tell backlogs, the age of the oldest, what is parked and dead, what the brokers' word is worth, and alarms."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        parser.add_argument("--json", action="store_true", help="print JSON")
+        parser.add_argument("--json", action="store_true", help="print JSON; counts stop at 10,001")
+        parser.add_argument("--check", action="store_true", help="end with 1 if there is an alarm: for monitoring")
+        parser.add_argument(
+            "--max-age", type=float, default=DEFAULTS.age, help="seconds that a message may be pending; else an alarm"
+        )
+        parser.add_argument(
+            "--max-dead", type=int, default=DEFAULTS.dead, help="dead letters of a queue; else an alarm"
+        )
 
     def handle(self, **options: Any) -> None:
         """Print the status."""
         with explaining():
-            status = read_status()
+            status = read_status(Limits(age=options["max_age"], dead=options["max_dead"]))
         if options["json"]:
             self.stdout.write(json.dumps(asdict(status), indent=2))
         else:
             self._print(status)
+        if options["check"] and status.alarms:
+            raise CommandError(f"{len(status.alarms)} alarms; the first: {status.alarms[0]}")
 
     def _print(self, status: Status) -> None:
+        self._print_queues(status)
+        for cause in status.causes:
+            self.stdout.write(f"dead {count_of(cause.count)} x {cause.box} {cause.queue}: {cause.cause}")
+        for key in status.keys:
+            self.stdout.write(
+                f"blocked {key.key!r} of {key.topic} ({key.box} {key.queue}) for {key.since:,.0f} s, "
+                f"{count_of(key.waiting)} wait: {key.cause}"
+            )
+        for broker in status.brokers:
+            self.stdout.write(f"broker {broker.name}: {broker.promise}")
+        for alarm in status.alarms:
+            self.stdout.write(self.style.WARNING(f"ALARM {alarm}"))
+
+    def _print_queues(self, status: Status) -> None:
         self.stdout.write(
             f"{'database':10} {'box':7} {'queue':20} {'pending':>9} {'oldest':>9} {'parked':>8} {'blocked':>8}"
-            f" {'dead':>6} {'scheduled':>9} {'due':>11}"
+            f" {'dead':>8} {'scheduled':>9} {'due':>11}"
         )
         for queue in status.queues:
             oldest = "-" if queue.oldest is None else f"{queue.oldest:,.1f} s"
             due = "-" if queue.next_due is None else f"{queue.next_due:,.0f} s"
             self.stdout.write(
-                f"{queue.database:10} {queue.box:7} {queue.queue:20} {queue.pending:9,} {oldest:>9} {queue.parked:8,}"
-                f" {queue.blocked:8,} {queue.dead:6,} {queue.scheduled:9,} {due:>11}"
+                f"{queue.database:10} {queue.box:7} {queue.queue:20} {count_of(queue.pending):>9} {oldest:>9}"
+                f" {count_of(queue.parked):>8} {count_of(queue.blocked):>8} {count_of(queue.dead):>8}"
+                f" {count_of(queue.scheduled):>9} {due:>11}"
             )
         if not status.queues:
             self.stdout.write("nothing waits")
-        for broker in status.brokers:
-            self.stdout.write(f"broker {broker.name}: {broker.promise}")
-        for warning in status.warnings:
-            self.stdout.write(self.style.WARNING(warning))

@@ -1,0 +1,97 @@
+"""What somebody has to be woken for: the alarms of ``cqrs_status``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+
+from attrs import frozen
+
+from django_cqrs.bounded import capped
+from django_cqrs.brokers import broker_names
+from django_cqrs.conf import settings
+from django_cqrs.consumers import consumer_names
+from django_cqrs.inspection import DjangoInspection
+from django_cqrs.management.letters import count_of
+from django_cqrs.mediator import project_mediator
+from django_cqrs.models import Blocked, Seen
+from simplecqrs.letters import CAP, Backlog
+
+__all__ = ["Limits", "alarms_of"]
+
+#: Keys whose followers are counted, those that have been blocked for longest.
+KEYS = 100
+
+
+@frozen(kw_only=True)
+class Limits:
+    """
+    What is too much.
+
+    Args:
+        age: seconds that a message may be pending.
+        dead: letters that a queue may have.
+        held: seconds that a key may be blocked.
+        followers: messages that may wait behind one.
+    """
+
+    age: float = 300.0
+    dead: int = 0
+    held: float = 24 * 3600.0
+    followers: int = 100_000
+
+
+def alarms_of(inspection: DjangoInspection, backlogs: Iterable[Backlog], limits: Limits) -> Iterator[str]:
+    """Go through what is wrong on one alias."""
+    for backlog in backlogs:
+        yield from _queue(backlog, limits)
+    yield from _held(inspection, limits)
+    yield from _crowded(inspection, limits)
+    yield from _retention(inspection)
+
+
+def _queue(backlog: Backlog, limits: Limits) -> Iterator[str]:
+    where = f"{backlog.box} {backlog.queue}"
+    waiting = backlog.pending + backlog.parked + backlog.scheduled
+    if backlog.box == "outbox" and backlog.queue not in broker_names():
+        yield f"{waiting:,} events wait for the broker {backlog.queue!r}, which is not in BROKERS any more"
+    elif backlog.box == "inbox" and waiting and backlog.queue not in consumer_names(project_mediator()):
+        yield f"{waiting:,} messages wait for the consumer {backlog.queue!r}, which has no handler any more"
+    if backlog.oldest is not None and backlog.oldest > limits.age:
+        yield f"{where}: the oldest message has waited for {backlog.oldest:,.0f} s; does somebody work there?"
+    if backlog.dead > limits.dead:
+        yield f"{where}: {count_of(backlog.dead)} dead letters wait for an operator; see cqrs_dead list"
+
+
+def _held(inspection: DjangoInspection, limits: Limits) -> Iterator[str]:
+    """Tell of keys that nobody has unblocked for a day."""
+    long_ago = inspection.now() - timedelta(seconds=limits.held)
+    held = Blocked.objects.using(inspection.alias).filter(since__lt=long_ago).exclude(key="")
+    first = held.order_by("pk").first()
+    if first is not None:
+        count = count_of(capped(held))
+        yield (
+            f"{count} keys have been blocked for more than {limits.held / 3600:,.0f} h, {first.key!r} of {first.topic} "
+            f"({first.box} {first.queue}) for longest; see cqrs_dead list --parked"
+        )
+
+
+def _crowded(inspection: DjangoInspection, limits: Limits) -> Iterator[str]:
+    """Tell of keys behind which a crowd waits."""
+    for blocked in Blocked.objects.using(inspection.alias).exclude(key="").order_by("pk")[:KEYS]:
+        # Only a crowd is counted beyond the cap: that reads a part of an index, not of the table.
+        if inspection.waiting(blocked, min(CAP, limits.followers + 1)) < min(CAP, limits.followers + 1):
+            continue
+        if inspection.waiting(blocked, limits.followers + 1) > limits.followers:
+            yield (
+                f"more than {limits.followers:,} messages wait behind {blocked.key!r} of {blocked.topic} "
+                f"({blocked.box} {blocked.queue}): {blocked.error.splitlines()[0] if blocked.error else 'no reason'}"
+            )
+
+
+def _retention(inspection: DjangoInspection) -> Iterator[str]:
+    """Tell that nobody purges."""
+    days = settings().seen_days
+    late = inspection.now() - timedelta(days=days + 1)
+    if days and Seen.objects.using(inspection.alias).filter(seen_at__lt=late).order_by("seen_at").exists():
+        yield f"ids that were seen more than {days + 1:g} days ago are still kept: schedule cqrs_purge"
