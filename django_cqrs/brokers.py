@@ -44,7 +44,8 @@ class DatabaseBroker:
         subscribers = _subscribers({e.topic for e in envelopes})
         for consumer in sorted({c for consumers in subscribers.values() for c in consumers}):
             wanted = [e for e in envelopes if consumer in subscribers.get(e.topic, ())]
-            door(INBOXES).store(consumer, wanted)
+            # However long they have waited, they leave the outbox only now.
+            door(INBOXES).store(consumer, wanted, once=True)
         self.unclaimed += sum(1 for e in envelopes if e.topic not in subscribers)
         return [ACCEPTED] * len(envelopes)
 

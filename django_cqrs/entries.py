@@ -64,6 +64,7 @@ class ConsumerSettings:
         retry: attempts and pauses of its handlers that say nothing else.
         on_dead: what a dead letter does to the followers of its key.
         strict: a message without a handler is a dead letter.
+        replay: a message older than SEEN_DAYS is handled, not a dead letter: for a new consumer of an old stream.
     """
 
     topics: tuple[str, ...] | None = field(default=None, converter=optionally(list_of_names))
@@ -75,6 +76,7 @@ class ConsumerSettings:
     retry: Retry = field(factory=Retry, validator=instance_of(Retry))
     on_dead: OnDead = field(default="hold", validator=in_(("hold", "continue")))
     strict: bool = field(default=False, validator=instance_of(bool))
+    replay: bool = field(default=False, validator=instance_of(bool))
 
 
 @frozen(kw_only=True)

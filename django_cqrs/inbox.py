@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -11,18 +12,24 @@ from zlib import crc32
 
 from django.db import connections, transaction
 
+from django_cqrs.conf import settings
 from django_cqrs.databases import dialect
 from django_cqrs.databases.statements import placeholders
-from django_cqrs.models import Dead, Seen, Subscription
+from django_cqrs.models import TRACEPARENT, Dead, Seen, Subscription
+from django_cqrs.purging import horizon
 from django_cqrs.queue import inbox as queue_of
 from django_cqrs.rows import text
 from simplecqrs.envelope import Envelope
 from simplecqrs.queue import DEFERRED, LANES, Stored, lane_of
 from simplecqrs.transport import Garbage
 
-__all__ = ["DjangoInbox", "door", "lanes_of"]
+__all__ = ["TOO_LATE", "DjangoInbox", "door", "lanes_of"]
+
+log = logging.getLogger("django_cqrs")
 
 CHUNK = 500
+#: Why a message that is older than the memory of ids is dead.
+TOO_LATE = "too old to deduplicate"
 
 
 class DjangoInbox:
@@ -42,15 +49,26 @@ class DjangoInbox:
         with dialect(self.alias).fetching(f"fetch:{consumer}:{feed}") as ours:
             yield ours
 
-    def store(self, consumer: str, envelopes: Sequence[Envelope], /) -> Stored:
-        """Store what was not seen before, in this order."""
+    def store(self, consumer: str, envelopes: Sequence[Envelope], /, *, once: bool = False) -> Stored:
+        """
+        Store what was not seen before, in this order.
+
+        Args:
+            once: none of them can have come long ago; else what is older than the memory of ids is a dead letter,
+                since nobody can tell whether it has been handled before.
+        """
         lanes = lanes_of(consumer, self.alias)
+        since = None if once or settings().consumer(consumer).replay else horizon()
         new = 0
         with transaction.atomic(using=self.alias, savepoint=False):
             for start in range(0, len(envelopes), CHUNK):
                 fresh = self._pass(consumer, envelopes[start : start + CHUNK])
+                late = [] if since is None else [e for e in fresh if e.time < since]
+                if late:
+                    self._bury_late(consumer, late, lanes)
+                    fresh = [e for e in fresh if e not in late]
                 queue_of(self.alias).append([(consumer, lane_of(e, lanes), e) for e in fresh])
-                new += len(fresh)
+                new += len(fresh) + len(late)
         return Stored(new, len(envelopes) - new)
 
     def bury(self, consumer: str, garbage: Sequence[Garbage], /) -> None:
@@ -59,6 +77,16 @@ class DjangoInbox:
             Dead.objects.using(self.alias).bulk_create(
                 [_letter(consumer, g.error, g.payload, headers=dict(g.headers)) for g in garbage]
             )
+
+    def _bury_late(self, consumer: str, late: Sequence[Envelope], lanes: int) -> None:
+        """Make dead letters of messages that may have been handled and forgotten; a retry lets them in."""
+        Dead.objects.using(self.alias).bulk_create(
+            [
+                _letter(consumer, TOO_LATE, e.payload, headers=dict(e.headers), envelope=e, lane=lane_of(e, lanes))
+                for e in late
+            ]
+        )
+        log.error("%s: %d messages are %s; first: %s", consumer, len(late), TOO_LATE, late[0].id)
 
     def _pass(self, consumer: str, envelopes: Sequence[Envelope]) -> list[Envelope]:
         """Return the envelopes that pass the door now, each once; look closer at the others."""
@@ -102,12 +130,18 @@ class DjangoInbox:
 
 
 def _letter(
-    consumer: str, reason: str, payload: bytes, *, headers: dict[str, str], envelope: Envelope | None = None
+    consumer: str,
+    reason: str,
+    payload: bytes,
+    *,
+    headers: dict[str, str],
+    envelope: Envelope | None = None,
+    lane: int = 0,
 ) -> Dead:
     return Dead(
         box="inbox",
         queue=consumer,
-        lane=0,
+        lane=lane,
         topic=envelope.topic if envelope else "",
         key=envelope.key if envelope else "",
         message_id=envelope.id if envelope else None,
@@ -116,6 +150,9 @@ def _letter(
         version=envelope.version if envelope else 0,
         source=envelope.source if envelope else "",
         time=envelope.time if envelope else None,
+        correlation_id=envelope.correlation_id if envelope else "",
+        causation_id=envelope.causation_id if envelope else None,
+        traceparent=headers.get("traceparent", "")[:TRACEPARENT] or None,
         headers=json.dumps(headers),
         content_type=envelope.content_type if envelope else "",
         payload=payload,

@@ -14,11 +14,12 @@ from django.utils import timezone
 from django_cqrs import rows
 from django_cqrs.bounded import capped, oldest, queues_of
 from django_cqrs.databases import now
+from django_cqrs.inbox import TOO_LATE, lanes_of
 from django_cqrs.models import Blocked, Dead, Inbox, Outbox, ParkedInbox, ParkedOutbox
 from django_cqrs.queue import DjangoStorage, inbox, outbox
 from django_cqrs.schedule import scheduled
 from simplecqrs.letters import ANY, CAP, LONGEST_CAUSE, BlockedKey, Wanted, cause_of
-from simplecqrs.queue import Backlog, Box, Letter
+from simplecqrs.queue import LANES, Backlog, Box, Letter, lane_of_key
 
 __all__ = ["BOXES", "Cause", "DjangoInspection", "narrowed"]
 
@@ -122,9 +123,13 @@ class DjangoInspection:
         """Park a dead letter again, due now and ahead of what waits behind it."""
         with transaction.atomic(using=self.alias):
             dead = self._lock(letter)
-            if dead is None or dead.row is None:
+            if dead is None or (dead.row is None and dead.reason != TOO_LATE):
                 return False
             storage = self._storage(dead)
+            Dead.objects.using(self.alias).filter(pk=letter).update(lane=self._lane(dead))
+            if dead.row is None:
+                self._let_in(dead, storage)
+                return True
             with connections[self.alias].cursor() as cursor:
                 cursor.execute(
                     f"INSERT INTO {storage.parked} (id, created_at, {rows.COLUMNS})"
@@ -135,6 +140,16 @@ class DjangoInspection:
             dead.delete()
         return True
 
+    def _let_in(self, dead: Dead, storage: DjangoStorage) -> None:
+        """Store a message that was refused at the door, behind what is there."""
+        with connections[self.alias].cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {storage.hot} ({rows.COLUMNS}) SELECT {rows.COLUMNS} FROM {Dead._meta.db_table}"
+                " WHERE id = %s",
+                [dead.pk],
+            )
+        dead.delete()
+
     def skip(self, letter: int, /) -> bool:
         """Drop a dead letter and let what waits behind it go on."""
         with transaction.atomic(using=self.alias):
@@ -144,7 +159,9 @@ class DjangoInspection:
             if dead.holds:
                 # Whoever holds the lane next handles what waits, or finds that nothing does and unblocks the key.
                 key = Blocked.objects.using(self.alias).filter(box=dead.box, queue=dead.queue, slot=0)
-                key.filter(topic=dead.topic, key=dead.key).update(next_at=now(self.alias), attempts=0, head=0)
+                key.filter(topic=dead.topic, key=dead.key).update(
+                    next_at=now(self.alias), attempts=0, head=0, lane=self._lane(dead)
+                )
             dead.delete()
         return True
 
@@ -170,9 +187,19 @@ class DjangoInspection:
         slot = 0 if dead.key else dead.row
         assert slot is not None
         Blocked.objects.using(self.alias).update_or_create(
-            {"head": dead.row, "attempts": 0, "next_at": now(self.alias), "error": dead.reason, "lane": dead.lane},
+            {
+                "head": dead.row, "attempts": 0, "next_at": now(self.alias), "error": dead.reason,
+                "lane": self._lane(dead),
+            },
             box=dead.box, queue=dead.queue, topic=dead.topic, key=dead.key, slot=slot,
         )  # fmt: skip
+
+    def _lane(self, dead: Dead) -> int:
+        """Return the lane of a letter now: an inbox may have got other lanes since, for it was empty."""
+        if dead.message_id is None:
+            return dead.lane
+        lanes = LANES if dead.box == "outbox" else lanes_of(dead.queue, self.alias)
+        return lane_of_key(dead.topic, dead.key, dead.message_id, lanes)
 
     def _lock(self, letter: int) -> Dead | None:
         found: Dead | None = Dead.objects.using(self.alias).select_for_update().filter(pk=letter).first()

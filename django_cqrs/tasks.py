@@ -6,6 +6,7 @@ Schedule them with beat, on a queue of their own::
     CELERY_BEAT_SCHEDULE = {
         "cqrs-relay": {"task": "django_cqrs.relay", "schedule": 1.0, "options": {"queue": "cqrs", "expires": 5}},
         "cqrs-consume": {"task": "django_cqrs.consume", "schedule": 1.0, "options": {"queue": "cqrs", "expires": 5}},
+        "cqrs-purge": {"task": "django_cqrs.purge", "schedule": 3600.0, "options": {"queue": "cqrs", "expires": 600}},
     }
 
 Overlapping ticks are safe: one that finds every lane taken returns at once.  Consumers whose ``engine`` is
@@ -28,12 +29,14 @@ from django_cqrs.conf import settings
 from django_cqrs.consumers import consumers
 from django_cqrs.loops import run
 from django_cqrs.promotion import promoters
-from django_cqrs.relay import relays
+from django_cqrs.purging import purge as forget
+from django_cqrs.relay import aliases, relays
 
 __all__ = ["consume", "relay", "ring"]
 
 #: Seconds after which a doorbell that nobody answered is forgotten.
 EXPIRES = 5.0
+__all__ = ["consume", "purge", "relay"]
 
 
 @shared_task(name="django_cqrs.relay", ignore_result=True, max_retries=0)
@@ -66,3 +69,8 @@ def _app() -> Any:
     state: Any = _state
     apps = [app for app in state._get_active_apps() if app.set_as_current]
     return apps[0] if len(apps) == 1 else current_app
+@shared_task(name="django_cqrs.purge", ignore_result=True, max_retries=0)
+def purge(seconds: float = 60.0) -> None:
+    """Forget ids that consumers have seen more than SEEN_DAYS ago, for at most so many seconds an alias."""
+    for alias in aliases():
+        forget(alias, seconds=seconds)

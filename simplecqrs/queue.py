@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
+from uuid import UUID
 from zlib import crc32
 
 from attrs import frozen
@@ -36,6 +37,7 @@ __all__ = [
     "Stored",
     "Work",
     "lane_of",
+    "lane_of_key",
 ]
 
 #: Lanes of the outbox; a constant, since a change of the hash needs an empty table.
@@ -50,9 +52,14 @@ DEFERRED = "deferred"
 
 def lane_of(envelope: Envelope, lanes: int = LANES) -> int:
     """Return the lane of a message: by topic and key; what has no key spreads over all lanes."""
-    if not envelope.key:
-        return envelope.id.int % lanes
-    return crc32(f"{envelope.topic}\0{envelope.key}".encode()) % lanes
+    return lane_of_key(envelope.topic, envelope.key, envelope.id, lanes)
+
+
+def lane_of_key(topic: str, key: str, message_id: UUID, lanes: int) -> int:
+    """Return the lane of what is known of a message."""
+    if not key:
+        return message_id.int % lanes
+    return crc32(f"{topic}\0{key}".encode()) % lanes
 
 
 @frozen

@@ -1,0 +1,199 @@
+"""Retention: ids are forgotten in time, and what is older than the memory of ids is not handled by chance."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from attrs import evolve, frozen
+from django.core.management import call_command
+from django.utils import timezone
+
+from django_cqrs.consumers import consumers
+from django_cqrs.inbox import door
+from django_cqrs.inspection import DjangoInspection
+from django_cqrs.models import Blocked, Dead, Inbox, Seen
+from django_cqrs.purging import horizon, purge
+from simplecqrs import NotificationEvent, Publish, Retry
+from simplecqrs.envelope import Envelope
+from simplecqrs.metadata import new_metadata
+from simplecqrs.queue import Stored, lane_of
+from tests.desk.project import Project
+
+pytestmark = pytest.mark.usefixtures("committed")
+
+
+@frozen
+class Counted(NotificationEvent, topic="numbers", key="who"):
+    """For everybody."""
+
+    who: str
+    step: int = 0
+
+
+@pytest.fixture
+def numbers(project: Project) -> Project:
+    """Return a project with a consumer."""
+    project.consume(Counted, consumer="one")
+    consumers()
+    return project
+
+
+def envelope(project: Project, who: str, *, days: float = 0) -> Envelope:
+    """Return an event that was published so many days ago."""
+    made = project.bus.vocabulary.envelope(Counted(who), new_metadata(None, None))
+    return evolve(made, time=timezone.now() - timedelta(days=days))
+
+
+def see(*days: float) -> None:
+    """Remember ids that were seen so many days ago."""
+    Seen.objects.bulk_create(
+        [
+            Seen(
+                consumer="one", source="", message_id=uuid4(), crc=1, seen_at=timezone.now() - timedelta(days=day)
+            )
+            for day in days
+        ]
+    )  # fmt: skip
+
+
+def test_what_was_seen_before_the_horizon_is_forgotten() -> None:
+    """And nothing else."""
+    see(13, 15, 16, 0)
+
+    assert purge("default", seconds=60) == (2, True)
+
+    since = horizon()
+    assert since is not None
+    assert Seen.objects.count() == Seen.objects.filter(seen_at__gte=since).count() == 2
+
+
+def test_it_is_done_in_chunks_the_oldest_first_and_the_database_rests_between() -> None:
+    """So that nobody waits for it."""
+    see(*range(20, 32))
+    pauses: list[float] = []
+
+    assert purge("default", seconds=60, chunk=5, rest=pauses.append) == (12, True)
+    assert len(pauses) == 2
+    assert all(pause > 0 for pause in pauses)
+
+
+def test_it_ends_in_time_and_says_that_there_is_more() -> None:
+    """The next one goes on."""
+    see(*range(20, 32))
+
+    assert purge("default", seconds=0, chunk=5) == (5, False)
+    assert Seen.objects.order_by("seen_at")[0].seen_at > timezone.now() - timedelta(days=27)
+
+
+def test_ids_may_be_remembered_for_ever(settings: Any) -> None:
+    """By SEEN_DAYS = 0."""
+    settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "SEEN_DAYS": 0}
+    see(1000)
+    out = StringIO()
+
+    call_command("cqrs_purge", stdout=out)
+
+    assert out.getvalue() == "SEEN_DAYS is 0: ids are remembered for ever\n"
+    assert purge("default", seconds=60) == (0, True)
+    assert Seen.objects.count() == 1
+
+
+def test_command_and_task_purge_all_aliases() -> None:
+    """And the command tells how much."""
+    from django_cqrs import tasks
+
+    see(20)
+    out = StringIO()
+    call_command("cqrs_purge", stdout=out)
+    see(20)
+    tasks.purge()
+
+    assert out.getvalue() == "default: 1 ids forgotten\naudit: 0 ids forgotten\n"
+    assert Seen.objects.count() == 0
+
+
+def test_a_message_older_than_the_memory_of_ids_is_a_dead_letter(numbers: Project) -> None:
+    """It may have been handled, and forgotten; a second one of it is dropped as ever."""
+    old = envelope(numbers, "ada", days=15)
+
+    assert door("default").store("one", [old, envelope(numbers, "bob", days=13)]) == Stored(2, 0)
+    assert door("default").store("one", [old]) == Stored(0, 1)
+    numbers.work()
+
+    assert numbers.seen == ["one bob0"]
+    [letter] = numbers.letters()
+    assert (letter.reason, letter.key, letter.message_id) == ("too old to deduplicate", "ada", str(old.id))
+
+
+def test_a_known_message_is_dropped_however_old_it_is(numbers: Project) -> None:
+    """Its id is remembered still."""
+    old = envelope(numbers, "ada", days=13)
+    door("default").store("one", [old])
+
+    assert door("default").store("one", [evolve(old, time=old.time - timedelta(days=2))]) == Stored(0, 1)
+    assert numbers.letters() == []
+
+
+def test_a_retry_lets_a_message_in_that_was_too_old(numbers: Project) -> None:
+    """An operator knows what nobody else can tell."""
+    old = evolve(envelope(numbers, "ada", days=15), correlation_id="story", headers={"traceparent": "00-ab"})
+    door("default").store("one", [old])
+
+    assert DjangoInspection("default").retry(numbers.letters()[0].id) is True
+
+    row = Inbox.objects.get()
+    assert (row.correlation_id, row.traceparent, row.lane) == ("story", "00-ab", lane_of(old))
+    numbers.work()
+    assert numbers.seen == ["one ada0"]
+
+
+def test_a_consumer_that_replays_takes_whatever_there_is(numbers: Project, settings: Any) -> None:
+    """As a new one that begins with an old stream."""
+    settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "CONSUMERS": {"one": {"replay": True}}}
+
+    door("default").store("one", [envelope(numbers, "ada", days=1000)])
+
+    assert (Inbox.objects.count(), Dead.objects.count()) == (1, 0)
+
+
+def test_what_leaves_the_outbox_late_is_not_too_old(numbers: Project) -> None:
+    """The database is the broker: what is in the outbox cannot have come before."""
+    from django_cqrs.brokers import DatabaseBroker
+
+    DatabaseBroker().publish([envelope(numbers, "ada", days=100)], deadline=1)
+
+    assert (Inbox.objects.count(), Dead.objects.count()) == (1, 0)
+
+
+@pytest.mark.parametrize("act", ["retry", "skip"])
+def test_a_letter_that_died_in_a_lane_that_is_no_more_gets_a_new_one(project: Project, settings: Any, act: str) -> None:
+    """An inbox gets other lanes when it is empty; its dead letters may lie in the old ones."""
+    fails = [True]
+
+    def work(event: Counted, publish: Publish) -> None:
+        if fails[0]:
+            raise ValueError("no")
+
+    def lanes(number: int) -> None:
+        settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "CONSUMERS": {"one": {"lanes": number}}}
+        consumers()
+
+    project.consume(Counted, consumer="one", work=work, retry=Retry(1))
+    lanes(256)
+    door("default").store("one", [envelope(project, "ada")])
+    project.work()
+    assert Blocked.objects.get().lane > 2
+    lanes(1)
+    fails[0] = False
+
+    getattr(DjangoInspection("default"), act)(Dead.objects.get().pk)
+    door("default").store("one", [envelope(project, "ada")])
+    project.seen.clear()
+    project.work()
+
+    assert project.seen == ["one ada0"] * (2 if act == "retry" else 1)
+    assert Blocked.objects.count() == 0
