@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from simplecqrs.envelope import Envelope
-from simplecqrs.transport import ACCEPTED, Feed, Promise, Receipt
+from simplecqrs.errors import BrokerDown
+from simplecqrs.transport import ACCEPTED, UNKNOWN, Feed, Promise, Receipt, refused
 
 
 class FileBroker:
@@ -32,3 +33,31 @@ class FileBroker:
     def feeds(self, consumer: str, topics: Sequence[str], /) -> Sequence[Feed]:
         """Return none."""
         return ()
+
+
+class PickyBroker(FileBroker):
+    """Refuse what says "refused", until a file beside the other one says that it is mended; be down if one says so."""
+
+    def publish(self, envelopes: Sequence[Envelope], /, *, deadline: float) -> Sequence[Receipt]:
+        """Take what is good; a key stops at its first that is not."""
+        self.ping(deadline=deadline)
+        stopped: set[tuple[str, str]] = set()
+        receipts = [self._receipt(envelope, stopped) for envelope in envelopes]
+        taken = [e for e, receipt in zip(envelopes, receipts, strict=True) if receipt is ACCEPTED]
+        super().publish(taken, deadline=deadline)
+        return receipts
+
+    def ping(self, *, deadline: float) -> None:
+        """Answer unless it is down."""
+        if self._path.with_suffix(".down").exists():
+            raise BrokerDown("nobody is there")
+
+    def _receipt(self, envelope: Envelope, stopped: set[tuple[str, str]]) -> Receipt:
+        place = (envelope.topic, envelope.key)
+        if place in stopped:
+            return UNKNOWN
+        if b"refused" not in envelope.payload or self._path.with_suffix(".mended").exists():
+            return ACCEPTED
+        if envelope.key:
+            stopped.add(place)
+        return refused("not to my taste")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandParser, OutputWrapper
 
@@ -13,6 +14,7 @@ from django_cqrs.management.errors import explaining
 from django_cqrs.processes import multiply
 from django_cqrs.promotion import promoters
 from django_cqrs.relay import relays
+from django_cqrs.single import ship_one
 from simplecqrs.loop import Job
 
 
@@ -30,11 +32,17 @@ class Command(BaseCommand):
         parser.add_argument("--route", action="append", default=[], help="only this broker; may be repeated")
         parser.add_argument("--database", action="append", default=[], help="only this alias; may be repeated")
         parser.add_argument("--processes", type=int, default=1, help="how many processes work side by side")
+        parser.add_argument("--message", type=UUID, help="ship just this pending event, by its message id, and stop")
+        parser.add_argument("--out-of-order", action="store_true", help="--message, though its key's earlier ones wait")
 
     def handle(self, **options: Any) -> None:
         """Run until a signal, or until there is nothing to do."""
         with explaining():
-            if options["processes"] > 1:
+            if options["message"] is not None:
+                only = {"routes": options["route"], "databases": options["database"]}
+                shipped = ship_one(options["message"], out_of_order=options["out_of_order"], **only)
+                self.stdout.write(f"{options['message']} is shipped to {', '.join(shipped)}")
+            elif options["processes"] > 1:
                 multiply(options["processes"], f"{__name__}.ship", options)
             else:
                 ship(options, out=self.stdout)
