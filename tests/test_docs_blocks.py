@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,4 +100,4 @@ def test_the_commands_that_are_shown_exist() -> None:
     assert len(shown) >= 10
     for name, options in shown:
         parser = load_command_class("django_cqrs", name).create_parser("manage.py", name)
-        parser.parse_args(options.split())
+        parser.parse_args(shlex.split(options))

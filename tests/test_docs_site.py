@@ -141,10 +141,10 @@ def test_every_setting_is_documented(kind: type, spelt: type[str]) -> None:
 
 
 def test_every_command_and_its_options_are_documented() -> None:
-    """On the page about running them."""
+    """On the pages about running them, and about being on call."""
     from django.core.management import load_command_class
 
-    page = TEXTS[DOCS / "relay-and-consumers.md"]
+    page = TEXTS[DOCS / "relay-and-consumers.md"] + TEXTS[DOCS / "operations.md"]
     missing = []
     for found in pkgutil.iter_modules(commands.__path__):
         parser = load_command_class("django_cqrs", found.name).create_parser("manage.py", found.name)
