@@ -92,10 +92,10 @@ def scheduled(alias: str, box: Box) -> dict[str, tuple[int, float]]:
 
     Only what is due next is looked at, up to the cap of counts.
     """
-    now, found = timezone.now(), dict[str, tuple[int, float]]()
+    today, found = timezone.now(), dict[str, tuple[int, float]]()
     next_ones = Scheduled.objects.using(alias).order_by("due", "id").values_list("box", "queue", "due")
     for where, queue, due in next_ones[:CAP]:
         if where == box:
-            number, first = found.get(queue, (0, (due - now).total_seconds()))
+            number, first = found.get(queue, (0, (due - today).total_seconds()))
             found[queue] = (number + 1, first)
     return found
