@@ -25,7 +25,12 @@ FIRST_LOOK, LAST_LOOK = 0.02, 1.0
 
 @frozen
 class Tried:
-    """A letter that was retried."""
+    """
+    A letter that was retried.
+
+    Args:
+        row: by which it is found again; 0: it was let in at the door, is new like any message, and is not waited for.
+    """
 
     number: int
     box: Literal["outbox", "inbox"]
