@@ -13,8 +13,8 @@ from django.forms import CharField
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
-from django_cqrs.bounded import capped, queues_of
-from django_cqrs.inspection import BOXES, DjangoInspection, narrowed
+from django_cqrs.bounded import capped, narrowed, queues_of
+from django_cqrs.inspection import BOXES, DjangoInspection
 from django_cqrs.models import Dead
 from simplecqrs.letters import Wanted
 

@@ -54,9 +54,9 @@ def _queue(backlog: Backlog, limits: Limits) -> Iterator[str]:
     where = f"{backlog.box} {backlog.queue}"
     waiting = backlog.pending + backlog.parked + backlog.scheduled
     if backlog.box == "outbox" and backlog.queue not in broker_names():
-        yield f"{waiting:,} events wait for the broker {backlog.queue!r}, which is not in BROKERS any more"
+        yield f"{count_of(waiting)} events wait for the broker {backlog.queue!r}, which is not in BROKERS any more"
     elif backlog.box == "inbox" and waiting and backlog.queue not in consumer_names(project_mediator()):
-        yield f"{waiting:,} messages wait for the consumer {backlog.queue!r}, which has no handler any more"
+        yield f"{count_of(waiting)} messages wait for the consumer {backlog.queue!r}, which has no handler any more"
     if backlog.oldest is not None and backlog.oldest > limits.age:
         yield f"{where}: the oldest message has waited for {backlog.oldest:,.0f} s; does somebody work there?"
     if backlog.dead > limits.dead:
@@ -78,15 +78,16 @@ def _held(inspection: DjangoInspection, limits: Limits) -> Iterator[str]:
 
 def _crowded(inspection: DjangoInspection, limits: Limits) -> Iterator[str]:
     """Tell of keys behind which a crowd waits."""
-    for blocked in Blocked.objects.using(inspection.alias).exclude(key="").order_by("pk")[:KEYS]:
+    keys = {blocked.id: blocked for blocked in [*inspection.blocked(limit=KEYS), *inspection.crowded()]}
+    for blocked in keys.values():
         # Only a crowd is counted beyond the cap: that reads a part of an index, not of the table.
-        if inspection.waiting(blocked, min(CAP, limits.followers + 1)) < min(CAP, limits.followers + 1):
-            continue
-        if inspection.waiting(blocked, limits.followers + 1) > limits.followers:
-            yield (
-                f"more than {limits.followers:,} messages wait behind {blocked.key!r} of {blocked.topic} "
-                f"({blocked.box} {blocked.queue}): {blocked.error.splitlines()[0] if blocked.error else 'no reason'}"
-            )
+        if blocked.key and blocked.waiting >= min(CAP, limits.followers + 1):
+            row = Blocked.objects.using(inspection.alias).filter(pk=blocked.id).first()
+            if row is not None and inspection.waiting(row, limits.followers + 1) > limits.followers:
+                yield (
+                    f"more than {limits.followers:,} messages wait behind {blocked.key!r} of {blocked.topic} "
+                    f"({blocked.box} {blocked.queue}): {blocked.cause or 'no reason'}"
+                )
 
 
 def _retention(inspection: DjangoInspection) -> Iterator[str]:

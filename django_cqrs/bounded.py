@@ -1,4 +1,4 @@
-"""Looking at tables of any size at a cost that has a bound: capped counts, and probes of the indexes."""
+"""Looking at tables of any size at a cost that has a bound: capped counts, probes of the indexes, filters."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from simplecqrs.letters import CAP
+from attrs import asdict
+from django.db.models.functions import Substr
 
-__all__ = ["capped", "oldest", "queues_of"]
+from simplecqrs.letters import CAP, Wanted
+
+__all__ = ["capped", "narrowed", "oldest", "queues_of"]
 
 
 def capped(found: Any, cap: int = CAP) -> int:
@@ -42,3 +45,14 @@ def oldest(found: Any) -> datetime | None:
         times.append(first[1])
         first = ordered.filter(lane__gt=first[0]).first()
     return min(times, default=None)
+
+
+def narrowed(found: Any, wanted: Wanted, *, reason: str = "reason", since: str = "since") -> Any:
+    """Return the rows of a query set that are meant; ``reason`` and ``since`` name its columns."""
+    given = {k: v for k, v in asdict(wanted).items() if v is not None and k not in {"cause", "since"}}
+    found = found.filter(**given)
+    if wanted.since is not None:
+        found = found.filter(**{f"{since}__gte": wanted.since})
+    if wanted.cause:  # as it is written: LIKE knows no case on SQLite, and has wildcards everywhere
+        found = found.alias(cause=Substr(reason, 1, len(wanted.cause))).filter(cause=wanted.cause)
+    return found

@@ -12,8 +12,8 @@ from typing import Any, Literal
 from attrs import define, field, frozen
 
 from django_cqrs.actions import Operator
-from django_cqrs.bounded import capped
-from django_cqrs.inspection import BOXES, narrowed
+from django_cqrs.bounded import capped, narrowed
+from django_cqrs.inspection import BOXES
 from django_cqrs.models import Blocked, Dead
 from simplecqrs.letters import Wanted, cause_of
 

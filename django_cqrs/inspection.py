@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from attrs import asdict, evolve, frozen
+from attrs import evolve, frozen
 from django.db import connections, transaction
 from django.db.models.functions import Substr
 from django.utils import timezone
 
 from django_cqrs import rows
-from django_cqrs.bounded import capped, oldest, queues_of
+from django_cqrs.bounded import capped, narrowed, oldest, queues_of
 from django_cqrs.databases import now
 from django_cqrs.inbox import TOO_LATE, lanes_of
 from django_cqrs.models import Blocked, Dead, Inbox, Outbox, ParkedInbox, ParkedOutbox
@@ -21,8 +22,10 @@ from django_cqrs.schedule import scheduled
 from simplecqrs.letters import ANY, CAP, LONGEST_CAUSE, BlockedKey, Wanted, cause_of
 from simplecqrs.queue import LANES, Backlog, Box, Letter, lane_of_key
 
-__all__ = ["BOXES", "Cause", "DjangoInspection", "narrowed"]
+__all__ = ["BOXES", "Cause", "DjangoInspection"]
 
+#: Parked rows among which a crowd behind one key is looked for.
+SAMPLE = 2000
 BOXES: dict[Box, tuple[Any, Any]] = {
     "outbox": (Outbox, ParkedOutbox),
     "inbox": (Inbox, ParkedInbox),
@@ -97,6 +100,16 @@ class DjangoInspection:
         """Return some of the keys that are blocked, the longest first."""
         found = narrowed(Blocked.objects.using(self.alias), evolve(wanted, name=None), reason="error")
         return [self.blocked_key(blocked) for blocked in found.order_by("pk")[:limit]]
+
+    def crowded(self, wanted: Wanted = ANY, /, *, limit: int = 10) -> Sequence[BlockedKey]:
+        """Return the keys of most of what was parked last: a crowd is found among them, however many are blocked."""
+        found: list[BlockedKey] = []
+        for box, (_, kind) in BOXES.items():
+            last = kind.objects.using(self.alias).order_by("-pk").values_list("queue", "topic", "key")[:SAMPLE]
+            for (queue, topic, key), _ in Counter(last).most_common(limit):
+                place = {"box": box, "queue": queue, "topic": topic, "key": key, "slot": 0}
+                found += map(self.blocked_key, Blocked.objects.using(self.alias).filter(**place))
+        return [blocked for blocked in found if wanted.fits(blocked)]
 
     def blocked_key(self, blocked: Blocked) -> BlockedKey:
         """Return what is known of a blocked key."""
@@ -207,17 +220,6 @@ class DjangoInspection:
 
     def _storage(self, dead: Dead) -> DjangoStorage:
         return outbox(self.alias) if dead.box == "outbox" else inbox(self.alias)
-
-
-def narrowed(found: Any, wanted: Wanted, *, reason: str = "reason", since: str = "since") -> Any:
-    """Return the rows of a query set that are meant; ``reason`` and ``since`` name its columns."""
-    given = {k: v for k, v in asdict(wanted).items() if v is not None and k not in {"cause", "since"}}
-    found = found.filter(**given)
-    if wanted.since is not None:
-        found = found.filter(**{f"{since}__gte": wanted.since})
-    if wanted.cause:  # as it is written: LIKE knows no case on SQLite, and has wildcards everywhere
-        found = found.alias(cause=Substr(reason, 1, len(wanted.cause))).filter(cause=wanted.cause)
-    return found
 
 
 def _letter(dead: Dead, *, payloads: bool) -> Letter:

@@ -112,8 +112,9 @@ def _causes(inspection: DjangoInspection) -> Iterator[CauseStatus]:
 
 
 def _keys(inspection: DjangoInspection) -> Iterator[KeyStatus]:
-    """Tell which of the keys that are blocked for longest have followers."""
-    for found in inspection.blocked(limit=COUNTED):
+    """Tell which keys have followers: of those that are blocked for longest, and where a crowd has come lately."""
+    keys = {found.id: found for found in [*inspection.blocked(limit=COUNTED), *inspection.crowded(limit=KEYS)]}
+    for found in keys.values():
         if found.key and found.waiting > 1:
             age = (inspection.now() - found.since).total_seconds()
             yield KeyStatus(

@@ -8,7 +8,8 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from django_cqrs.inspection import DjangoInspection, narrowed
+from django_cqrs.bounded import narrowed
+from django_cqrs.inspection import DjangoInspection
 from django_cqrs.models import Action
 from simplecqrs.letters import CAP, BlockedKey, Letter, Wanted
 
@@ -46,9 +47,10 @@ def list_blocked(inspection: DjangoInspection, wanted: Wanted, limit: int) -> It
     if not found:
         yield "no blocked keys"
     if len(found) == KEYS:
-        yield f"of the {KEYS:,} keys that have been blocked for longest:"
+        yield f"of the {KEYS:,} keys that have been blocked for longest, and of those that most was parked for lately:"
+    every = {blocked.id: blocked for blocked in [*found, *inspection.crowded(wanted)]}
     groups: dict[tuple[str, str, str], list[BlockedKey]] = defaultdict(list)
-    for blocked in sorted(found, key=lambda one: -one.waiting):
+    for blocked in sorted(every.values(), key=lambda one: -one.waiting):
         groups[blocked.box, blocked.queue, blocked.cause].append(blocked)
     for (box, queue, cause), keys in groups.items():
         yield f"{len(keys):,} x {box} {queue}: {cause}"

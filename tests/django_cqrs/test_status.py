@@ -189,3 +189,21 @@ def test_a_purge_that_never_runs_is_an_alarm(settings: Any) -> None:
     assert alarms() == ["ids that were seen more than 15 days ago are still kept: schedule cqrs_purge"]
     settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "SEEN_DAYS": 0}
     assert alarms() == []
+
+
+def test_a_crowd_is_found_behind_a_thousand_other_keys(project: Project) -> None:
+    """By what was parked last; the list of blocked keys shows it first."""
+    project.consume(Left, consumer="one")
+    values = {"box": "inbox", "queue": "one", "lane": 0, "topic": "doors", "head": 1, "attempts": 3, "slot": 0}
+    Blocked.objects.bulk_create([Blocked(key=f"k{n}", error="TimeoutError: slow", **values) for n in range(1100)])
+    blocked(key="poison")
+    ParkedInbox.objects.bulk_create([row(ParkedInbox, id=number, key="poison") for number in range(1, 12)])
+    out = StringIO()
+
+    call_command("cqrs_dead", "list", "--parked", stdout=out)
+
+    assert alarms(followers=10)[0].startswith("more than 10 messages wait behind 'poison'")
+    assert [key.key for key in read_status().keys] == ["poison"]
+    lines = out.getvalue().splitlines()
+    assert lines[1] == "1 x inbox one: ConnectionError: no door"
+    assert "key='poison'  11 wait" in lines[2]
