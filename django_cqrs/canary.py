@@ -21,6 +21,8 @@ __all__ = ["Canary", "Result"]
 
 #: Seconds between two looks at what became of the letters that were retried.
 FIRST_LOOK, LAST_LOOK = 0.02, 1.0
+#: What becomes of a letter whose key has failed at an earlier one.
+BEHIND = "it waits behind another message of its key, which has failed"
 
 
 @frozen
@@ -159,9 +161,9 @@ class Canary:
             return "" if reason is None else cause_of(reason)
         place = Blocked.objects.using(alias).filter(box=one.box, queue=one.queue, topic=one.topic, key=one.key)
         blocked = place.filter(slot=0 if one.key else one.row).first()
-        if blocked is None or blocked.attempts == 0 or blocked.head != one.row:
+        if blocked is None or blocked.attempts == 0:
             return None
-        return cause_of(blocked.error)
+        return cause_of(blocked.error) if blocked.head == one.row else BEHIND
 
     def _silence(self, waiting: Sequence[Tried]) -> str:
         numbers = _numbers([one.number for one in waiting])

@@ -20,6 +20,7 @@ from django.db import connections
 from django_cqrs.actions import Operator, system_user
 from django_cqrs.consumers import consumers
 from django_cqrs.inbox import door
+from django_cqrs.inspection import DjangoInspection
 from django_cqrs.loops import make_loop, run
 from django_cqrs.models import Action, Blocked, Dead
 from django_cqrs.queue import DjangoStorage
@@ -87,12 +88,12 @@ def names(*arguments: str) -> list[str]:
     return re.findall("key='(.*?)'", dead("list", *arguments))
 
 
-def kill(box: Box, queue: str, reason: str) -> None:
+def kill(box: Box, queue: str, reason: str, *, hold: bool = True) -> None:
     """Make dead letters of what waits in a queue."""
     with DjangoStorage(box, "default").hold(queue, lanes=range(LANES), limit=LANES, local=True, idle=9) as held:
         assert held is not None
         for row in held.read(100, 10**6):
-            held.park(row, Failure(reason, 1, None))
+            held.park(row, Failure(reason, 1, None, hold=hold))
 
 
 # filters
@@ -299,6 +300,27 @@ def test_another_failure_is_a_repeat_only_when_it_comes_twice(bank: Bank) -> Non
     assert "2 failed again: ConnectionError: no such account" in said
     assert "2 of 4 went well" in said
     assert "0 dead letters are left as they were" in error
+
+
+def test_a_canary_does_not_wait_for_what_stands_behind_a_failure(project: Project) -> None:
+    """Two letters of one key: the first one is tried again later, and the second one after it."""
+    bank = Bank(project, retry=Retry(5, first=3600))
+    for step in (1, 2):
+        project.publish(Paid("ada", step))
+        project.ship()
+        kill("inbox", "one", "ConnectionError: the bank is down", hold=False)
+    bank.fail("bob")
+    bank.down = {"ada": "no such account"}
+    DjangoInspection("default").hasten(Blocked.objects.get().pk)
+    kill("inbox", "one", "ConnectionError: the bank is down", hold=False)
+    letters = [str(dead.pk) for dead in Dead.objects.order_by("pk")]
+
+    said = dead("retry", "--cause", "ConnectionError", "--run")
+
+    assert len(letters) == 3
+    assert "1 failed again: ConnectionError: no such account" in said
+    assert "1 failed again: it waits behind another message of its key, which has failed" in said
+    assert "1 of 3 went well" in said
 
 
 def test_a_canary_that_hears_nothing_asks_for_a_worker(bank: Bank) -> None:
