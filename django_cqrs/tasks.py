@@ -32,11 +32,10 @@ from django_cqrs.promotion import promoters
 from django_cqrs.purging import purge as forget
 from django_cqrs.relay import aliases, relays
 
-__all__ = ["consume", "relay", "ring"]
+__all__ = ["consume", "purge", "relay", "ring"]
 
 #: Seconds after which a doorbell that nobody answered is forgotten.
 EXPIRES = 5.0
-__all__ = ["consume", "purge", "relay"]
 
 
 @shared_task(name="django_cqrs.relay", ignore_result=True, max_retries=0)
@@ -69,6 +68,8 @@ def _app() -> Any:
     state: Any = _state
     apps = [app for app in state._get_active_apps() if app.set_as_current]
     return apps[0] if len(apps) == 1 else current_app
+
+
 @shared_task(name="django_cqrs.purge", ignore_result=True, max_retries=0)
 def purge(seconds: float = 60.0) -> None:
     """Forget ids that consumers have seen more than SEEN_DAYS ago, for at most so many seconds an alias."""
