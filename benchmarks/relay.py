@@ -14,7 +14,7 @@ from benchmarks.servers import prepare, redis_client, settings_of_servers, strea
 __all__ = ["fill", "run"]
 
 FILL = """
-INSERT INTO {table} (queue, lane, topic, key, message_id, kind, name, version, source, time, correlation_id,
+INSERT INTO {table} (queue, lane, topic, order_key, message_id, kind, name, version, source, time, correlation_id,
     causation_id, headers, traceparent, content_type, payload)
 SELECT 'streams', g %% 1600 %% 16, 'Changed', 'order-' || g %% 1600, gen_random_uuid(), 'event', 'Changed', 1, 'bench',
     now(), gen_random_uuid()::text, gen_random_uuid()::text, '{{}}', NULL, 'application/json',

@@ -9,11 +9,12 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from tests.chaos.stores import PostgreSQLStore, SQLiteStore, Store
+from tests.chaos.stores import MariaDBStore, PostgreSQLStore, SQLiteStore, Store
 from tests.chaos.world import REPORTS, World
 
 MakeWorld: TypeAlias = Callable[..., World]
 POSTGRESQL = [pytest.mark.services, pytest.mark.postgresql]
+MARIADB = [pytest.mark.services, pytest.mark.mariadb]
 REDIS = [pytest.mark.services, pytest.mark.redis]
 
 
@@ -42,6 +43,8 @@ class Templates:
         store: Store = SQLiteStore(self._folder, name)
         if database == "postgresql":
             store = PostgreSQLStore(_server("POSTGRESQL"), name)
+        elif database == "mariadb":
+            store = MariaDBStore(_server("MARIADB"), name)
         world = World(self._folder, store, "redis://127.0.0.1:1/0" if redis else "")
         try:
             for alias in ("default", "audit"):

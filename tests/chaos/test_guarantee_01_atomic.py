@@ -31,7 +31,11 @@ LEFT = {
     "second_alias_fails": ("ValueError", []),
     "second_alias_succeeds": ("", []),
 }
-CURSOR = {"postgresql": ("TransactionBroken", []), "sqlite": ("", ["swallowed-cursor"])}
+CURSOR = {
+    "postgresql": ("TransactionBroken", []),
+    "mariadb": ("", ["swallowed-cursor"]),
+    "sqlite": ("", ["swallowed-cursor"]),
+}
 
 
 def deeds(world: World, table: str, *, alias: str = "default") -> list[str]:

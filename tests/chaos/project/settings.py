@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from urllib.parse import urlsplit
 
 from simplecqrs import Retry
@@ -30,8 +31,12 @@ def _database(url: str) -> dict[str, object]:
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL",
         }
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": parts.path, "OPTIONS": options, "ATOMIC_REQUESTS": True}
+    engine = "postgresql"
+    if parts.scheme == "mysql":
+        engine = "mysql"
+        import_module("pymysql").install_as_MySQLdb()
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": f"django.db.backends.{engine}",
         "NAME": parts.path.lstrip("/"),
         "USER": parts.username or "",
         "PASSWORD": parts.password or "",
