@@ -1,4 +1,4 @@
-"""Worlds for the proofs: PostgreSQL with Redis Streams, and SQLite with the database as its broker."""
+"""Worlds for the proofs: PostgreSQL and MariaDB with Redis Streams, SQLite with the database as its broker."""
 
 from __future__ import annotations
 
@@ -88,6 +88,7 @@ def make_world(templates: Templates, tmp_path: Path, request: pytest.FixtureRequ
 @pytest.fixture(
     params=[
         pytest.param(("postgresql", "redis"), marks=[*POSTGRESQL, *REDIS], id="postgresql-redis"),
+        pytest.param(("mariadb", "redis"), marks=[*MARIADB, *REDIS], id="mariadb-redis"),
         pytest.param(("sqlite", "database"), id="sqlite-database"),
     ]
 )

@@ -164,8 +164,7 @@ class World:
 
     def seen_at_door(self) -> int:
         """Count the duplicates that the inboxes' doors have dropped."""
-        number: int = self.store.query("SELECT COALESCE(SUM(seen), 0) FROM chaos_door")[0][0]
-        return number
+        return int(self.store.query("SELECT COALESCE(SUM(seen), 0) FROM chaos_door")[0][0])
 
     def judge(self, proof: str, *, duplicates: int = 0, dead: int = 0, **figures: object) -> Verdict:
         """Check the run, write a line of the report, and fail on what was found."""
