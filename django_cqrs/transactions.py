@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_cqrs.errors import InsideTransaction, PublishedOutsideTransaction, TransactionBroken
@@ -37,6 +37,8 @@ __all__ = [
 ]
 
 UNIT = "_cqrs_unit"
+#: MariaDB and MySQL roll back the whole transaction then, not a statement.
+DEADLOCK = 1213
 
 
 class AfterCommit:
@@ -89,8 +91,14 @@ class UnitOfWork:
             store(self._mediator.vocabulary, outward, self._connection.alias)
 
     def watch(self, execute: Callable[..., Any], sql: Any, *args: Any) -> Any:
-        """Notice when a savepoint is set or rolled back; an execute_wrapper."""
-        result = execute(sql, *args)
+        """Notice when a savepoint is set or rolled back, or the transaction taken away; an execute_wrapper."""
+        try:
+            result = execute(sql, *args)
+        except DatabaseError as error:
+            # Somebody may catch it and go on, in what the server would begin as a new transaction.
+            if self._connection.vendor == "mysql" and error.args[:1] == (DEADLOCK,):
+                self._connection.needs_rollback = True
+            raise
         if isinstance(sql, str) and sql.startswith(("SAVEPOINT ", "ROLLBACK TO ")):
             self._note(sql.split()[-1], undone=sql.startswith("R"))
         return result
