@@ -35,8 +35,8 @@ class Promoter:
     """
     Move what is due out of the schedule of one alias, a chunk in each transaction.
 
-    A row gets a new id, which is its place in the lane, and keeps its message's.  Any number of promoters may run:
-    only what comes first in the schedule is moved, so that the order of due times holds across all of them.
+    A row gets a new id, which is its place in the lane, and keeps its message's.  Any number of promoters may run: one
+    at a time moves something, so that the order of due times holds across all of them.  One that hangs loses its lock.
 
     Args:
         alias: of the database.
@@ -74,8 +74,9 @@ class Promoter:
         if seconds > 0:
             self._look_at = time.monotonic() + min(seconds, LOOK_WHILE_HEARING if self._is_hearing() else LOOK)
             return 0
-        # The write lock is taken first where there is no lock but that; it is not asked for to find nothing.
-        with dialect(self.alias).writing() as ours:
+        # No lock is asked for to find nothing; where there is one writer at a time, to be that one is enough.
+        speech, locks = dialect(self.alias), connections[self.alias].features.has_select_for_update
+        with speech.fetching("schedule") if locks else speech.writing() as ours:
             return self._promote() if ours else 0
 
     def due(self) -> QuerySet[Scheduled]:
@@ -92,7 +93,8 @@ class Promoter:
 
     def _promote(self) -> int:
         wanted = list(self.due().values_list("id", flat=True)[:CHUNK])
-        ids = _beginning(wanted, self._lock(wanted))
+        free = self._lock(wanted)
+        ids = [row for row in wanted if row in free]
         if not ids:
             return 0
         for box in BOXES:
@@ -124,12 +126,6 @@ class Promoter:
         rows = Scheduled.objects.using(self.alias).filter(id__in=ids).order_by()
         for box, queue in rows.values_list("box", "queue").distinct():
             wake_after_commit(self.alias, {f"{box}:{queue}"})
-
-
-def _beginning(wanted: Sequence[int], locked: set[int]) -> list[int]:
-    """Return the ids up to the first that somebody else has: what comes after it is not to overtake it."""
-    end = next((index for index, row in enumerate(wanted) if row not in locked), len(wanted))
-    return list(wanted[:end])
 
 
 def promoters(databases: Sequence[str] = (), *, ahead: timedelta = timedelta(0)) -> list[Promoter]:

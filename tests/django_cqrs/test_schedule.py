@@ -19,12 +19,13 @@ from django.test.utils import CaptureQueriesContext
 from django_cqrs import bus, promotion
 from django_cqrs.conf import table
 from django_cqrs.consumers import consumers
+from django_cqrs.databases import dialect
 from django_cqrs.errors import PublishedOutsideTransaction
 from django_cqrs.inspection import DjangoInspection
 from django_cqrs.loops import run
 from django_cqrs.models import Blocked, Dead, Inbox, Outbox, Scheduled
 from django_cqrs.promotion import Promoter, promoters
-from django_cqrs.schedule import keep
+from django_cqrs.schedule import keep, scheduled
 from simplecqrs import Command, DomainEvent, NotificationEvent, Publish
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import InvalidMessage, NotConfigured, NotPublished
@@ -333,7 +334,7 @@ class TestSideBySide:
                 leave.set()
                 holding.result(20)
 
-    def test_what_somebody_else_promotes_is_left_to_them(self) -> None:
+    def test_what_somebody_else_has_locked_is_left_to_them(self) -> None:
         """Without waiting for them."""
         wait("a", "b", due=NOW)
 
@@ -343,16 +344,38 @@ class TestSideBySide:
         assert promote() == [2]
 
     @pytest.mark.needs("parallel")
-    def test_nothing_overtakes_what_somebody_else_promotes(self) -> None:
-        """Or the order of due times would depend on who is quicker to commit."""
-        wait("a", "b", "c", "d", due=NOW)
+    def test_a_row_that_somebody_has_locked_stops_no_other(self) -> None:
+        """An operator may look at it."""
+        wait("a", "b", "c", due=NOW)
 
-        with self.locked("c"):
+        with self.locked("b"):
             assert promote() == [2]
-        assert texts() == ["a", "b"]
+        assert texts() == ["a", "c"]
 
-        assert promote() == [2]
-        assert texts() == ["a", "b", "c", "d"]
+        assert promote() == [1]
+        assert texts() == ["a", "c", "b"]
+
+    @pytest.mark.needs("parallel")
+    def test_one_promotes_at_a_time(self) -> None:
+        """Or the order of due times would depend on who is quicker to commit."""
+        wait("a", due=NOW)
+        entered, leave = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with dialect("default").fetching("schedule") as ours:
+                assert ours
+                entered.set()
+                leave.wait(20)
+            connections.close_all()
+
+        with ThreadPoolExecutor(1) as pool:
+            holding = pool.submit(hold)
+            assert entered.wait(20)
+            assert promote() == []
+            leave.set()
+            holding.result(20)
+
+        assert promote() == [1]
 
     def test_any_number_may_run_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Each row is promoted once, and all of them in their order."""
@@ -482,3 +505,14 @@ def test_an_operator_sees_how_much_is_scheduled_and_when_the_next_is_due() -> No
     assert "1 events wait for the broker 'events', which is not in BROKERS any more" in out.getvalue()
     [line] = [line for line in out.getvalue().splitlines() if "deferred" in line]
     assert line.split()[-3::2] == ["3", "s"]
+
+
+@committing
+def test_what_status_costs_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks at what is due first."""
+    wait("a", "b", due=HOUR)
+    keep("default", "outbox", [(2 * HOUR, "events", 0, make("event"))])
+    monkeypatch.setattr("django_cqrs.schedule.CAP", 2)
+
+    assert scheduled("default", "outbox") == {}
+    assert scheduled("default", "inbox") == {DEFERRED: (2, pytest.approx(3600, abs=60))}
