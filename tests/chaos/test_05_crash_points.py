@@ -21,7 +21,7 @@ BATCH = 3
 def crash(make_world: MakeWorld, pair: tuple[str, str], *arguments: str) -> tuple[list[dict[str, Any]], int]:
     """Run the lab; return what it found after each crash, and how many there could have been."""
     world = make_world(*pair, batch=BATCH, attempts=2, first=0)
-    child = world.spawn("lab", "-m", "tests.chaos.project.lab", "--seed", str(world.seed), *arguments)
+    child = world.spawn("lab", "-m", "tests.chaos.project.crash", "--seed", str(world.seed), *arguments)
     code, _ = child.finish(seconds=3600)
     assert code == 0, child.output()[-3000:]
     lines = [json.loads(line) for line in child.output().splitlines() if line.startswith("{")]

@@ -1,19 +1,16 @@
 """
-Crashes at every step: one process, warmed up, from which others are forked, killed at a point and succeeded by others.
+A short story that is gone through again and again, in processes forked from one that is warm.
 
-Run as ``python -m tests.chaos.project.lab --per-point 3 --seed 1``.  The story is short: six events of three keys, one
-of which the broker refuses twice, and one of which the handler fails on twice, so that both are dead until an
-operator retries them.  A line of JSON is printed for each crash, or pair of crashes.
+Six events of three keys: one is refused by the broker twice, and one fails at its handler twice, so that both are dead
+until an operator retries them.
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
 import os
 import random
-import signal
 import sys
 import time
 import traceback
@@ -23,7 +20,9 @@ from typing import Any
 
 from tests.chaos.checker import check
 from tests.chaos.evidence import gather, read_log
-from tests.chaos.project.way import WAY, watch_ports
+from tests.chaos.project.way import WAY
+
+__all__ = ["FOLDER", "PATIENCE", "clear", "faults", "fork", "go", "produce", "retry", "set_up", "settled"]
 
 #: What is to be done: key, deed, steps.
 DEEDS = (("a", "first", 2), ("b", "second", 2), ("c", "third", 2))
@@ -38,63 +37,17 @@ TABLES = (
 PATIENCE = 20.0
 
 
-def main() -> None:
-    """Crash at each point, then at pairs of points."""
+def set_up() -> None:
+    """Prepare a process from which others are forked; what is imported late is imported now."""
     import django
 
     django.setup()
-    watch_ports()
     plant()
     clear()
-    go()  # warm up
-    options = _options()
-    WAY.statements = options.statements
-    points = walk()
-    print(json.dumps({"points": len(points)}), flush=True)
-    if options.per_point:
-        crash_twice(points, options)
-    else:
-        for point in points:
-            crash(point)
+    go()
 
 
-def _options() -> Any:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--statements", action="store_true", help="crash before each statement as well")
-    parser.add_argument("--per-point", type=int, default=0, help="so many second crashes after each first one")
-    parser.add_argument("--seconds", type=float, default=1e9, help="begin with no further pair after so long")
-    parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
-
-
-def crash_twice(points: list[str], options: Any) -> None:
-    """Crash at points in random order, and then at points that are passed during the recovery."""
-    rnd, ends = random.Random(options.seed), time.monotonic() + options.seconds
-    for first in rnd.sample(points, len(points)):
-        clear()
-        fork(first)
-        then = fork()[1]
-        for second in rnd.sample(then, min(options.per_point, len(then))):
-            if time.monotonic() > ends:
-                return
-            crash(first, second)
-
-
-def crash(*points: str) -> None:
-    """Let one process after the other die at its point, let a last one finish, and print what is found then."""
-    clear()
-    missed = [point for point in points if fork(point)[0] != -signal.SIGKILL]
-    code, _ = fork()
-    print(json.dumps({"crash": points, "missed": missed, "code": code, "faults": faults(len(points))}), flush=True)
-
-
-def walk() -> list[str]:
-    """Go the whole way once, without a crash, and return the points that were passed."""
-    clear()
-    return fork()[1]
-
-
-def fork(armed: str = "") -> tuple[int, list[str]]:
+def fork(armed: str = "", *, way: Callable[[], None] | None = None) -> tuple[int, list[str]]:
     """Go the way in a process of its own; return how it ended, and the points that it has passed if it did not die."""
     from django.db import connections
 
@@ -107,7 +60,7 @@ def fork(armed: str = "") -> tuple[int, list[str]]:
         code = 1
         try:
             WAY.set_out(armed)
-            go()
+            (way or go)()
             report.write_text(json.dumps(WAY.passed))
             code = 0
         except BaseException:  # noqa: BLE001 - said where the parent's output goes, and by the code
@@ -194,8 +147,8 @@ def clear() -> None:
         client.delete(stream)
 
 
-def faults(crashes: int) -> dict[str, int]:
-    """Return what the checker finds; each crash may repeat a batch."""
+def faults(troubles: int) -> dict[str, int]:
+    """Return what the checker finds; each crash, or connection that is cut, may repeat a batch."""
     from django.conf import settings
     from django.db import connection
 
@@ -205,7 +158,7 @@ def faults(crashes: int) -> dict[str, int]:
     connection.close()
     batch = settings.DJANGO_CQRS["RELAY_BATCH"]
     missing = {"events": EVENTS - number} if number != EVENTS else {}
-    return {**found.faults(duplicates=crashes * batch), **missing}
+    return {**found.faults(duplicates=troubles * batch), **missing}
 
 
 def _stream() -> Iterator[tuple[Any, str]]:
@@ -256,7 +209,3 @@ def again(what: str) -> bool:
             marker.touch()
             return True
     return False
-
-
-if __name__ == "__main__":
-    main()
