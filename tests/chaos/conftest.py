@@ -1,4 +1,4 @@
-"""Worlds for the proofs: PostgreSQL and MariaDB with Redis Streams, SQLite with the database as its broker."""
+"""Worlds for the proofs: PostgreSQL and MariaDB with Redis, and SQLite with the database as its broker."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Templates:
         store: Store = SQLiteStore(self._folder, name)
         if database == "postgresql":
             store = PostgreSQLStore(_server("POSTGRESQL"), name)
-        elif database == "mariadb":
+        if database == "mariadb":
             store = MariaDBStore(_server("MARIADB"), name)
         world = World(self._folder, store, "redis://127.0.0.1:1/0" if redis else "")
         try:

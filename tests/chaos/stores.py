@@ -105,14 +105,14 @@ class PostgreSQLStore:
 
 
 class MariaDBStore:
-    """Two databases on a server, which has no templates: tables are made again, and filled."""
+    """Two databases on a server."""
 
     def __init__(self, server: str, name: str) -> None:
         self._server = server
         self._name = name
-        self.drop()
         for alias in ALIASES:
-            self._on(server, f"CREATE DATABASE `{name}_{alias}` CHARACTER SET utf8mb4")
+            self._run("", f"DROP DATABASE IF EXISTS `{name}_{alias}`")
+            self._run("", f"CREATE DATABASE `{name}_{alias}` CHARACTER SET utf8mb4")
 
     def url(self, alias: str = "default", /) -> str:
         """Return the server's URL with our name."""
@@ -120,36 +120,31 @@ class MariaDBStore:
 
     def query(self, sql: str, /, *, alias: str = "default") -> list[tuple[Any, ...]]:
         """Read on a connection of its own: the server may have been restarted."""
-        return self._on(self.url(alias), sql)
+        return self._run(f"{self._name}_{alias}", sql)
 
     def copy(self, name: str, /) -> MariaDBStore:
-        """Copy table by table."""
-        new = MariaDBStore(self._server, f"chaos_{os.getpid()}_{name}")
+        """Make tables like ours, and copy their rows."""
+        new = MariaDBStore(self._server, f"chaos_{os.getpid()}_{name}"[-50:])
         for alias in ALIASES:
-            statements = ["SET foreign_key_checks = 0"]
-            for (table,) in self.query("SHOW TABLES", alias=alias):
-                statements.append(self.query(f"SHOW CREATE TABLE `{table}`", alias=alias)[0][1])
-                statements.append(f"INSERT INTO `{table}` SELECT * FROM `{self._name}_{alias}`.`{table}`")
-            self._on(new.url(alias), *statements)
+            ours = f"{self._name}_{alias}"
+            tables = [table for (table,) in self._run(ours, "SHOW TABLES")]
+            made = [self._run(ours, f"SHOW CREATE TABLE `{table}`")[0][1] for table in tables]
+            filled = [f"INSERT INTO `{table}` SELECT * FROM `{ours}`.`{table}`" for table in tables]
+            self._run(f"{new._name}_{alias}", "SET FOREIGN_KEY_CHECKS = 0", *made, *filled)
         return new
 
     def drop(self) -> None:
         """Drop the databases."""
         for alias in ALIASES:
-            self._on(self._server, f"DROP DATABASE IF EXISTS `{self._name}_{alias}`")
+            self._run("", f"DROP DATABASE IF EXISTS `{self._name}_{alias}`")
 
-    def _on(self, url: str, *statements: str) -> list[tuple[Any, ...]]:
-        """Run statements and return what the last one found."""
+    def _run(self, database: str, *statements: str) -> list[tuple[Any, ...]]:
         import pymysql
 
-        parts = urlsplit(url)
-        place: dict[str, Any] = {"host": parts.hostname, "port": parts.port or 3306, "database": parts.path.strip("/")}
-        with (
-            closing(
-                pymysql.connect(**place, user=parts.username or "", password=parts.password or "", autocommit=True)
-            ) as connection,
-            connection.cursor() as cursor,
-        ):
+        parts = urlsplit(self._server)
+        where = {"host": parts.hostname or "", "port": parts.port or 3306, "user": parts.username or ""}
+        connection: Any = pymysql.connect(**where, database=database or None, charset="utf8mb4", autocommit=True)
+        with closing(connection), connection.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
             return list(cursor.fetchall())

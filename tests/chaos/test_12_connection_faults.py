@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.conftest import POSTGRESQL, REDIS, MakeWorld
+from tests.chaos.conftest import MARIADB, POSTGRESQL, REDIS, MakeWorld
 
 pytestmark = pytest.mark.processes
 
@@ -33,7 +33,13 @@ def cut(make_world: MakeWorld, pair: tuple[str, str], server: str, *arguments: s
     return cuts
 
 
-@pytest.mark.parametrize("pair", [pytest.param(("postgresql", "redis"), marks=[*POSTGRESQL, *REDIS], id="postgresql")])
+@pytest.mark.parametrize(
+    "pair",
+    [
+        pytest.param(("postgresql", "redis"), marks=[*POSTGRESQL, *REDIS], id="postgresql"),
+        pytest.param(("mariadb", "redis"), marks=[*MARIADB, *REDIS], id="mariadb"),
+    ],
+)
 def test_12_a_connection_to_the_database_may_break_at_any_step(make_world: MakeWorld, pair: tuple[str, str]) -> None:
     """Before a statement is heard, and before its answer is: the loop pauses, connects anew and goes on."""
     cuts = cut(make_world, pair, "default", "--sample", SAMPLE)

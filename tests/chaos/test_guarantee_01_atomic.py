@@ -31,11 +31,8 @@ LEFT = {
     "second_alias_fails": ("ValueError", []),
     "second_alias_succeeds": ("", []),
 }
-CURSOR = {
-    "postgresql": ("TransactionBroken", []),
-    "mariadb": ("", ["swallowed-cursor"]),
-    "sqlite": ("", ["swallowed-cursor"]),
-}
+CURSOR = {"postgresql": ("TransactionBroken", [])}
+CURSOR |= {database: ("", ["swallowed-cursor"]) for database in ("mariadb", "sqlite")}
 
 
 def deeds(world: World, table: str, *, alias: str = "default") -> list[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 
 from django.conf import settings
-from django.db.models import F
+from django.db import connection
 
 from simplecqrs import Publish, current, handles
 from tests.chaos.project.faults import at, dawdle, fails
 from tests.chaos.project.messages import AuditBump, AuditBumped, Bump, Bumped, Later
-from tests.chaos.project.models import AuditDeed, Counter, Deed, Effect, Handled
+from tests.chaos.project.models import AuditDeed, Deed, Handled
 
 
 @handles(Bump)
@@ -52,20 +52,29 @@ def later(command: Later) -> None:
 
 
 def raise_counter(key: str, steps: int) -> int:
-    """Raise a counter, whose row is locked from then on, and return its version."""
-    counter = Counter.objects.filter(key=key)
-    if not counter.update(version=F("version") + steps):
-        Counter.objects.bulk_create([Counter(key=key)], ignore_conflicts=True)
-        counter.update(version=F("version") + steps)
-    return counter.values_list("version", flat=True).get()
+    """Raise a counter by one statement, and return its version."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO chaos_counter (name, version) VALUES (%s, %s)"
+            f" {_on_conflict('name')} version = chaos_counter.version + %s RETURNING version",
+            [key, steps, steps],
+        )
+        version: int = cursor.fetchone()[0]
+        return version
+
+
+def _on_conflict(columns: str) -> str:
+    return "ON DUPLICATE KEY UPDATE" if connection.vendor == "mysql" else f"ON CONFLICT ({columns}) DO UPDATE SET"
 
 
 def effect_of(consumer: str, event: Bumped | AuditBumped | Later) -> None:
     """Add one, and write down that it was done: both in the transaction of the inbox row."""
-    effect = Effect.objects.filter(consumer=consumer, key=event.key)
-    if not effect.update(n=F("n") + 1):
-        Effect.objects.bulk_create([Effect(consumer=consumer, key=event.key)], ignore_conflicts=True)
-        effect.update(n=F("n") + 1)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO chaos_effect (consumer, name, n) VALUES (%s, %s, 1)"
+            f" {_on_conflict('consumer, name')} n = chaos_effect.n + 1",
+            [consumer, event.key],
+        )
     Handled.objects.create(
         consumer=consumer, event_id=current().id, deed=event.deed, key=event.key, version=event.version
     )

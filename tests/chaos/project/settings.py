@@ -31,12 +31,7 @@ def _database(url: str) -> dict[str, object]:
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL",
         }
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": parts.path, "OPTIONS": options, "ATOMIC_REQUESTS": True}
-    engine = "postgresql"
-    if parts.scheme == "mysql":
-        engine = "mysql"
-        import_module("pymysql").install_as_MySQLdb()
-    return {
-        "ENGINE": f"django.db.backends.{engine}",
+    server: dict[str, object] = {
         "NAME": parts.path.lstrip("/"),
         "USER": parts.username or "",
         "PASSWORD": parts.password or "",
@@ -44,6 +39,10 @@ def _database(url: str) -> dict[str, object]:
         "PORT": parts.port or "",
         "ATOMIC_REQUESTS": True,
     }
+    if parts.scheme == "mysql":
+        import_module("pymysql").install_as_MySQLdb()
+        return {**server, "ENGINE": "django.db.backends.mysql", "OPTIONS": {"charset": "utf8mb4"}}
+    return {**server, "ENGINE": "django.db.backends.postgresql"}
 
 
 DATABASES = {alias: _database(os.environ[f"CHAOS_{alias.upper()}"]) for alias in ("default", "audit")}

@@ -94,7 +94,8 @@ def watch_ports() -> None:
     from django_cqrs.queue import DjangoStorage
     from simplecqrs.brokers.redis import RedisStreams
     from simplecqrs.brokers.redis_feed import RedisFeed
-    from simplecqrs.consumer import Consumer, Fetcher
+    from simplecqrs.consumer import Consumer
+    from simplecqrs.fetcher import Fetcher
     from simplecqrs.relay import Relay
 
     connection_created.connect(_watch_statements)
