@@ -59,6 +59,8 @@ def _queue(backlog: Backlog, limits: Limits) -> Iterator[str]:
         yield f"{count_of(waiting)} messages wait for the consumer {backlog.queue!r}, which has no handler any more"
     if backlog.oldest is not None and backlog.oldest > limits.age:
         yield f"{where}: the oldest message has waited for {backlog.oldest:,.0f} s; does somebody work there?"
+    if backlog.next_due is not None and -backlog.next_due > limits.age:
+        yield f"{where}: what is scheduled has been due for {-backlog.next_due:,.0f} s; does a relay run there?"
     if backlog.dead > limits.dead:
         yield f"{where}: {count_of(backlog.dead)} dead letters wait for an operator; see cqrs_dead list"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from django_cqrs.loops import run
 from django_cqrs.models import Blocked, Dead, Inbox, Outbox, Scheduled
 from django_cqrs.promotion import Promoter, promoters
 from django_cqrs.schedule import keep, scheduled
+from django_cqrs.status import read_status
 from simplecqrs import Command, DomainEvent, NotificationEvent, Publish
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import InvalidMessage, NotConfigured, NotPublished
@@ -516,3 +518,17 @@ def test_what_status_costs_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert scheduled("default", "outbox") == {}
     assert scheduled("default", "inbox") == {DEFERRED: (2, pytest.approx(3600, abs=60))}
+
+
+@committing
+def test_what_nobody_promotes_is_an_alarm() -> None:
+    """As when no relay runs on that database; what is due since a moment is none."""
+    wait("now", due=-SECOND)
+    assert read_status().alarms == []
+    wait("long ago", due=-48 * HOUR)
+
+    [alarm] = read_status().alarms
+
+    assert re.fullmatch(
+        r"inbox deferred: what is scheduled has been due for 172,8\d\d s; does a relay run there\?", alarm
+    )
