@@ -33,6 +33,9 @@ __all__ = ["consumer_names", "consumers", "of_its_app", "subscribe", "subscribe_
 
 log = logging.getLogger("django_cqrs")
 
+#: Messages that a worker handles of a lane before it looks at the others.
+RUN = 50
+
 
 def of_its_app(registration: Registration) -> Registration:
     """Give an integration event's handler that says nothing else to the consumer whose ``apps`` it is in."""
@@ -174,6 +177,8 @@ def _worker(name: str, alias: str, mediator: DjangoMediator, stopping: Callable[
         lanes=lanes_of(name, alias),
         strict=found.strict,
         timeout=found.timeout,
+        batch=found.batch,
+        run=max(found.batch, RUN),
         stopping=stopping,
     )
 

@@ -60,6 +60,8 @@ class ConsumerSettings:
         engine: what starts its workers: ``daemon`` or ``celery``.
         lanes: how many messages can be worked at a time; changed only while its inbox is empty.
         timeout: seconds that a handler may do nothing at the database.
+        batch: messages per transaction, each in a savepoint.  More are faster, and what handlers do outside of the
+            database is repeated for the whole batch after a crash.
         apps: integration events' handlers in these apps belong to it if they say nothing else.
         retry: attempts and pauses of its handlers that say nothing else.
         on_dead: what a dead letter does to the followers of its key.
@@ -72,6 +74,7 @@ class ConsumerSettings:
     engine: Literal["daemon", "celery"] = field(default="daemon", validator=in_(("daemon", "celery")))
     lanes: int = _number(int, LANES, ge(1), le(MOST_LANES))
     timeout: float = _number((int, float), 300.0, ge(0.001))
+    batch: int = _number(int, 1, ge(1), le(1000))
     apps: tuple[str, ...] = field(default=(), converter=list_of_names)
     retry: Retry = field(factory=Retry, validator=instance_of(Retry))
     on_dead: OnDead = field(default="hold", validator=in_(("hold", "continue")))

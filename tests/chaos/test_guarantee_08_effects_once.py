@@ -35,8 +35,8 @@ def test_guarantee_08_the_same_message_a_thousand_times_has_one_effect(
 def repeat(world: World, which: str, *, times: int) -> None:
     """Put rows into the outbox once more, with the ids of their messages."""
     columns = (
-        "queue, lane, topic, order_key, message_id, kind, name, version, source, time, correlation_id, causation_id, headers,"
-        " traceparent, content_type, payload"
+        "queue, lane, topic, order_key, message_id, kind, name, version, source, time, correlation_id, causation_id,"
+        " headers, traceparent, content_type, payload"
     )
     numbers = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {times})"
     now = "created_at"
