@@ -117,15 +117,25 @@ class HeldLanes:
         return _within(found, max_bytes)
 
     def _unblock_empty(self, cursor: Any) -> None:
-        """Unblock due keys behind which nothing waits, as after a dead letter was skipped."""
+        """
+        Unblock due keys behind which nothing waits, as after a dead letter was skipped.
+
+        They are found first: a database that locks rows while it looks for them would wait for other lanes.
+        """
         s = self._storage
         cursor.execute(
-            f"DELETE FROM {s.blocked} WHERE box = %s AND queue = %s AND lane IN ({placeholders(self._lanes)})"
-            f" AND next_at <= {self._speech.now} AND NOT EXISTS (SELECT 1 FROM {s.parked} p WHERE p.queue = %s"
-            f" AND p.topic = {s.blocked}.topic AND p.order_key = {s.blocked}.order_key"
-            f" AND {s.blocked}.slot IN (0, p.id))",
-            [s.box, self._queue, *self._lanes, self._queue],
+            f"SELECT id FROM {s.blocked} WHERE box = %s AND queue = %s AND lane IN ({placeholders(self._lanes)})"
+            f" AND next_at <= {self._speech.now} ORDER BY next_at LIMIT {DUE}",
+            [s.box, self._queue, *self._lanes],
         )
+        due = [row[0] for row in cursor.fetchall()]
+        if due:
+            cursor.execute(
+                f"DELETE FROM {s.blocked} WHERE id IN ({placeholders(due)}) AND next_at <= {self._speech.now}"
+                f" AND NOT EXISTS (SELECT 1 FROM {s.parked} p WHERE p.queue = %s AND p.topic = {s.blocked}.topic"
+                f" AND p.order_key = {s.blocked}.order_key AND {s.blocked}.slot IN (0, p.id))",
+                [*due, self._queue],
+            )
 
     def _read_fresh(self, limit: int, max_bytes: int) -> tuple[list[Row], list[int]]:
         """

@@ -28,6 +28,8 @@ __all__ = ["TOO_LATE", "DjangoInbox", "door", "lanes_of"]
 log = logging.getLogger("django_cqrs")
 
 CHUNK = 500
+#: Dead letters in one INSERT; each may be as large as a message is at most.
+FEW = 4
 #: Why a message that is older than the memory of ids is dead.
 TOO_LATE = "too old to deduplicate"
 
@@ -75,7 +77,7 @@ class DjangoInbox:
         """Keep what could not be read, for people to look at."""
         with transaction.atomic(using=self.alias, savepoint=False):
             Dead.objects.using(self.alias).bulk_create(
-                [_letter(consumer, g.error, g.payload, headers=dict(g.headers)) for g in garbage]
+                [_letter(consumer, g.error, g.payload, headers=dict(g.headers)) for g in garbage], FEW
             )
 
     def _bury_late(self, consumer: str, late: Sequence[Envelope], lanes: int) -> None:
@@ -84,7 +86,8 @@ class DjangoInbox:
             [
                 _letter(consumer, TOO_LATE, e.payload, headers=dict(e.headers), envelope=e, lane=lane_of(e, lanes))
                 for e in late
-            ]
+            ],
+            FEW,
         )
         log.error("%s: %d messages are %s; first: %s", consumer, len(late), TOO_LATE, late[0].id)
 
@@ -114,7 +117,7 @@ class DjangoInbox:
         forged = [e for e in doubtful if known.get((e.source, e.id)) != crc32(e.payload)]
         reason = "the same source and id came before with other content"
         Dead.objects.using(self.alias).bulk_create(
-            [_letter(consumer, reason, e.payload, headers=dict(e.headers), envelope=e) for e in forged]
+            [_letter(consumer, reason, e.payload, headers=dict(e.headers), envelope=e) for e in forged], FEW
         )
 
     def _known(self, consumer: str, envelopes: Sequence[Envelope]) -> dict[tuple[str, UUID], int]:

@@ -42,9 +42,9 @@ class DjangoStorage:
         self._safe: dict[str, SafeIds] = {}
 
     def append(self, rows_: Sequence[tuple[str, int, Envelope]], /) -> None:
-        """Add rows by one INSERT, or one per thousand, within the transaction that is open; its commit wakes."""
-        for start in range(0, len(rows_), CHUNK):
-            rows.insert(connections[self.alias], self.hot, rows_[start : start + CHUNK])
+        """Add rows, in several INSERTs if they are many or large, in the transaction that is open; its commit wakes."""
+        for portion in rows.portions(rows_, CHUNK):
+            rows.insert(connections[self.alias], self.hot, portion)
         if rows_:
             wake_after_commit(self.alias, {f"{self.box}:{queue}" for queue, _, _ in rows_})
 

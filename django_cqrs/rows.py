@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -13,7 +13,7 @@ from django_cqrs.models import TRACEPARENT, Inbox, Outbox, ParkedInbox, ParkedOu
 from simplecqrs.envelope import Envelope
 from simplecqrs.queue import Row
 
-__all__ = ["COLUMNS", "INDEXES", "TABLES", "insert", "read_row", "text", "values_of"]
+__all__ = ["COLUMNS", "INDEXES", "TABLES", "insert", "portions", "read_row", "text", "values_of"]
 
 #: The hot table and the parked table of each box.
 TABLES = {
@@ -27,6 +27,8 @@ COLUMNS = (
     "queue, lane, topic, order_key, message_id, kind, name, version, source, time, correlation_id, causation_id, "
     "headers, traceparent, content_type, payload"
 )
+#: Bytes of payload in one INSERT: MariaDB takes 16 MiB unless told otherwise, and escaping may double them.
+LARGEST = 4 * 1024 * 1024
 WIDTH = COLUMNS.count(",") + 1
 ROW = f"({', '.join(['%s'] * WIDTH)})"
 
@@ -34,6 +36,19 @@ ROW = f"({', '.join(['%s'] * WIDTH)})"
 def text(said: str) -> str:
     """Return what somebody said as every database can keep it."""
     return said.replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
+def portions(rows: Sequence[tuple[str, int, Envelope]], most: int) -> Iterator[Sequence[tuple[str, int, Envelope]]]:
+    """Cut rows into pieces that make one statement each; a piece has one row at least."""
+    start = size = 0
+    for index, (_, _, envelope) in enumerate(rows):
+        length = len(envelope.payload)
+        if index > start and (index - start == most or size + length > LARGEST):
+            yield rows[start:index]
+            start, size = index, 0
+        size += length
+    if rows:
+        yield rows[start:]
 
 
 def insert(connection: BaseDatabaseWrapper, table: str, rows: Sequence[tuple[str, int, Envelope]]) -> None:
