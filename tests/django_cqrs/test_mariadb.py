@@ -178,8 +178,9 @@ class TestMariaDB:
             columns = [column[0] for column in cursor.description]
             plan = [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
-        used = [(step["type"], step["key"]) for step in plan if step["table"] == "cqrs_outbox"]
-        assert used == [("ref", "cqrs_outbox_lane")] * LANES
+        used = [step for step in plan if step["table"] == "cqrs_outbox"]
+        assert [step["key"] for step in used] == ["cqrs_outbox_lane"] * LANES
+        assert {step["type"] for step in used} <= {"ref", "range"}  # not "index", which is all of it
 
     def test_a_server_that_returns_nothing_from_inserts_is_asked_before(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """As MySQL; and what somebody else inserts meanwhile is no loss but an error."""
