@@ -16,8 +16,8 @@ from benchmarks.models import OutboxByHand
 __all__ = ["COLUMNS", "command_by_hand", "insert_by_hand", "take_by_hand"]
 
 COLUMNS = (
-    "queue, lane, topic, key, message_id, kind, name, version, source, time, correlation_id, causation_id, headers, "
-    "traceparent, content_type, payload"
+    "queue, lane, topic, order_key, message_id, kind, name, version, source, time, correlation_id, causation_id, "
+    "headers, traceparent, content_type, payload"
 )
 ROW = f"({', '.join(['%s'] * 16)})"
 
