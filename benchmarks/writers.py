@@ -66,7 +66,9 @@ def _relay(*, wanted: bool) -> Generator[None, None, None]:
     if not wanted:
         yield
         return
-    with subprocess.Popen([sys.executable, "-m", "django", "cqrs_relay"], stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        [sys.executable, "-m", "django", "cqrs_relay", "--skip-checks"], stdout=subprocess.DEVNULL
+    ) as process:
         time.sleep(1.0)  # it has connected and listens
         try:
             yield
