@@ -26,25 +26,28 @@ def _server(name: str) -> str:
 
 
 class Templates:
-    """Migrated databases, one for each kind, made when they are first asked for."""
+    """Migrated databases, one for each kind and server, made when they are first asked for."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._made: dict[tuple[str, bool], Store] = {}
+        self._made: dict[tuple[str, bool, str], Store] = {}
 
-    def copy(self, database: str, name: str, *, redis: bool) -> Store:
-        """Return a new database like the template."""
-        if (database, redis) not in self._made:
-            self._made[database, redis] = self._make(database, redis=redis)
-        return self._made[database, redis].copy(name)
+    def copy(self, database: str, name: str, *, redis: bool, server: str) -> Store:
+        """Return a new database like the template; on a server of the test's own a new one is migrated."""
+        if server:
+            return self._make(database, redis=redis, server=server, name=f"own_{name}")
+        place = (database, redis, server)
+        if place not in self._made:
+            name_ = f"chaos_{os.getpid()}_template_{'redis' if redis else 'database'}"
+            self._made[place] = self._make(database, redis=redis, server=server, name=name_)
+        return self._made[place].copy(name)
 
-    def _make(self, database: str, *, redis: bool) -> Store:
-        name = f"chaos_{os.getpid()}_template_{'redis' if redis else 'database'}"
+    def _make(self, database: str, *, redis: bool, server: str, name: str) -> Store:
         store: Store = SQLiteStore(self._folder, name)
         if database == "postgresql":
-            store = PostgreSQLStore(_server("POSTGRESQL"), name)
+            store = PostgreSQLStore(server or _server("POSTGRESQL"), name)
         if database == "mariadb":
-            store = MariaDBStore(_server("MARIADB"), name)
+            store = MariaDBStore(server or _server("MARIADB"), name)
         world = World(self._folder, store, "redis://127.0.0.1:1/0" if redis else "")
         try:
             for alias in ("default", "audit"):
@@ -69,15 +72,15 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Templates]:
 
 @pytest.fixture
 def make_world(templates: Templates, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[MakeWorld]:
-    """Make a world; its processes end with the test."""
+    """Make a world; its processes end with the test, and its database unless it is on a server of the test's own."""
     made: list[World] = []
 
-    def make(database: str, broker: str, *, redis: str = "", **settings: object) -> World:
+    def make(database: str, broker: str, *, redis: str = "", server: str = "", **settings: object) -> World:
         name = f"{len(made)}_{tmp_path.name[-30:]}".lower().replace("-", "_")
-        store = templates.copy(database, name, redis=broker == "redis")
+        store = templates.copy(database, name, redis=broker == "redis", server=server)
         url = (redis or _server("REDIS")) if broker == "redis" else ""
         env = {f"CHAOS_{key.upper()}": str(value) for key, value in settings.items()}
-        made.append(World(tmp_path, store, url, settings=env))
+        made.append(World(tmp_path, store, url, settings=env, has_own_server=bool(server)))
         return made[-1]
 
     yield make

@@ -6,12 +6,13 @@ import json
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from tests.chaos.checker import Entry, Evidence, Verdict, check
 from tests.chaos.children import Child, wait_until
@@ -40,6 +41,7 @@ class World:
     Args:
         redis: its URL; empty: the database is the broker.
         settings: further variables of the environment of all processes.
+        has_own_server: the database ends with its server.
     """
 
     folder: Path
@@ -47,6 +49,7 @@ class World:
     redis: str = ""
     seed: int = field(factory=new_seed)
     settings: dict[str, str] = field(factory=dict)
+    has_own_server: bool = False
     children: list[Child] = field(factory=list)
     began: float = field(factory=time.monotonic)
 
@@ -92,6 +95,16 @@ class World:
         what = ["-m", "tests.chaos.project.produce", "--name", name, *numbers, *arguments]
         return self.spawn("producer", *what, **env)
 
+    def said(self) -> str:
+        """Return what all processes have said."""
+        return "".join(child.output() for child in self.children)
+
+    def fill(self, *what: str, **env: object) -> None:
+        """Fill the outbox, see ``project.fill``."""
+        child = self.spawn("fill", "-m", "tests.chaos.project.fill", *what, **env)
+        code, _ = child.finish(seconds=PATIENCE)
+        assert code == 0, child.output()
+
     def enough(self, producers: Sequence[Child]) -> None:
         """Let the producers end when they have published what they are to publish."""
         (self.folder / "enough").touch()
@@ -109,12 +122,13 @@ class World:
         """End what is left, and remove database and streams."""
         for child in self.children:
             child.clear()
-        self.store.drop()
+        if not self.has_own_server:
+            self.store.drop()
         if self.redis:
             from redis.exceptions import ConnectionError as Gone
 
             with _redis(self.redis) as client, suppress(Gone):  # a server of the test's own has ended by now
-                client.delete(f"{self.prefix}bumps")
+                client.delete(f"{self.prefix}bumps", f"{self.prefix}second:bumps")
 
     # -- findings --------------------------------------------------------------------------------------------------
 
@@ -157,10 +171,16 @@ class World:
         lines = [line for path in self.folder.glob("journal-*.jsonl") for line in path.read_text().splitlines()]
         return [json.loads(line) for line in lines if line.endswith("}")]
 
-    def log(self) -> list[Entry]:
+    def log(self, stream: str = "") -> list[Entry]:
         """Return the broker's log."""
         with _redis(self.redis) as client:
-            return read_log(client, f"{self.prefix}bumps")
+            return read_log(client, f"{self.prefix}{stream}bumps")
+
+    def logged(self, stream: str = "") -> int:
+        """Count the entries of the broker's log."""
+        with _redis(self.redis) as client:
+            number: int = client.xlen(f"{self.prefix}{stream}bumps")
+            return number
 
     def seen_at_door(self) -> int:
         """Count the duplicates that the inboxes' doors have dropped."""
@@ -172,8 +192,24 @@ class World:
         verdict = check(evidence)
         faults = verdict.faults(duplicates=duplicates)
         self.report(proof, evidence, verdict, faults, **figures)
-        assert faults == {}, verdict
+        assert faults == {}, f"seed {self.seed}: {str(verdict)[:2000]}"
         assert self.count("cqrs_dead") == dead
+        return verdict
+
+    def judge_log(
+        self, proof: str, *, without: str = "", duplicates: int = 0, stream: str = "", **figures: object
+    ) -> Verdict:
+        """Check the broker's log alone: nobody consumes; what one key has is not expected there."""
+        log = self.log(stream)
+        first = list({entry.id: entry for entry in log}.values())
+        found = gather(self.store.query, log=log)
+        counted = Counter(entry.fact.key for entry in first)
+        expected = [fact for fact in found.committed if fact.key != without]
+        evidence = evolve(found, committed=expected, handled=first, effects=counted)
+        verdict = check(evidence)
+        faults = verdict.faults(duplicates=duplicates)
+        self.report(proof, evidence, verdict, faults, **figures)
+        assert faults == {}, f"seed {self.seed}: {str(verdict)[:2000]}"
         return verdict
 
     def report(

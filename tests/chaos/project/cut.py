@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import random
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -67,8 +66,9 @@ def survive() -> None:
     from django_cqrs.consumers import consumers
     from django_cqrs.loops import make_loop, run
     from django_cqrs.relay import relays
+    from simplecqrs.bell import Stop
 
-    stop = threading.Event()
+    stop = Stop()
 
     def end() -> None:
         if settled():

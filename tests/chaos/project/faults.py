@@ -14,7 +14,7 @@ from django.db import transaction
 
 from tests.chaos.project.way import WAY, watch_ports
 
-__all__ = ["FAULT", "at", "dawdle", "fails", "install"]
+__all__ = ["FAULT", "FOLDER", "at", "dawdle", "fails", "install", "linger"]
 
 #: One of no_lane_lock, acknowledge_first, accept_first; empty: none.
 FAULT = os.environ.get("CHAOS_FAULT", "")
@@ -39,6 +39,15 @@ def fails(message: object = None) -> None:
     """Fail at random, as often as CHAOS_FAIL says."""
     if FAIL_RATE and random.random() < FAIL_RATE:
         raise RuntimeError("a planted failure")
+
+
+def linger(message: Any) -> None:
+    """Take CHAOS_LONG seconds over a message whose key is ``long``; end the process over one whose key is ``killer``."""
+    if message.key == "long":
+        at("long")
+        time.sleep(float(os.environ["CHAOS_LONG"]))
+    if message.key == "killer":
+        os._exit(7)
 
 
 def dawdle() -> None:

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import connection
 
 from simplecqrs import Publish, current, handles
-from tests.chaos.project.faults import at, dawdle, fails
+from tests.chaos.project.faults import at, dawdle, fails, linger
 from tests.chaos.project.messages import AuditBump, AuditBumped, Bump, Bumped, Later
 from tests.chaos.project.models import AuditDeed, Deed, Handled
 
@@ -38,6 +38,7 @@ def audit_bump(command: AuditBump, publish: Publish) -> None:
 def keep_ledger(event: Bumped | AuditBumped) -> None:
     """Count, and fail now and then if told to: before and after the effect."""
     fails(event)
+    linger(event)
     effect_of("ledger", event)
     at("handle")
     fails()

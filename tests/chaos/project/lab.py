@@ -174,19 +174,16 @@ def _stream() -> Iterator[tuple[Any, str]]:
 def plant() -> None:
     """Let the broker refuse one event, and the handler fail on one, twice each."""
     from django_cqrs.brokers import DatabaseBroker
-    from simplecqrs.transport import UNKNOWN, refused
     from tests.chaos.project import handlers
-    from tests.chaos.project.brokers import ChaosRedis
+    from tests.chaos.project.brokers import ChaosRedis, publish_but
+
+    def disliked(envelope: Any) -> bool:
+        event = json.loads(envelope.payload)
+        return (event["key"], event["version"]) == REFUSED and again("refused")
 
     def refusing(publish: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(self: Any, envelopes: Any, *, deadline: float) -> Any:
-            bad = [e for e in envelopes if json.loads(e.payload)["key"] == REFUSED[0]]
-            if not bad or json.loads(bad[0].payload)["version"] != REFUSED[1] or not again("refused"):
-                return publish(self, envelopes, deadline=deadline)
-            receipts = {e.id: UNKNOWN for e in bad} | {bad[0].id: refused("a planted refusal")}
-            others = [e for e in envelopes if e.id not in receipts]
-            receipts |= {e.id: r for e, r in zip(others, publish(self, others, deadline=deadline), strict=True)}
-            return [receipts[e.id] for e in envelopes]
+            return publish_but(lambda some: publish(self, some, deadline=deadline), envelopes, disliked)
 
         return wrapped
 

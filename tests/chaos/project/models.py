@@ -4,6 +4,8 @@ What producer and consumers write; the checker reads it afterwards.
 The column of a key is ``name``: ``key`` is a word of MariaDB's own.
 """
 
+import time
+
 from django.db import models
 
 
@@ -20,6 +22,7 @@ class Deed(models.Model):
     deed = models.CharField(max_length=40)
     key = models.CharField(max_length=50, db_column="name")
     version = models.IntegerField()
+    at = models.FloatField(default=time.time)
 
 
 class AuditDeed(models.Model):
@@ -53,6 +56,7 @@ class Handled(models.Model):
     deed = models.CharField(max_length=40)
     key = models.CharField(max_length=50, db_column="name")
     version = models.IntegerField()
+    at = models.FloatField(default=time.time)
 
 
 class Door(models.Model):

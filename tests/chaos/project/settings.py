@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
+from typing import Any
 from urllib.parse import urlsplit
 
 from simplecqrs import Retry
+from tests.chaos.project.clock import set_wrong
 
+set_wrong()
 SECRET_KEY = "for tests only"
 USE_TZ = True
 DEBUG = False
@@ -18,7 +21,11 @@ DATABASE_ROUTERS = ["tests.chaos.project.routers.AuditRouter"]
 REDIS = os.environ.get("CHAOS_REDIS", "")
 BROKER = "redis" if REDIS else "database"
 #: Of the relay, and of the handlers.
-RETRY = Retry(int(os.environ.get("CHAOS_ATTEMPTS", "20")), first=float(os.environ.get("CHAOS_FIRST", "0.05")), cap=0.2)
+RETRY = Retry(
+    int(os.environ.get("CHAOS_ATTEMPTS", "20")),
+    first=float(os.environ.get("CHAOS_FIRST", "0.05")),
+    cap=float(os.environ.get("CHAOS_CAP", "0.2")),
+)
 ENGINE = os.environ.get("CHAOS_ENGINE", "daemon")
 
 
@@ -46,12 +53,15 @@ def _database(url: str) -> dict[str, object]:
 
 
 DATABASES = {alias: _database(os.environ[f"CHAOS_{alias.upper()}"]) for alias in ("default", "audit")}
-DJANGO_CQRS = {
+DJANGO_CQRS: dict[str, Any] = {
     "SOURCE": "chaos",
     "RELAY_BATCH": int(os.environ.get("CHAOS_BATCH", "50")),
     "RELAY_RETRY": RETRY,
     "DATABASES": {"chaos.AuditBump": "audit"},
-    "CONSUMERS": {"ledger": {"broker": BROKER, "engine": ENGINE}, "deferred": {"engine": ENGINE}},
+    "CONSUMERS": {
+        "ledger": {"broker": BROKER, "engine": ENGINE, "timeout": float(os.environ.get("CHAOS_TIMEOUT", "300"))},
+        "deferred": {"engine": ENGINE},
+    },
 }
 if REDIS:
     DJANGO_CQRS["BROKERS"] = {
@@ -61,6 +71,12 @@ if REDIS:
         }
     }
     DJANGO_CQRS["ROUTES"] = {"*": "redis"}
+if second := os.environ.get("CHAOS_SECOND"):
+    DJANGO_CQRS["BROKERS"]["second"] = {
+        "BACKEND": "tests.chaos.project.brokers.ChaosRedis",
+        "OPTIONS": {"url": second, "prefix": f"{os.environ['CHAOS_PREFIX']}second:"},
+    }
+    DJANGO_CQRS["ROUTES"] = {"*": ["redis", "second"]}
 CELERY_BROKER_URL = os.environ.get("CHAOS_CELERY", "")
 CELERY_TASK_DEFAULT_QUEUE = "cqrs"
 CELERY_BEAT_SCHEDULE = {
