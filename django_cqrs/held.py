@@ -10,9 +10,9 @@ from attrs import evolve
 from django.db import connections
 
 from django_cqrs import rows
+from django_cqrs.blocking import DUE, BlockedKeys
 from django_cqrs.databases import Dialect, Place
 from django_cqrs.databases.statements import placeholders
-from django_cqrs.models import Dead
 from django_cqrs.safe_ids import Progress
 from simplecqrs.queue import Failure, Row
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HeldLanes"]
 
-#: Blocked keys whose retry is due and that are looked at in one read.
-DUE = 100
 #: Reads in a row that only move rows behind their blocked keys, before the lanes are given back.
 MOVES = 20
 
@@ -45,6 +43,7 @@ class HeldLanes:
         self._lanes = list(lanes)
         self._after = lanes
         self._has_due = has_due
+        self._keys = BlockedKeys(storage, speech, place)
         self._progress = Progress()
         self._depth = self._savepoints()
 
@@ -70,7 +69,7 @@ class HeldLanes:
             self._note_gone(fresh)
             if parked:
                 deleted += self._storage.delete(self._storage.parked, [row.id for row in parked])
-                self.unblock(parked)
+                self._keys.unblock(parked)
         return deleted
 
     def finished(self) -> dict[int, int]:
@@ -91,9 +90,9 @@ class HeldLanes:
             if self._storage.box == "inbox":
                 self._speech.marks.forget(self._place, row.lane)
             if failure.pause is None:
-                self._bury(row, failure)
+                self._keys.bury(row, failure)
             else:
-                self._block(row, failure)
+                self._keys.block(row, failure)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -113,29 +112,8 @@ class HeldLanes:
             cursor.execute(sql, [s.box, self._queue, *self._lanes, self._queue, limit])
             found = [rows.read_row(self._speech, record, parked=True) for record in cursor.fetchall()]
             if not found:
-                self._unblock_empty(cursor)
+                self._keys.unblock_empty(self._lanes)
         return _within(found, max_bytes)
-
-    def _unblock_empty(self, cursor: Any) -> None:
-        """
-        Unblock due keys behind which nothing waits, as after a dead letter was skipped.
-
-        They are found first: a database that locks rows while it looks for them would wait for other lanes.
-        """
-        s = self._storage
-        cursor.execute(
-            f"SELECT id FROM {s.blocked} WHERE box = %s AND queue = %s AND lane IN ({placeholders(self._lanes)})"
-            f" AND next_at <= {self._speech.now} ORDER BY next_at LIMIT {DUE}",
-            [s.box, self._queue, *self._lanes],
-        )
-        due = [row[0] for row in cursor.fetchall()]
-        if due:
-            cursor.execute(
-                f"DELETE FROM {s.blocked} WHERE id IN ({placeholders(due)}) AND next_at <= {self._speech.now}"
-                f" AND NOT EXISTS (SELECT 1 FROM {s.parked} p WHERE p.queue = %s AND p.topic = {s.blocked}.topic"
-                f" AND p.order_key = {s.blocked}.order_key AND {s.blocked}.slot IN (0, p.id))",
-                [*due, self._queue],
-            )
 
     def _read_fresh(self, limit: int, max_bytes: int) -> tuple[list[Row], list[int]]:
         """
@@ -192,62 +170,6 @@ class HeldLanes:
             cursor.execute(f"SELECT 1 FROM {self._storage.parked} WHERE id = %s", [row.id])
             return cursor.fetchone() is not None
 
-    def _block(self, row: Row, failure: Failure) -> None:
-        """Set when a key is tried again; without a pause it waits for an operator."""
-        s = self._storage
-        next_at = "NULL" if failure.pause is None else self._speech.later
-        pause = [] if failure.pause is None else [failure.pause]
-        place = [s.box, self._queue, row.envelope.topic, row.envelope.key, _slot(row)]
-        error = rows.text(failure.reason)
-        with connections[s.alias].cursor() as cursor:
-            cursor.execute(
-                f"UPDATE {s.blocked} SET head = %s, attempts = %s, error = %s, next_at = {next_at}"
-                " WHERE box = %s AND queue = %s AND topic = %s AND order_key = %s AND slot = %s",
-                [row.id, failure.attempts, error, *pause, *place],
-            )
-            if cursor.rowcount:
-                return
-            cursor.execute(
-                f"INSERT INTO {s.blocked} (head, attempts, error, next_at, lane, box, queue, topic, order_key, slot)"
-                f" VALUES (%s, %s, %s, {next_at}, %s, %s, %s, %s, %s, %s)",
-                [row.id, failure.attempts, error, *pause, row.lane, *place],
-            )
-
-    def _bury(self, row: Row, failure: Failure) -> None:
-        """Make a dead letter of a row; its key waits for an operator, or goes on."""
-        s = self._storage
-        holds = failure.hold and row.envelope.key != ""
-        with connections[s.alias].cursor() as cursor:
-            cursor.execute(
-                f"INSERT INTO {Dead._meta.db_table} (box, row_id, attempts, reason, holds, created_at, {rows.COLUMNS})"
-                f" SELECT %s, id, %s, %s, %s, created_at, {rows.COLUMNS} FROM {s.parked} WHERE id = %s",
-                [s.box, failure.attempts, rows.text(failure.reason), holds, row.id],
-            )
-        s.delete(s.parked, [row.id])
-        if holds:
-            self._block(row, failure)
-        else:
-            self.unblock([row])
-
-    def unblock(self, settled: Sequence[Row], /) -> None:
-        """Let keys go on whose parked rows these were: with what waits there still, else with new rows."""
-        s = self._storage
-        for topic, key, slot in {(r.envelope.topic, r.envelope.key, _slot(r)) for r in settled}:
-            waits = (
-                f"(SELECT MIN(p.id) FROM {s.parked} p WHERE p.queue = %s AND p.topic = %s AND p.order_key = %s"
-                " AND %s IN (0, p.id))"
-            )
-            waiting = [self._queue, topic, key, slot]
-            place = [s.box, self._queue, topic, key, slot]
-            where = "WHERE box = %s AND queue = %s AND topic = %s AND order_key = %s AND slot = %s"
-            with connections[s.alias].cursor() as cursor:
-                cursor.execute(f"DELETE FROM {s.blocked} {where} AND {waits} IS NULL", [*place, *waiting])
-                if cursor.rowcount == 0:
-                    cursor.execute(
-                        f"UPDATE {s.blocked} SET head = {waits}, attempts = 0, next_at = {self._speech.now} {where}",
-                        [*waiting, *place],
-                    )
-
     def _note_gone(self, ids: Sequence[int]) -> None:
         """Note deleted rows, except in a savepoint, which may bring them back."""
         if self._savepoints() == self._depth:
@@ -260,10 +182,6 @@ class HeldLanes:
         """Open a transaction for several statements, where the lanes are not held in one."""
         in_transaction = connections[self._storage.alias].in_atomic_block
         return nullcontext() if in_transaction else self._storage.atomic()
-
-
-def _slot(row: Row) -> int:
-    return 0 if row.envelope.key else row.id
 
 
 def _of(alias: str) -> str:

@@ -9,6 +9,7 @@ from functools import cache
 from django.db import OperationalError, connections, transaction
 
 from django_cqrs import rows
+from django_cqrs.blocking import BlockedKeys
 from django_cqrs.databases import Place, dialect, statements
 from django_cqrs.databases.statements import placeholders
 from django_cqrs.held import HeldLanes
@@ -90,7 +91,7 @@ class DjangoStorage:
             speech.taking(place, row.lane, table=table, row=row.id, idle=idle) as ours,
         ):
             if ours and row.parked:
-                HeldLanes(self, speech, place, {row.lane: 0}, has_due=False).unblock([row])
+                BlockedKeys(self, speech, place).unblock([row])
             yield ours
         if ours and not row.parked:
             self._safe_ids(row.queue).worked({row.lane: row.id})

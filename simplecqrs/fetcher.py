@@ -16,6 +16,10 @@ __all__ = ["Fetcher"]
 
 log = logging.getLogger("simplecqrs.consumer")
 
+MiB = 1024 * 1024
+#: Messages of the first batch from a feed, while nobody knows how large they are.
+FIRST = 50
+
 
 @frozen(kw_only=True)
 class Fetcher:
@@ -24,13 +28,19 @@ class Fetcher:
 
     Any number of fetchers may run; a feed is fetched by one at a time.  A batch is committed before it is
     acknowledged: a crash in between brings it again, and the door drops it.
+
+    Args:
+        batch: messages at a time.
+        max_bytes: payload bytes at a time; brokers count messages only, so it goes by the size of the last ones.
     """
 
     consumer: str
     inbox: Inbox
     feeds: Sequence[Feed]
     batch: int = 500
+    max_bytes: int = 4 * MiB
     counts: Counts = field(factory=Counts)
+    _limits: dict[str, int] = field(factory=dict[str, int], init=False)
 
     @property
     def name(self) -> str:
@@ -48,9 +58,10 @@ class Fetcher:
 
     def _fetch(self, feed: Feed) -> int:
         with self.inbox.fetching(self.consumer, feed.name) as ours:
-            deliveries = feed.fetch(self.batch) if ours else ()
+            deliveries = feed.fetch(self._limits.get(feed.name, min(FIRST, self.batch))) if ours else ()
             if not deliveries:
                 return 0
+            self._limits[feed.name] = self._limit(deliveries)
             stored = self._store(deliveries)
         self.counts.fetched += stored.new
         self.counts.seen += stored.seen
@@ -58,6 +69,11 @@ class Fetcher:
             log.info("%s dropped %d messages that it had seen before", self.consumer, stored.seen)
         feed.acknowledge(deliveries)
         return len(deliveries)
+
+    def _limit(self, deliveries: Sequence[Delivery]) -> int:
+        """Return how many messages of this size may come at a time."""
+        mean = sum(len(delivery.content.payload) for delivery in deliveries) / len(deliveries)
+        return max(1, min(self.batch, int(self.max_bytes / max(mean, 1))))
 
     def _store(self, deliveries: Sequence[Delivery]) -> Stored:
         stored = self.inbox.store(self.consumer, [d.content for d in deliveries if isinstance(d.content, Envelope)])

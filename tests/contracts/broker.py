@@ -89,6 +89,13 @@ class BrokerContract:
         """An empty batch is no error."""
         assert list(broker.publish([], deadline=DEADLINE)) == []
 
+    def test_answers_a_ping(self, broker: Broker, topic: str) -> None:
+        """Nothing is sent by it."""
+        broker.ping(deadline=DEADLINE)
+
+        (feed,) = broker.feeds("mailing", [topic])
+        assert drain(feed) == []
+
     def test_keeps_the_order_within_a_topic(self, broker: Broker, topic: str) -> None:
         """What is published arrives in its order, over several batches."""
         sent = [envelope(topic, key=str(n % 3)) for n in range(30)]

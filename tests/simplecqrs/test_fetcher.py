@@ -7,6 +7,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 import pytest
+from attrs import evolve
 
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import BrokerDown
@@ -57,6 +58,15 @@ def test_a_batch_bounds_what_is_fetched() -> None:
 
     assert [station.fetcher.step(), station.fetcher.step()] == [2, 1]
     assert station.stored == ["0", "1", "2"]
+
+
+def test_large_messages_come_in_small_batches() -> None:
+    """The first batch tells how large they are; one at least comes."""
+    station = Station()
+    fetcher = evolve(station.fetcher, max_bytes=1000)
+    station.publish(*(make("x" * 300, key="a") for _ in range(60)), *(make("y" * 2000, key="a") for _ in range(5)))
+
+    assert [fetcher.step() for _ in range(8)] == [50, 3, 3, 3, 3, 1, 1, 1]
 
 
 class Forgetful:

@@ -565,3 +565,9 @@ class TestImport:
 
         with pytest.raises(MissingExtra, match=r"simplecqrs\[redis\]"):
             RedisStreams("redis://localhost/0")
+
+
+def test_a_ping_tells_a_server_that_is_gone() -> None:
+    """Nothing listens there."""
+    with pytest.raises(BrokerDown):
+        RedisStreams("redis://127.0.0.1:1/0").ping(deadline=1)
