@@ -152,19 +152,3 @@ def fill(disk: Path) -> None:
 def full(world: World) -> bool:
     """Tell whether a producer has met the full disk."""
     return any("No space left" in line.get("error", "") for line in world.journal())
-
-
-@pytest.mark.postgresql
-@pytest.mark.parametrize("clock", ["3600", "-3600", "step"])
-def test_32_the_clock_of_the_relay_is_wrong(make_world: MakeWorld, clock: str) -> None:
-    """An hour ahead or behind, or stepping about: when a retry is due is told by the database's clock."""
-    world = make_world("postgresql", "redis", batch=BATCH, refuses=0.02, fail=0.01)
-    relay, consumer = world.relay(clock=clock), world.consumer("ledger", clock=clock)
-    producer = world.producer("p1", EVENTS // 10, 100)
-    world.enough([producer])
-    took = world.settle()
-    world.stop([relay, consumer])
-
-    assert "a planted refusal" in relay.output()
-    assert took < 60
-    world.judge(f"clock {clock}")

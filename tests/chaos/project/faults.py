@@ -42,7 +42,7 @@ def fails(message: object = None) -> None:
 
 
 def linger(message: Any) -> None:
-    """Take CHAOS_LONG seconds over a message with the key ``long``; end the process over one with ``killer``."""
+    """Take CHAOS_LONG seconds over a message whose key is ``long``; end the process over a ``killer``."""
     if message.key == "long":
         at("long")
         time.sleep(float(os.environ["CHAOS_LONG"]))

@@ -1,10 +1,8 @@
 """
 Fills the outbox, with the business rows of its events.
 
-``python -m tests.chaos.project.fill k0:5000 poison:1 k:3000/30``
-
-Each argument is a key and how many events it has; with a slash, so many keys share them.  All are mixed at random,
-each key's in its order.
+Run as ``python -m tests.chaos.project.fill k0:5000 poison:1 k:3000/30``.  Each argument is a key and how many events
+it has; with a slash, so many keys share them.  All are mixed at random, each key's in its order.
 """
 
 from __future__ import annotations
