@@ -84,11 +84,14 @@ class Listener:
     def _listen(self, driver: Any) -> bool:
         """Listen until the connection is lost; false if there is no sense in trying again."""
         try:
-            with closing(driver.connect(**_parameters(self._by), autocommit=True)) as raw:
-                if not self._begin(raw):
+            with (
+                closing(driver.connect(**_parameters(self._by), autocommit=True)) as raw,
+                self._selecting(raw) as ready,
+            ):
+                if not self._begin(raw, ready):
                     return False
                 while not self._closing.is_set():
-                    self._hear(raw, None)
+                    self._hear(raw, ready, None)
         except Exception as error:  # noqa: BLE001 - whatever it is, polling goes on meanwhile
             if not self._failures:
                 log.warning("%r: the listener has no connection; the loops poll until it has: %s", self._alias, error)
@@ -97,9 +100,17 @@ class Listener:
             self._bells.ring(self._alias)  # for they are too patient now
         return True
 
-    def _begin(self, raw: Any) -> bool:
+    @contextmanager
+    def _selecting(self, raw: Any) -> Generator[selectors.BaseSelector, None, None]:
+        """Give what waits for the connection, or for the end."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(raw.fileno(), selectors.EVENT_READ)
+            selector.register(self._ear, selectors.EVENT_READ)
+            yield selector
+
+    def _begin(self, raw: Any, ready: selectors.BaseSelector) -> bool:
         """Listen, and see whether a notification from another connection arrives; false if LISTEN is of no use."""
-        if not self._try(raw):
+        if not self._try(raw, ready):
             raw.execute("UNLISTEN *")  # a pooler hands it to the server's connection that listens now, in vain
             log.warning(
                 "%r: LISTEN hears nothing, as behind pgbouncer's transaction pooling; relay and consumers poll.  "
@@ -113,7 +124,7 @@ class Listener:
         self._bells.ring(self._alias)  # for what was committed while nobody listened
         return True
 
-    def _try(self, raw: Any) -> bool:
+    def _try(self, raw: Any, ready: selectors.BaseSelector) -> bool:
         """Listen, and send a notification by the way that commits go."""
         token, heard = f"probe:{uuid4()}", set[str]()
         try:
@@ -125,15 +136,12 @@ class Listener:
             connections[self._alias].close()
         ends = time.monotonic() + PROBE
         while token not in heard and time.monotonic() < ends and not self._closing.is_set():
-            heard |= self._hear(raw, ends - time.monotonic())
+            heard |= self._hear(raw, ready, ends - time.monotonic())
         return token in heard or self._closing.is_set()
 
-    def _hear(self, raw: Any, seconds: float | None) -> set[str]:
+    def _hear(self, raw: Any, ready: selectors.BaseSelector, seconds: float | None) -> set[str]:
         """Wait for notifications, or for the end, and ring for them."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(raw.fileno(), selectors.EVENT_READ)
-            selector.register(self._ear, selectors.EVENT_READ)
-            selector.select(seconds)
+        ready.select(seconds)
         heard = {notice.payload for notice in raw.notifies(timeout=0)}
         self._bells.ring(self._alias, heard)
         return heard
