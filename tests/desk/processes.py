@@ -18,7 +18,7 @@ from django.conf import settings
 
 from tests.settings import RUN
 
-__all__ = ["PATIENCE", "manage", "until"]
+__all__ = ["PATIENCE", "manage", "start", "until"]
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
@@ -27,10 +27,7 @@ PATIENCE = 60.0
 @contextmanager
 def manage(*arguments: str) -> Generator[subprocess.Popen[str], None, None]:
     """Run a management command with the setting DJANGO_CQRS of the test; at the end it is asked to stop."""
-    process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "django", *arguments], cwd=ROOT, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, env={**os.environ, **_environment(settings.DJANGO_CQRS)},
-    )  # fmt: skip
+    process = start("-m", "django", *arguments)
     try:
         yield process
     finally:
@@ -41,6 +38,14 @@ def manage(*arguments: str) -> Generator[subprocess.Popen[str], None, None]:
             process.kill()
             raise
         assert process.returncode == 0, said
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    """Start a Python process with the setting DJANGO_CQRS of the test."""
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", *arguments], cwd=ROOT, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, env={**os.environ, **_environment(settings.DJANGO_CQRS)},
+    )  # fmt: skip
 
 
 def _environment(setting: dict[str, Any]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -258,7 +259,43 @@ def test_a_signal_ends_all_threads_of_an_idle_daemon(number: int) -> None:
         assert daemon.wait(processes.PATIENCE) == 0
 
 
+@contextmanager
+def hanging_process(limit: float) -> Generator[subprocess.Popen[str], None, None]:
+    """Give a daemon that hangs."""
+    process = processes.start("-m", "tests.desk.hanging", str(limit))
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "hanging\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.processes
+def test_a_second_signal_ends_a_process_at_once() -> None:
+    """Whatever it does, with exit code 1; the first waits for the end of the step."""
+    with hanging_process(60) as daemon:
+        daemon.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            daemon.wait(0.5)
+        daemon.send_signal(signal.SIGTERM)
+
+        assert daemon.wait(processes.PATIENCE) == 1
+
+
 # the watchdog
+
+
+@pytest.mark.processes
+def test_a_process_that_hangs_ends_with_three_and_says_where() -> None:
+    """For a supervisor to start another, and for somebody to look."""
+    with hanging_process(0.2) as daemon:
+        said, _ = daemon.communicate(timeout=processes.PATIENCE)
+
+        assert daemon.returncode == HUNG
+    assert "relay redis has been in one step" in said
+    assert "threading.Event().wait()" in said
 
 
 @define
