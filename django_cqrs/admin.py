@@ -63,11 +63,11 @@ class ReadOnly(ModelAdmin):
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
         """Ask for the permission retry_dead."""
-        return request.user.has_perm("django_cqrs.retry_dead")
+        return _may(request, "retry_dead")
 
     def has_skip_permission(self, request: HttpRequest) -> bool:
         """Ask for the permission skip_dead."""
-        return request.user.has_perm("django_cqrs.skip_dead")
+        return _may(request, "skip_dead")
 
     def _operator(self, request: HttpRequest) -> Operator:
         return Operator(self.alias, request.user.get_username(), request.POST.get("reason", "").strip())
@@ -81,6 +81,11 @@ class ReadOnly(ModelAdmin):
         if done < len(numbers):
             refused = "gone already, never readable, or held by a dead letter"
             self.message_user(request, f"{len(numbers) - done} left as they were: {refused}", messages.WARNING)
+
+
+def _may(request: HttpRequest, permission: str) -> bool:
+    user: Any = request.user  # whatever AUTH_USER_MODEL is
+    return bool(user.has_perm(f"django_cqrs.{permission}"))
 
 
 @admin.register(Dead)

@@ -35,7 +35,7 @@ class DjangoStorage:
     """
 
     def __init__(self, box: Box, alias: str) -> None:
-        self.box = box
+        self.box: Box = box
         self.alias = alias
         self.hot, self.parked = rows.TABLES[box]
         self.hot_index = rows.INDEXES[box]

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_cqrs.conf import table
 from django_cqrs.databases import Dialect, dialect
 from django_cqrs.models import TRACEPARENT, Inbox, Outbox, ParkedInbox, ParkedOutbox
 from simplecqrs.envelope import Envelope
@@ -21,7 +22,7 @@ TABLES = {
     "inbox": (Inbox._meta.db_table, ParkedInbox._meta.db_table),
 }
 #: The index by which a hot table is read.
-INDEXES = {"outbox": Outbox._meta.indexes[0].name, "inbox": Inbox._meta.indexes[0].name}
+INDEXES = {"outbox": table("outbox_lane"), "inbox": table("inbox_lane")}
 #: Named in every statement, so that releases with more columns and with fewer work on one table.
 COLUMNS = (
     "queue, lane, topic, order_key, message_id, kind, name, version, source, time, correlation_id, causation_id, "
