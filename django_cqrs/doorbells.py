@@ -7,6 +7,8 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 from simplecqrs.bell import Bell
 
@@ -37,9 +39,21 @@ class Doorbells:
         self._bell, self._done = Bell(), Bell()
         self._thread: threading.Thread | None = None
         self._is_failing = False
+        self._here = threading.local()
+
+    @contextmanager
+    def answering(self, consumers: Sequence[str]) -> Generator[None, None, None]:
+        """Do not ring for consumers whose work this thread does anyhow, as long as the context lasts."""
+        self._here.answered = frozenset(consumers)
+        try:
+            yield
+        finally:
+            del self._here.answered
 
     def ring(self, consumer: str) -> None:
         """Ring for a consumer, soon."""
+        if consumer in getattr(self._here, "answered", ()):
+            return
         with self._lock:
             self._names.add(consumer)
             if self._thread is None:

@@ -26,8 +26,10 @@ except ImportError as error:
     raise MissingExtra("django_cqrs.tasks", "celery") from error
 
 from django_cqrs.conf import settings
-from django_cqrs.consumers import consumers
+from django_cqrs.consumers import consumer_names, consumers
+from django_cqrs.doorbells import doorbells
 from django_cqrs.loops import run
+from django_cqrs.mediator import project_mediator
 from django_cqrs.promotion import promoters
 from django_cqrs.purging import purge as forget
 from django_cqrs.relay import aliases, relays
@@ -49,7 +51,9 @@ def consume(*names: str) -> None:
     """Fetch and handle what waits for these consumers, or all, for at most RELAY_TICK_SECONDS."""
     seconds = settings().relay_tick_seconds
     ends = time.monotonic() + seconds
-    run(consumers(*names, stopping=lambda: time.monotonic() > ends), seconds=seconds, drain=True)
+    jobs = consumers(*names, stopping=lambda: time.monotonic() > ends)
+    with doorbells.answering(names or consumer_names(project_mediator())):
+        run(jobs, seconds=seconds, drain=True)
 
 
 def ring(consumer: str) -> None:

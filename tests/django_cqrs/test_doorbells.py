@@ -15,7 +15,7 @@ from kombu import Connection
 
 from django_cqrs import bus, doorbells
 from django_cqrs.doorbells import Doorbells
-from simplecqrs import NotificationEvent
+from simplecqrs import Command, NotificationEvent
 from tests.desk import processes
 from tests.desk.messages import Remind
 from tests.desk.project import Project
@@ -27,6 +27,13 @@ committing = pytest.mark.usefixtures("committed")
 @frozen
 class Moved(NotificationEvent, topic="moves", key="who"):
     """For everybody."""
+
+    who: str
+
+
+@frozen
+class Pass(Command[None]):
+    """Is deferred."""
 
     who: str
 
@@ -91,6 +98,33 @@ def test_consumers_of_another_engine_are_not_rung_for(project: Project, rung: Ru
 
     assert doorbells.doorbells.flush()
     assert rung.names == ["one"]
+
+
+@pytest.mark.usefixtures("celery")
+@committing
+def test_a_task_does_not_ring_for_what_it_does_itself(project: Project, rung: Rung) -> None:
+    """What its handlers give to its own consumers it finds; the others are rung for."""
+    from django_cqrs import tasks
+
+    def pass_on(event: Moved, publish: Any) -> None:
+        project.bus.defer(Pass(event.who))
+
+    project.registry.add(Pass, lambda command: None)
+    project.consume(Moved, consumer="one", work=pass_on)
+    project.publish(Moved("ada"))
+    project.ship()
+    assert doorbells.doorbells.flush()
+    rung.names.clear()
+
+    tasks.consume("one", "deferred")
+    assert doorbells.doorbells.flush()
+    assert rung.names == []
+
+    project.publish(Moved("bob"))
+    project.ship()
+    tasks.consume("one")
+    assert doorbells.doorbells.flush()
+    assert rung.names == ["one", "deferred"]
 
 
 def test_many_rings_within_a_moment_are_one_and_none_is_lost(rung: Rung, monkeypatch: pytest.MonkeyPatch) -> None:
