@@ -13,8 +13,8 @@ from tests.chaos.conftest import MARIADB, POSTGRESQL, REDIS, MakeWorld
 pytestmark = pytest.mark.processes
 
 #: Of some hundreds; scripts/soak cuts at all of them.
-SAMPLE = os.environ.get("CHAOS_CUTS", "40")
-BYTES = os.environ.get("CHAOS_CUT_BYTES", "20")
+SAMPLE = os.environ.get("CHAOS_CUTS", "25")
+BYTES = os.environ.get("CHAOS_CUT_BYTES", "12")
 
 
 def cut(make_world: MakeWorld, pair: tuple[str, str], server: str, *arguments: str) -> list[dict[str, Any]]:

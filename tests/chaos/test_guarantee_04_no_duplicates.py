@@ -16,7 +16,7 @@ from tests.chaos.world import EVENTS, World
 
 pytestmark = pytest.mark.processes
 
-ROLLS = int(os.environ.get("CHAOS_ROLLS", "5"))
+ROLLS = int(os.environ.get("CHAOS_ROLLS", "3"))
 
 
 def test_guarantee_04_two_healthy_relays_publish_nothing_twice(make_world: MakeWorld, pair: tuple[str, str]) -> None:

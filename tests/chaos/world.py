@@ -22,8 +22,8 @@ from tests.chaos.stores import Store
 __all__ = ["EVENTS", "KILLS", "PATIENCE", "REPORTS", "World", "new_seed"]
 
 #: Larger in scripts/soak.
-EVENTS = int(os.environ.get("CHAOS_EVENTS", "5000"))
-KILLS = int(os.environ.get("CHAOS_KILLS", "20"))
+EVENTS = int(os.environ.get("CHAOS_EVENTS", "2000"))
+KILLS = int(os.environ.get("CHAOS_KILLS", "8"))
 PATIENCE = float(os.environ.get("CHAOS_PATIENCE", "120"))
 REPORTS: list[dict[str, Any]] = []
 
@@ -191,7 +191,7 @@ class World:
         evidence = self.evidence()
         verdict = check(evidence)
         faults = verdict.faults(duplicates=duplicates)
-        self.report(proof, evidence, verdict, faults, **figures)
+        self.report(proof, evidence, verdict, faults, bound=duplicates, **figures)
         assert faults == {}, f"seed {self.seed}: {str(verdict)[:2000]}"
         assert self.count("cqrs_dead") == dead
         return verdict
@@ -208,7 +208,7 @@ class World:
         evidence = evolve(found, committed=expected, handled=first, effects=counted)
         verdict = check(evidence)
         faults = verdict.faults(duplicates=duplicates)
-        self.report(proof, evidence, verdict, faults, **figures)
+        self.report(proof, evidence, verdict, faults, bound=duplicates, **figures)
         assert faults == {}, f"seed {self.seed}: {str(verdict)[:2000]}"
         return verdict
 

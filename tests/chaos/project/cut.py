@@ -64,7 +64,7 @@ def survive() -> None:
     from django.conf import settings
 
     from django_cqrs.consumers import consumers
-    from django_cqrs.loops import make_loop, run
+    from django_cqrs.loops import make_loop, recover, run
     from django_cqrs.relay import relays
     from simplecqrs.bell import Stop
 
@@ -74,8 +74,15 @@ def survive() -> None:
         if settled():
             stop.set()
 
-    jobs = [*relays(routes=[settings.BROKER], databases=["default"]), *consumers("ledger")]
-    loop = make_loop([Job("producer", produce), *jobs, Job("operator", retry), Job("end", end)], stop)
+    def make() -> list[Any]:
+        try:
+            return [*relays(routes=[settings.BROKER], databases=["default"]), *consumers("ledger")]
+        except Exception as error:  # whoever finds no database when it starts is started anew
+            if not recover(error):
+                raise
+            return make()
+
+    loop = make_loop([Job("producer", produce), *make(), Job("operator", retry), Job("end", end)], stop)
     run(loop, seconds=PATIENCE)
     if not stop.is_set():
         raise TimeoutError(f"not settled within {PATIENCE} s; pausing: {loop.down}")
