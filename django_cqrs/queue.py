@@ -57,11 +57,13 @@ class DjangoStorage:
         safe = self._safe_ids(queue)
         if not is_test:
             safe.refresh(lanes)
-        found = statements.look(connections[self.alias], place, safe.of(lanes), now=speech.now, force=force)
-        works = {lane: (head or 0, due) for lane, head, due in found if head or due}
-        safe.came({lane: head for lane, (head, _) in works.items() if head})
-        owners = speech.marks.owners(place) if works and self.box == "inbox" else {}
-        return [Work(lane, *works[lane], owners.get(lane, 0)) for lane in lanes if lane in works]
+        owner = speech.marks.owner(place) if self.box == "inbox" else ("0", [])
+        found = statements.look(
+            connections[self.alias], place, safe.of(lanes), now=speech.now, owner=owner, force=force
+        )
+        works = {lane: Work(lane, head, due, last) for lane, head, due, last in found if head or due}
+        safe.came({work.lane: work.head for work in works.values() if work.head})
+        return [works[lane] for lane in lanes if lane in works]
 
     @contextmanager
     def hold(

@@ -28,12 +28,13 @@ class FileMarks:
     def __init__(self, alias: str) -> None:
         self._alias = alias
 
-    def owners(self, place: Place, /) -> Mapping[int, int]:
-        """Return who worked the lanes of a queue last."""
-        if self._is_in_memory():
-            return _in_memory(self._alias).owners(place.queue)
-        with self._file() as file:
-            return dict(file.execute("SELECT lane, owner FROM mark WHERE queue = ? AND owner <> 0", [place.queue]))
+    def owner(self, place: Place, /) -> tuple[str, list[Any]]:
+        """Say what is in the file."""
+        owners = self._owners(place)
+        if not owners:
+            return "0", []
+        whens = " ".join(["WHEN %s THEN %s"] * len(owners))
+        return f"CASE c.lane {whens} ELSE 0 END", [value for item in owners.items() for value in item]
 
     def claim(self, place: Place, lane: int, row: int, owner: int, /, *, most: int) -> int:
         """See ``Held.claim``."""
@@ -64,6 +65,12 @@ class FileMarks:
             return
         with self._file() as file:
             file.execute("UPDATE mark SET owner = 0, head = 0 WHERE queue = ? AND owner = ?", [place.queue, owner])
+
+    def _owners(self, place: Place) -> Mapping[int, int]:
+        if self._is_in_memory():
+            return _in_memory(self._alias).owners(place.queue)
+        with self._file() as file:
+            return dict(file.execute("SELECT lane, owner FROM mark WHERE queue = ? AND owner <> 0", [place.queue]))
 
     def _is_in_memory(self) -> bool:
         connection: Any = connections[self._alias]

@@ -42,8 +42,8 @@ class Place:
 class Marks(Protocol):
     """Who works which lane, and what it began with; written beside the transaction that holds the lane."""
 
-    def owners(self, place: Place, /) -> Mapping[int, int]:
-        """Return who worked the lanes of a queue last."""
+    def owner(self, place: Place, /) -> tuple[str, list[Any]]:
+        """Return an expression for who worked the lane ``c.lane`` last, 0 or NULL if nobody did; and its parameters."""
         ...
 
     def claim(self, place: Place, lane: int, row: int, owner: int, /, *, most: int) -> int:

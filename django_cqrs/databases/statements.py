@@ -18,13 +18,20 @@ def placeholders(values: Sequence[Any]) -> str:
 
 
 def look(
-    connection: BaseDatabaseWrapper, place: Place, floors: Mapping[int, int], *, now: str, force: str = ""
-) -> list[tuple[int, int | None, bool]]:
+    connection: BaseDatabaseWrapper,
+    place: Place,
+    floors: Mapping[int, int],
+    *,
+    now: str,
+    owner: tuple[str, list[Any]],
+    force: str = "",
+) -> list[tuple[int, int, bool, int]]:
     """
-    Return for each lane its first new row, and whether a parked key of it is due.
+    Return for each lane its first new row or 0, whether a parked key of it is due, and who worked it last or 0.
 
     Args:
         floors: for each lane, the id up to which it has no rows.
+        owner: an expression for the owner of ``c.lane``, and its parameters.
         force: what stands behind the hot table's name.
     """
     first = (
@@ -34,10 +41,10 @@ def look(
     lanes = " UNION ALL ".join(["SELECT %s AS lane, %s AS low"] + ["SELECT %s, %s"] * (len(floors) - 1))
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT c.lane, {first}, {_due(place, now)} FROM ({lanes}) c",
-            [place.queue, place.box, place.queue, *(value for item in floors.items() for value in item)],
+            f"SELECT c.lane, {first}, {_due(place, now)}, {owner[0]} FROM ({lanes}) c",
+            [place.queue, place.box, place.queue, *owner[1], *(value for item in floors.items() for value in item)],
         )
-        return [(lane, head, bool(due)) for lane, head, due in cursor.fetchall()]
+        return [(lane, head or 0, bool(due), last or 0) for lane, head, due, last in cursor.fetchall()]
 
 
 def _due(place: Place, now: str) -> str:

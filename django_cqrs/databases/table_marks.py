@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,14 +25,12 @@ class TableMarks:
     def __init__(self, alias: str) -> None:
         self._alias = alias
 
-    def owners(self, place: Place, /) -> Mapping[int, int]:
-        """Return who worked the lanes of a queue last."""
-        with connections[self._alias].cursor() as cursor:
-            cursor.execute(
-                f"SELECT lane, owner FROM {TABLE} WHERE box = %s AND queue = %s AND owner <> 0",
-                [place.box, place.queue],
-            )
-            return dict(cursor.fetchall())
+    def owner(self, place: Place, /) -> tuple[str, list[Any]]:
+        """Look into the table."""
+        return f"(SELECT m.owner FROM {TABLE} m WHERE m.box = %s AND m.queue = %s AND m.lane = c.lane)", [
+            place.box,
+            place.queue,
+        ]
 
     def claim(self, place: Place, lane: int, row: int, owner: int, /, *, most: int) -> int:
         """See ``Held.claim``: read, and write what follows; the lane's lock keeps others out."""
