@@ -11,7 +11,7 @@ from benchmarks.latency_worker import NOTED
 from benchmarks.models import Account
 from simplecqrs import Command, DomainEvent, NotificationEvent, Publish, handles
 
-__all__ = ["Bare", "Changed", "Counted", "Noted", "Telling", "Told", "add_one"]
+__all__ = ["Bare", "Changed", "Counted", "CountedTogether", "Noted", "Telling", "Told", "add_one"]
 
 
 @frozen
@@ -40,6 +40,14 @@ class Changed(NotificationEvent, name="Changed", key="account"):
 @frozen
 class Counted(NotificationEvent, name="Counted", key="account"):
     """Goes to the consumer."""
+
+    account: int
+    number: int
+
+
+@frozen
+class CountedTogether(NotificationEvent, name="CountedTogether", key="account"):
+    """Goes to the consumer that handles several in one transaction."""
 
     account: int
     number: int
@@ -80,6 +88,12 @@ def telling(command: Telling, publish: Publish) -> None:
 
 @handles(Counted, consumer="counting")
 def count(event: Counted) -> None:
+    """Change the row."""
+    add_one(event.account)
+
+
+@handles(CountedTogether, consumer="together")
+def count_together(event: CountedTogether) -> None:
     """Change the row."""
     add_one(event.account)
 

@@ -31,3 +31,18 @@ class SeenByHand(models.Model):
     message_id = models.UUIDField()
     crc = models.BigIntegerField()
     seen_at = models.DateTimeField(db_default=models.functions.Now())
+
+
+class LaneByHand(models.Model):
+    """A row per lane, whose lock is the lane's on MariaDB."""
+
+    lane = models.SmallIntegerField(primary_key=True)
+
+
+class InboxByHand(MessageRow):
+    """A table of the same shape as the inbox."""
+
+    id = models.BigAutoField(primary_key=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["queue", "lane", "id"], name="inbox_by_hand_lane")]  # noqa: RUF012

@@ -1,26 +1,52 @@
-"""Django's settings for the benchmarks: PostgreSQL and Redis, where ``scripts/services env`` says."""
+"""Django's settings for the benchmarks: the databases and Redis, where ``scripts/services env`` says."""
 
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from urllib.parse import urlsplit
 
-_postgresql = urlsplit(os.environ.get("CQRS_TEST_POSTGRESQL", ""))
+__all__ = ["DJANGO_CQRS"]
+
+
+def _server(url: str, engine: str, **others: object) -> dict[str, object]:
+    parts = urlsplit(url)
+    return {
+        "ENGINE": f"django.db.backends.{engine}",
+        "NAME": os.environ.get("CQRS_BENCH_DATABASE", ""),
+        "USER": parts.username or "",
+        "PASSWORD": parts.password or "",
+        "HOST": parts.hostname or "",
+        "PORT": parts.port or "",
+        **others,
+    }
+
+
+def _databases() -> dict[str, dict[str, object]]:
+    """Return PostgreSQL, which all are measured on, and those that the relay is measured on besides."""
+    found = {
+        "default": _server(os.environ.get("CQRS_TEST_POSTGRESQL", ""), "postgresql"),
+        "sqlite": {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": os.environ.get("CQRS_BENCH_SQLITE", ":memory:"),
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 20,
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL",
+            },
+        },
+    }
+    if url := os.environ.get("CQRS_TEST_MARIADB"):
+        import_module("pymysql").install_as_MySQLdb()
+        found["mariadb"] = _server(url, "mysql", OPTIONS={"charset": "utf8mb4"})
+    return found
+
 
 SECRET_KEY = "for benchmarks only"
 USE_TZ = True
 DEBUG = False
 INSTALLED_APPS = ["django.contrib.contenttypes", "django_cqrs", "benchmarks"]
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": os.environ.get("CQRS_BENCH_DATABASE", ""),
-        "USER": _postgresql.username or "",
-        "PASSWORD": _postgresql.password or "",
-        "HOST": _postgresql.hostname or "",
-        "PORT": _postgresql.port or "",
-    }
-}
+DATABASES = _databases()
 LOGGING_CONFIG = None
 DJANGO_CQRS = {
     "SOURCE": "bench",
@@ -34,5 +60,8 @@ DJANGO_CQRS = {
         }
     },
     "ROUTES": {"*": "streams"},
-    "CONSUMERS": {"counting": {"broker": "streams", "topics": ["Counted"]}},
+    "CONSUMERS": {
+        "counting": {"broker": "streams", "topics": ["Counted"]},
+        "together": {"broker": "streams", "topics": ["CountedTogether"], "batch": 50},
+    },
 }

@@ -111,9 +111,9 @@ def _writer(account: int, length: float, wakeup: str, start: Any, counts: Any) -
 
 
 def _empty() -> None:
-    from benchmarks.relay import fill
+    from benchmarks.filling import empty
     from benchmarks.servers import redis_client, stream
     from django_cqrs.models import Outbox
 
-    fill(Outbox._meta.db_table, 0)
+    empty(Outbox._meta.db_table)
     redis_client().unlink(stream("Changed"))
