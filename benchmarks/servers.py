@@ -137,7 +137,9 @@ def settings_of(alias: str) -> dict[str, str]:
     """Say how durable one of the other databases is set."""
     if alias == "sqlite":
         with connect_sqlite() as connection:
-            shown = {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")}
+            shown = {
+                name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")
+            }
         return {f"SQLite {sqlite3.sqlite_version}": ", ".join(f"{name} {value}" for name, value in shown.items())}
     names = ("innodb_flush_log_at_trx_commit", "innodb_doublewrite", "innodb_buffer_pool_size", "log_bin")
     with connect_mariadb() as connection, connection.cursor() as cursor:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 from attrs import define
 from django.core.management.base import OutputWrapper
+from django.db import Error
 
 from django_cqrs.bells import Bells, place_of, ringing_here
 from django_cqrs.crew import Crew
 from django_cqrs.listening import listening
-from django_cqrs.loops import make_loop, run
+from django_cqrs.loops import make_loop, recover, run
 from django_cqrs.meter import Meter, Metered
 from django_cqrs.processes import end_if_orphaned, stopping
+from simplecqrs.backoff import pause
 from simplecqrs.bell import Stop
 from simplecqrs.errors import BrokerDown
-from simplecqrs.loop import Job
+from simplecqrs.loop import DOWN_CAP, DOWN_FIRST, Job
 
 __all__ = ["serve"]
+
+log = logging.getLogger("django_cqrs")
 
 #: Makes the jobs; is given what tells whether it is stopping.
 MakeJobs = Callable[[Callable[[], bool]], Sequence[Job]]
@@ -40,7 +45,7 @@ def serve(
         BrokerDown: if all was to be done, and a job could not.
     """
     with stopping() as stop:
-        jobs = make_jobs(stop.is_set)
+        jobs = make_jobs(stop.is_set) if once or drain else _patiently(make_jobs, stop)
         meter = Meter(out, jobs)
         if once:
             for job in jobs:
@@ -50,6 +55,22 @@ def serve(
         else:
             _work(jobs, stop, meter, seconds)
     meter.close()
+
+
+def _patiently(make_jobs: MakeJobs, stop: Stop) -> Sequence[Job]:
+    """Make the jobs when the database is there: a daemon that starts with it, or before, waits like one that runs."""
+    failures = 0
+    while not stop.is_set():
+        try:
+            return make_jobs(stop.is_set)
+        except Error as error:
+            if not recover(error):
+                raise
+            failures += 1
+            seconds = pause(failures, first=DOWN_FIRST, cap=DOWN_CAP)
+            log.warning("cannot begin: %s: %s; next attempt in %.1f s", type(error).__name__, error, seconds)
+            stop.wait(seconds)
+    return []
 
 
 def _drain(jobs: Sequence[Job], stop: Stop, meter: Meter, seconds: float | None) -> None:

@@ -14,7 +14,7 @@ from simplecqrs.backoff import pause
 from simplecqrs.bell import Bell, Stop
 from simplecqrs.errors import BrokerDown
 
-__all__ = ["Job", "Loop"]
+__all__ = ["DOWN_CAP", "DOWN_FIRST", "Job", "Loop"]
 
 log = logging.getLogger("simplecqrs.loop")
 

@@ -55,13 +55,14 @@ class PostgreSQLSafeIds:
             return [value for (value,) in cursor.fetchall()]
 
 
-#: Seconds after which an id that was given is in the index, where a dirty read sees it.
-SETTLED = 1.0
+#: Seconds after which an id that was given is in the index, where a dirty read sees it.  InnoDB gives all ids of an INSERT
+#: when it begins; one of many rows takes a while.
+SETTLED = 5.0
 
 
 @define
 class InnoDBSafeIds:
-    """What was done a second ago, but not beyond a row that somebody is still writing: a dirty read sees those."""
+    """What was done some seconds ago, but not beyond a row that somebody is still writing: a dirty read sees those."""
 
     alias: str
     place: Place

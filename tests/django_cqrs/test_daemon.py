@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 from django.core.management.base import OutputWrapper
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, OperationalError, connection, connections
 
 from django_cqrs import bus
 from django_cqrs.bells import Bells, place_of
@@ -463,3 +463,21 @@ def test_a_stop_wakes_whoever_waits_on_a_bell() -> None:
     assert bell.wait(bell.rings, 20)
     assert time.monotonic() - began < 10
     timer.join()
+
+
+def test_a_daemon_that_starts_before_its_database_waits_for_it(caplog: pytest.LogCaptureFixture) -> None:
+    """As one that runs does when the database goes away; what will not pass by itself is raised."""
+    failures: list[Exception] = [OperationalError("server closed the connection"), OperationalError("refused")]
+
+    def make(stopping: Callable[[], bool]) -> list[Any]:
+        if failures:
+            raise failures.pop(0)
+        return [Work(nothing)]
+
+    serve(make, OutputWrapper(StringIO()), seconds=0.05)
+
+    assert failures == []
+    assert caplog.text.count("cannot begin: OperationalError") == 2
+    failures.append(OperationalError("no such table: x"))
+    with pytest.raises(OperationalError, match="no such table"):
+        serve(make, OutputWrapper(StringIO()))
