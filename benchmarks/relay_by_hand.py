@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from functools import cache
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -74,7 +75,7 @@ def _sqlite() -> Any:
 def on_sqlite() -> int:
     """Ship a batch under the lock of a file, and write only to delete."""
     connection = _sqlite()
-    with open(f"{os.environ['CQRS_BENCH_SQLITE']}.by-hand.lock", "a") as lock:
+    with Path(f"{os.environ['CQRS_BENCH_SQLITE']}.by-hand.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         rows = connection.execute(f"{READ} ORDER BY id LIMIT 1000").fetchall()
         if rows:

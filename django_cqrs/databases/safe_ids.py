@@ -55,8 +55,8 @@ class PostgreSQLSafeIds:
             return [value for (value,) in cursor.fetchall()]
 
 
-#: Seconds after which an id that was given is in the index, where a dirty read sees it.  InnoDB gives all ids of an INSERT
-#: when it begins; one of many rows takes a while.
+#: Seconds after which an id that was given is in the index, where a dirty read sees it.  InnoDB gives all ids of an
+#: INSERT when it begins; one of many rows takes a while.
 SETTLED = 5.0
 
 
