@@ -91,6 +91,7 @@ class Settings:
         codec: the dotted path of what makes payloads, an object or a class.  Default: ``JSONCodec``.
         codecs: those of some messages, by patterns of their names.
         scope: how long dependencies are shared, see ``Mediator``.
+        relay_on_dead: what a dead event does to those that follow under its key.
         wakeup: whether commits tell waiting daemons of work, on PostgreSQL.
         listen_alias: the alias on which daemons listen in another's place, past a pooler that cannot do it.
         celery_queue: where doorbells for Celery's workers go.
@@ -115,6 +116,7 @@ class Settings:
     relay_tick_seconds: float = _number((int, float), 5.0, ge(0.001))
     relay_batch: int = _number(int, 1000, ge(1))
     relay_retry: Retry = field(factory=Retry, validator=instance_of(Retry))
+    relay_on_dead: OnDead = field(default="hold", validator=in_(("hold", "continue")))
     max_bytes: int = _number(int, 1024 * 1024, ge(1))
     wakeup: Literal["notify", "none"] = field(default="notify", validator=in_(("notify", "none")))
     listen_alias: Mapping[str, str] = _mapping()

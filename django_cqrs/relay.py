@@ -41,6 +41,7 @@ def relays(*, routes: Sequence[str] = (), databases: Sequence[str] = ()) -> list
             publisher=shipping_unexpired(per_thread(name)),
             batch=found.relay_batch,
             retry=found.relay_retry,
+            on_dead=found.relay_on_dead,
             local=name == DATABASE,
         )
         for alias in choose_aliases(databases)

@@ -20,7 +20,7 @@ log = logging.getLogger("simplecqrs.loop")
 
 #: Seconds: the first and the longest wait when there is nothing to do, and after failures.
 IDLE_FIRST, IDLE_CAP = 0.002, 0.1
-DOWN_FIRST, DOWN_CAP = 0.1, 30.0
+DOWN_FIRST, DOWN_CAP = 0.1, 5.0
 
 
 class Job(Protocol):

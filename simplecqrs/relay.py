@@ -15,6 +15,7 @@ from simplecqrs.envelope import Envelope
 from simplecqrs.errors import BrokerDown
 from simplecqrs.pacing import Pace
 from simplecqrs.queue import LANES, PASSES, Failure, Held, Row, Storage
+from simplecqrs.registration import OnDead
 from simplecqrs.transport import UNKNOWN, Destination, Receipt
 
 __all__ = ["Relay", "Shipped"]
@@ -56,6 +57,7 @@ class Relay:
         deadline: seconds that the broker may take for a batch; far below ``idle``.
         idle: seconds after which the database takes the lanes from a relay that hangs.
         retry: for events that the broker refuses.
+        on_dead: what a dead event does to those that follow under its key: they wait for an operator, or go on.
         local: the broker is this database itself.
     """
 
@@ -67,6 +69,7 @@ class Relay:
     deadline: float = 2.0
     idle: float = 15.0
     retry: Retry = field(factory=Retry)
+    on_dead: OnDead = "hold"
     local: bool = False
     _pace: Pace = field(init=False)
 
@@ -165,7 +168,7 @@ class Relay:
     def _park(self, held: Held, row: Row, reason: str) -> None:
         attempts = row.attempts + 1
         pause = None if self.retry.exhausted(attempts) else self.retry.pause(attempts)
-        held.park(row, Failure(reason, attempts, pause))
+        held.park(row, Failure(reason, attempts, pause, hold=self.on_dead == "hold"))
         fate = "is dead" if pause is None else f"is tried again in {pause:.1f} s"
         log.warning("%s refused %s %s: %s; it %s", self.queue, row.envelope.name, row.envelope.id, reason, fate)
 

@@ -200,6 +200,19 @@ def test_after_its_attempts_an_event_is_dead_and_holds_its_key(caplog: pytest.Lo
     assert "it is dead" in caplog.text
 
 
+def test_a_dead_event_lets_its_key_go_on_if_told_to() -> None:
+    """What follows does not wait for an operator then."""
+    shop = Shop(retry=ONCE)
+    shop.relay.on_dead = "continue"
+    shop.bad = {"a1"}
+    shop.publish("a1", "a2")
+
+    Loop([shop.relay]).run(drain=True)
+
+    assert shop.sent == ["a2"]
+    assert shop.counts == (0, 0, 0, 1)
+
+
 @pytest.mark.parametrize(("act", "sent"), [("retry", ["a1", "a2", "a3"]), ("skip", ["a2", "a3"])])
 def test_an_operator_lets_a_dead_event_go_on(act: str, sent: list[str]) -> None:
     """Retried in its place, or skipped."""
