@@ -31,7 +31,7 @@ def test_16_a_slow_broker_is_no_broker_that_is_down(make_world: MakeWorld, laten
 def test_22_a_broker_that_is_away_delays_no_other(make_world: MakeWorld) -> None:
     """Two brokers get each event; while one says nothing, the other has its events as soon as without it."""
     world = make_world("postgresql", "redis", batch=BATCH)
-    world.fill(f"k:{EVENTS // 2}/50")
+    world.fill(f"filled:{EVENTS // 2}/50")
     alone = world.relay()
     wait_until(lambda: world.logged() == EVENTS // 2, seconds=60, what="that all events are out")
     world.stop([alone])

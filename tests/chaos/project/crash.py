@@ -24,19 +24,26 @@ def main() -> None:
     set_up()
     watch_ports()
     WAY.statements = options.statements
+    if options.none:
+        crash()
+        return
     clear()
-    points = fork()[1]
+    points = [point for point in fork()[1] if point.startswith(options.only)]
     print(json.dumps({"points": len(points)}), flush=True)
     if options.per_point:
         crash_twice(points, options)
         return
     for point in points:
-        crash(point)
+        if crash(point) and options.until_found:
+            return
 
 
 def _options() -> Any:
     parser = argparse.ArgumentParser()
     parser.add_argument("--statements", action="store_true", help="crash before each statement as well")
+    parser.add_argument("--none", action="store_true", help="go the way without a crash")
+    parser.add_argument("--only", default="", help="points that begin so")
+    parser.add_argument("--until-found", action="store_true", help="end with the first crash that shows a fault")
     parser.add_argument("--per-point", type=int, default=0, help="so many second crashes after each first one")
     parser.add_argument("--seconds", type=float, default=1e9, help="begin with no further pair after so long")
     parser.add_argument("--seed", type=int, default=0)
@@ -56,12 +63,14 @@ def crash_twice(points: list[str], options: Any) -> None:
             crash(first, second)
 
 
-def crash(*points: str) -> None:
+def crash(*points: str) -> bool:
     """Let one process after the other die at its point, let a last one finish, and print what is found then."""
     clear()
     missed = [point for point in points if fork(point)[0] != -signal.SIGKILL]
     code, _ = fork()
-    print(json.dumps({"crash": points, "missed": missed, "code": code, "faults": faults(len(points))}), flush=True)
+    found = faults(len(points))
+    print(json.dumps({"crash": points, "missed": missed, "code": code, "faults": found}), flush=True)
+    return bool(found or code)
 
 
 if __name__ == "__main__":

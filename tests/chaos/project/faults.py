@@ -12,11 +12,12 @@ from typing import Any
 
 from django.db import transaction
 
+from tests.chaos.project.mutations import MUTATIONS
 from tests.chaos.project.way import WAY, watch_ports
 
 __all__ = ["FAULT", "FOLDER", "at", "dawdle", "fails", "install", "linger"]
 
-#: One of no_lane_lock, acknowledge_first, accept_first; empty: none.
+#: One of no_lane_lock, acknowledge_first, accept_first, or of MUTATIONS; empty: none.
 FAULT = os.environ.get("CHAOS_FAULT", "")
 FAIL_RATE = float(os.environ.get("CHAOS_FAIL", "0"))
 SLOW = float(os.environ.get("CHAOS_SLOW", "0"))
@@ -65,6 +66,8 @@ def install() -> None:
         watch_ports()
     _replace(DjangoInbox, "store", _watched)
     _replace(DatabaseBroker, "publish", _dwelling)
+    if FAULT in MUTATIONS:
+        MUTATIONS[FAULT]()
     if FAULT == "no_lane_lock":
         from django_cqrs.databases import PostgreSQL
 
@@ -79,11 +82,11 @@ def _watched(store: Callable[..., Any]) -> Callable[..., Any]:
     """Write down, in the batch's own transaction, what had been seen before."""
 
     @wraps(store)
-    def watched(self: Any, consumer: str, envelopes: Sequence[Any]) -> Any:
+    def watched(self: Any, consumer: str, envelopes: Sequence[Any], **options: Any) -> Any:
         from tests.chaos.project.models import Door
 
         with transaction.atomic(using=self.alias):
-            stored = store(self, consumer, envelopes)
+            stored = store(self, consumer, envelopes, **options)
             if stored.seen:
                 Door.objects.using(self.alias).create(consumer=consumer, new=stored.new, seen=stored.seen)
             at("store")

@@ -20,6 +20,7 @@ from typing import Any
 
 from tests.chaos.checker import check
 from tests.chaos.evidence import gather, read_log
+from tests.chaos.project.faults import FAULT
 from tests.chaos.project.way import WAY
 
 __all__ = ["FOLDER", "PATIENCE", "clear", "faults", "fork", "go", "produce", "retry", "set_up", "settled"]
@@ -28,13 +29,13 @@ __all__ = ["FOLDER", "PATIENCE", "clear", "faults", "fork", "go", "produce", "re
 DEEDS = (("a", "first", 2), ("b", "second", 2), ("c", "third", 2))
 EVENTS = sum(steps for _, _, steps in DEEDS)
 #: Key and version of the events that are refused, or that fail; and how often.
-REFUSED, FAILING, TIMES = ("b", 1), ("a", 1), 2
+REFUSED, FAILING, TIMES = ("b", 1), ("a", 1), int(os.environ.get("CHAOS_TIMES", "2"))
 FOLDER = Path(os.environ.get("CHAOS_FOLDER", "/nonexistent"))
 TABLES = (
     "chaos_deed", "chaos_counter", "chaos_handled", "chaos_effect", "chaos_door", "cqrs_seen", "cqrs_dead",
     "cqrs_blocked", "cqrs_inbox_parked", "cqrs_inbox", "cqrs_outbox_parked", "cqrs_outbox",
 )  # fmt: skip
-PATIENCE = 20.0
+PATIENCE = float(os.environ.get("CHAOS_LAB_PATIENCE", "20"))
 
 
 def set_up() -> None:
@@ -44,7 +45,8 @@ def set_up() -> None:
     django.setup()
     plant()
     clear()
-    go()
+    if not FAULT:
+        go()
 
 
 def fork(armed: str = "", *, way: Callable[[], None] | None = None) -> tuple[int, list[str]]:
