@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,6 +16,16 @@ MakeWorld: TypeAlias = Callable[..., World]
 POSTGRESQL = [pytest.mark.services, pytest.mark.postgresql]
 MARIADB = [pytest.mark.services, pytest.mark.mariadb]
 REDIS = [pytest.mark.services, pytest.mark.redis]
+#: In scripts/soak, where there is time.
+SOAK = bool(os.environ.get("CHAOS_SOAK"))
+ON_POSTGRESQL = pytest.param(("postgresql", "redis"), marks=[*POSTGRESQL, *REDIS], id="postgresql")
+ON_MARIADB = pytest.param(("mariadb", "redis"), marks=[*MARIADB, *REDIS], id="mariadb")
+ON_SQLITE = pytest.param(("sqlite", "redis"), marks=REDIS, id="sqlite")
+
+
+def cases(*always: Any, soak: Sequence[Any] = ()) -> list[Any]:
+    """Return cases of a test, and those that only a soak has time for."""
+    return [*always, *(soak if SOAK else ())]
 
 
 def _server(name: str) -> str:

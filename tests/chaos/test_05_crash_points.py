@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.conftest import POSTGRESQL, REDIS, MakeWorld
+from tests.chaos.conftest import ON_POSTGRESQL, SOAK, MakeWorld
 
 pytestmark = pytest.mark.processes
 
 #: Second crashes after each first one, and seconds for all: a sample; scripts/soak tries every pair.
 PER_POINT = os.environ.get("CHAOS_PAIRS", "2")
-SECONDS = os.environ.get("CHAOS_PAIR_SECONDS", "15")
+SECONDS = os.environ.get("CHAOS_PAIR_SECONDS", "10")
 BATCH = 3
 
 
@@ -34,7 +34,7 @@ def crash(make_world: MakeWorld, pair: tuple[str, str], *arguments: str) -> tupl
 
 def test_05_a_crash_at_any_step_loses_and_doubles_nothing(make_world: MakeWorld, pair: tuple[str, str]) -> None:
     """Each point that a clean run passes is crashed at: the next process finishes, and the checker finds nothing."""
-    arguments = ["--statements"] if pair[0] == "sqlite" or "CHAOS_PAIRS" in os.environ else []
+    arguments = ["--statements"] if pair[0] == "sqlite" or SOAK else []
     crashes, points = crash(make_world, pair, *arguments)
 
     assert len(crashes) == points
@@ -49,11 +49,12 @@ def test_05_a_crash_at_any_step_loses_and_doubles_nothing(make_world: MakeWorld,
         assert passed > {f"fetcher:{p}" for p in ("fetch:after", "store:after", "commit:after", "acknowledge:after")}
 
 
-@pytest.mark.parametrize("pair", [pytest.param(("postgresql", "redis"), marks=[*POSTGRESQL, *REDIS], id="pairs")])
+@pytest.mark.parametrize("pair", [ON_POSTGRESQL])
 def test_05_a_crash_during_the_recovery_from_a_crash_loses_nothing(
     make_world: MakeWorld, pair: tuple[str, str]
 ) -> None:
     """The process that recovers dies as well, and the third one finishes."""
     crashes, points = crash(make_world, pair, "--per-point", PER_POINT, "--seconds", SECONDS)
 
-    assert 80 < points < len(crashes) * 10
+    assert points > 80
+    assert len(crashes) > 5

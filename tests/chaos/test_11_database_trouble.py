@@ -25,7 +25,7 @@ BATCH = 50
 TROUBLES = int(os.environ.get("CHAOS_TROUBLES", "3"))
 #: Seconds of a pause; longer than the idle limits in scripts/soak.
 PAUSE = float(os.environ.get("CHAOS_PAUSE", "3"))
-SILENCE = float(os.environ.get("CHAOS_SILENCE", "5"))
+SILENCE = float(os.environ.get("CHAOS_SILENCE", "3"))
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.conftest import MARIADB, POSTGRESQL, REDIS, MakeWorld
+from tests.chaos.conftest import ON_MARIADB, ON_POSTGRESQL, ON_SQLITE, MakeWorld, cases
 
 pytestmark = pytest.mark.processes
 
 #: Of some hundreds; scripts/soak cuts at all of them.
-SAMPLE = os.environ.get("CHAOS_CUTS", "25")
+SAMPLE = os.environ.get("CHAOS_CUTS", "15")
 BYTES = os.environ.get("CHAOS_CUT_BYTES", "12")
 
 
@@ -33,13 +33,7 @@ def cut(make_world: MakeWorld, pair: tuple[str, str], server: str, *arguments: s
     return cuts
 
 
-@pytest.mark.parametrize(
-    "pair",
-    [
-        pytest.param(("postgresql", "redis"), marks=[*POSTGRESQL, *REDIS], id="postgresql"),
-        pytest.param(("mariadb", "redis"), marks=[*MARIADB, *REDIS], id="mariadb"),
-    ],
-)
+@pytest.mark.parametrize("pair", [ON_POSTGRESQL, ON_MARIADB])
 def test_12_a_connection_to_the_database_may_break_at_any_step(make_world: MakeWorld, pair: tuple[str, str]) -> None:
     """Before a statement is heard, and before its answer is: the loop pauses, connects anew and goes on."""
     cuts = cut(make_world, pair, "default", "--sample", SAMPLE)
@@ -47,13 +41,7 @@ def test_12_a_connection_to_the_database_may_break_at_any_step(make_world: MakeW
     assert sum(line["cuts"] for line in cuts) > len(cuts) * 0.9
 
 
-@pytest.mark.parametrize(
-    "pair",
-    [
-        pytest.param(("postgresql", "redis"), marks=[*POSTGRESQL, *REDIS], id="postgresql"),
-        pytest.param(("sqlite", "redis"), marks=REDIS, id="sqlite"),
-    ],
-)
+@pytest.mark.parametrize("pair", cases(ON_SQLITE, soak=[ON_POSTGRESQL, ON_MARIADB]))
 def test_17_a_connection_to_redis_may_break_at_any_step_or_byte(make_world: MakeWorld, pair: tuple[str, str]) -> None:
     """In the middle of a batch, too: what is not known to be there is sent again, and dropped at the door."""
     cuts = cut(make_world, pair, "redis", "--sample", BYTES, "--bytes", BYTES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.chaos.children import wait_until
-from tests.chaos.conftest import POSTGRESQL, REDIS, MakeWorld
+from tests.chaos.conftest import POSTGRESQL, REDIS, MakeWorld, cases
 from tests.chaos.proxy import Proxy
 
 pytestmark = [pytest.mark.processes, *POSTGRESQL, *REDIS]
@@ -14,7 +14,7 @@ EVENTS = 2000
 BATCH = 100
 
 
-@pytest.mark.parametrize(("latency", "rate"), [(0.2, 0), (0.0, 64 * 1024)], ids=["late", "narrow"])
+@pytest.mark.parametrize(("latency", "rate"), cases((0.2, 0), soak=[(0.0, 64 * 1024)]))
 def test_16_a_slow_broker_is_no_broker_that_is_down(make_world: MakeWorld, latency: float, rate: float) -> None:
     """Answers are late by a fifth of a second, or 64 kB go through in a second: batches pass, few of them twice."""
     world = make_world("postgresql", "redis", batch=BATCH)

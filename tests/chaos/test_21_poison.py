@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.chaos.children import Child, wait_until
-from tests.chaos.conftest import MARIADB, POSTGRESQL, REDIS, MakeWorld
+from tests.chaos.conftest import ON_MARIADB, ON_POSTGRESQL, ON_SQLITE, MakeWorld, cases
 from tests.chaos.world import World
 
 pytestmark = pytest.mark.processes
@@ -18,11 +18,6 @@ pytestmark = pytest.mark.processes
 FOLLOWERS = int(os.environ.get("CHAOS_FOLLOWERS", "20000"))
 OTHERS = 5000
 BATCH = 500
-SERVERS = [
-    pytest.param(("postgresql", "redis"), marks=[*POSTGRESQL, *REDIS], id="postgresql"),
-    pytest.param(("mariadb", "redis"), marks=[*MARIADB, *REDIS], id="mariadb"),
-    pytest.param(("sqlite", "redis"), marks=REDIS, id="sqlite"),
-]
 
 
 def shipped(world: World, number: int, *, since: int = 0) -> float:
@@ -35,7 +30,7 @@ def running(relay: Child) -> None:
     wait_until(lambda: relay.has_come_to("publish"), seconds=60, what="that the relay works")
 
 
-@pytest.mark.parametrize("pair", SERVERS)
+@pytest.mark.parametrize("pair", cases(ON_POSTGRESQL, ON_MARIADB, soak=[ON_SQLITE]))
 def test_21_one_event_in_ten_thousand_closes_the_channel(make_world: MakeWorld, pair: tuple[str, str]) -> None:
     """The others are out within ten seconds, at most four batches of them twice; the poison is parked, with a cause."""
     world = make_world(*pair, batch=BATCH, poison="closes", attempts=2, first=1, cap=1)
@@ -52,7 +47,7 @@ def test_21_one_event_in_ten_thousand_closes_the_channel(make_world: MakeWorld, 
     world.judge_log(f"channel closed {pair[0]}", without="poison", duplicates=4 * BATCH, took=f"{took:.1f}")
 
 
-@pytest.mark.parametrize("pair", SERVERS[:2])
+@pytest.mark.parametrize("pair", cases(ON_POSTGRESQL, soak=[ON_MARIADB]))
 def test_21_four_relays_and_a_broker_that_refuses_one_in_a_hundred(
     make_world: MakeWorld, pair: tuple[str, str]
 ) -> None:
@@ -70,7 +65,7 @@ def test_21_four_relays_and_a_broker_that_refuses_one_in_a_hundred(
     assert world.count("cqrs_outbox_parked") == world.count("cqrs_blocked") == 0
 
 
-@pytest.mark.parametrize("pair", SERVERS[:2])
+@pytest.mark.parametrize("pair", cases(ON_POSTGRESQL, soak=[ON_MARIADB]))
 def test_21_a_key_with_many_followers_is_in_nobodys_way(make_world: MakeWorld, pair: tuple[str, str]) -> None:
     """While its followers wait, others are as fast as before; when it is let go, it comes in its order."""
     world = make_world(*pair, batch=1000, poison="refused", attempts=1)

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from tests.chaos.children import wait_until
-from tests.chaos.conftest import MARIADB, POSTGRESQL, REDIS, MakeWorld
+from tests.chaos.conftest import ON_MARIADB, ON_POSTGRESQL, REDIS, MakeWorld, cases
 from tests.chaos.world import EVENTS, World
 
 pytestmark = pytest.mark.processes
@@ -15,13 +15,7 @@ pytestmark = pytest.mark.processes
 MANY = 4000
 
 
-@pytest.mark.parametrize(
-    "pair",
-    [
-        pytest.param(("postgresql", "redis"), marks=[*POSTGRESQL, *REDIS], id="postgresql"),
-        pytest.param(("mariadb", "redis"), marks=[*MARIADB, *REDIS], id="mariadb"),
-    ],
-)
+@pytest.mark.parametrize("pair", cases(ON_POSTGRESQL, soak=[ON_MARIADB]))
 def test_24_a_hot_key_is_shipped_at_half_the_speed_at_least(make_world: MakeWorld, pair: tuple[str, str]) -> None:
     """Half of the events are one key's: they stay in order, and cost no more than twice the time."""
     world = make_world(*pair, batch=500)
@@ -46,7 +40,7 @@ def refill(world: World, *what: str) -> float:
     return wait_until(lambda: not world.count("cqrs_outbox"), seconds=60, what="that all are out", every=0.01)
 
 
-@pytest.mark.parametrize("pair", [pytest.param(("mariadb", "redis"), marks=[*MARIADB, *REDIS], id="mariadb")])
+@pytest.mark.parametrize("pair", [ON_MARIADB])
 def test_30_no_writer_is_the_victim_of_a_deadlock(make_world: MakeWorld, pair: tuple[str, str]) -> None:
     """Three relays and three producers on MariaDB: no producer is refused its commit."""
     world = make_world(*pair, batch=20)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chaos.conftest import POSTGRESQL, REDIS, MakeWorld
+from tests.chaos.conftest import POSTGRESQL, REDIS, MakeWorld, cases
 from tests.chaos.world import EVENTS
 
 pytestmark = [pytest.mark.processes, *POSTGRESQL, *REDIS]
 
 
-@pytest.mark.parametrize("clock", ["3600", "-3600", "step"])
+@pytest.mark.parametrize("clock", cases("step", soak=["3600", "-3600"]))
 def test_32_the_clock_of_the_relay_is_wrong(make_world: MakeWorld, clock: str) -> None:
     """An hour ahead or behind, or stepping about: when a retry is due is told by the database's clock."""
     world = make_world("postgresql", "redis", batch=50, refuses=0.02, fail=0.01)

@@ -11,18 +11,15 @@ import threading
 import pytest
 
 from tests.chaos.children import wait_until
-from tests.chaos.conftest import MARIADB, POSTGRESQL, REDIS, MakeWorld
+from tests.chaos.conftest import ON_MARIADB, ON_POSTGRESQL, MakeWorld
 from tests.chaos.nemesis import Post
 from tests.chaos.world import EVENTS, World
 
 pytestmark = pytest.mark.processes
 
-SERVERS = [
-    pytest.param(("postgresql", "redis"), marks=[*POSTGRESQL, *REDIS], id="postgresql"),
-    pytest.param(("mariadb", "redis"), marks=[*MARIADB, *REDIS], id="mariadb"),
-]
+SERVERS = [ON_POSTGRESQL, ON_MARIADB]
 #: Kills and stops together.
-BLOWS = int(os.environ.get("CHAOS_BLOWS", "8"))
+BLOWS = int(os.environ.get("CHAOS_BLOWS", "6"))
 #: Seconds that the long handler takes; sixty in scripts/soak.
 LONG = float(os.environ.get("CHAOS_LONG", "5"))
 #: Seconds by which it may delay others.

@@ -14,8 +14,8 @@ from tests.chaos.world import EVENTS, World
 
 pytestmark = [pytest.mark.processes, pytest.mark.services, pytest.mark.redis]
 
-OUTAGE = float(os.environ.get("CHAOS_OUTAGE", "10"))
-PAUSE = float(os.environ.get("CHAOS_PAUSE", "5"))
+OUTAGE = float(os.environ.get("CHAOS_OUTAGE", "8"))
+PAUSE = float(os.environ.get("CHAOS_PAUSE", "4"))
 
 
 @pytest.mark.postgresql

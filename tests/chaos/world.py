@@ -22,8 +22,8 @@ from tests.chaos.stores import Store
 __all__ = ["EVENTS", "KILLS", "PATIENCE", "REPORTS", "World", "new_seed"]
 
 #: Larger in scripts/soak.
-EVENTS = int(os.environ.get("CHAOS_EVENTS", "2000"))
-KILLS = int(os.environ.get("CHAOS_KILLS", "8"))
+EVENTS = int(os.environ.get("CHAOS_EVENTS", "1500"))
+KILLS = int(os.environ.get("CHAOS_KILLS", "6"))
 PATIENCE = float(os.environ.get("CHAOS_PATIENCE", "120"))
 REPORTS: list[dict[str, Any]] = []
 
