@@ -120,31 +120,22 @@ class HeldLanes:
         """
         Return new rows that may go, and the ids of those whose key is blocked.
 
-        Each lane's share is limited in rows and in bytes by the query itself.  It measures ids and sizes, and joins
-        the rest: what it measures is kept aside, which on MariaDB means on disk if there are texts in it.
+        Each lane's share is limited in rows and in bytes by the query itself.
         """
         s = self._storage
         share, weight = -(-limit // len(self._lanes)), -(-max_bytes // len(self._lanes))
-        hot = f"{s.hot}{self._speech.force(s.hot_index)}"
-        lane = (
-            "SELECT id FROM (SELECT id, SUM(size) OVER (ORDER BY id) - size AS ahead"
-            f" FROM (SELECT id, LENGTH(payload) AS size FROM {hot} WHERE queue = %s AND lane = %s AND id > %s"
-            f" ORDER BY id LIMIT {share}) n"
-            f") w WHERE ahead < {weight}"
-        )
         blocked = (
             f"EXISTS (SELECT 1 FROM {s.blocked} b WHERE b.box = %s AND b.queue = %s AND b.topic = o.topic"
             " AND b.order_key = o.order_key AND b.slot = 0)"
         )
-        sql = (
-            f"SELECT o.id, CASE WHEN o.order_key <> '' AND {blocked} THEN 1 ELSE 0 END, {_of('o')}"
-            f" FROM ({' UNION ALL '.join([f'SELECT * FROM ({lane}) l'] * len(self._lanes))}) i"
-            f" JOIN {s.hot} o ON o.id = i.id"
+        first = self._speech.first_of_lanes(
+            s.hot, s.hot_index, len(self._lanes), columns=rows.COLUMNS, rows=share, weight=weight
         )
+        sql = f"SELECT o.id, CASE WHEN o.order_key <> '' AND {blocked} THEN 1 ELSE 0 END, {_of('o')} FROM {first}"
         places = [value for number, after in self._after.items() for value in (self._queue, number, after)]
         with connections[s.alias].cursor() as cursor:
             cursor.execute(sql, [s.box, self._queue, *places])
-            records = sorted(cursor.fetchall(), key=itemgetter(0))  # a join keeps no order
+            records = sorted(cursor.fetchall(), key=itemgetter(0))
         for record in records:
             self._progress.read(record[3], record[0])
         behind = [record[0] for record in records if record[1]]

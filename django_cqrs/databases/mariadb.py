@@ -178,6 +178,15 @@ class MariaDB:
             raise OperationalError(f"somebody else inserted into {table} at this moment; it is to be tried again")
         return [row[: len(key)] for row in new]
 
+    def first_of_lanes(self, hot: str, index: str, lanes: int, /, *, columns: str, rows: int, weight: int) -> str:
+        """Find the ids first: what goes through a window goes through a table on disk if there are payloads in it."""
+        lane = (
+            "SELECT id FROM (SELECT id, SUM(size) OVER (ORDER BY id) - size AS ahead FROM (SELECT id, LENGTH(payload)"
+            f" AS size FROM {hot}{self.force(index)} WHERE queue = %s AND lane = %s AND id > %s"
+            f" ORDER BY id LIMIT {rows}) n) w WHERE ahead < {weight}"
+        )
+        return f"({' UNION ALL '.join([lane] * lanes)}) f STRAIGHT_JOIN {hot} o ON o.id = f.id"
+
     def force(self, index: str, /) -> str:
         """Say which: for ``ORDER BY id LIMIT n`` the optimizer likes the primary key better."""
         return f" FORCE INDEX ({index})"

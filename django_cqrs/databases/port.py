@@ -135,6 +135,22 @@ class Dialect(Protocol):
         """
         ...
 
+    def first_of_lanes(self, hot: str, index: str, lanes: int, /, *, columns: str, rows: int, weight: int) -> str:
+        """
+        Return what stands behind FROM to read the first new rows of lanes as ``o``, in any order.
+
+        Its parameters are queue, lane and the id after which to read, for each lane.
+
+        Args:
+            hot: the table.
+            index: by which it is to be read, whatever the statistics say.
+            lanes: how many they are.
+            columns: besides ``id``.
+            rows: of each lane, at most.
+            weight: bytes of payload of each lane; the row that exceeds them is the last one.
+        """
+        ...
+
     def force(self, index: str, /) -> str:
         """Return what stands behind a table's name, so that this index is used whatever the statistics say."""
         ...

@@ -95,6 +95,10 @@ class PostgreSQL:
         """Insert with ON CONFLICT, which waits for whoever inserts the same at this moment."""
         return statements.insert_new(connections[self._alias], table, key, columns, rows)
 
+    def first_of_lanes(self, hot: str, index: str, lanes: int, /, *, columns: str, rows: int, weight: int) -> str:
+        """Go to each row once."""
+        return statements.first_of_lanes(hot, lanes, columns=columns, rows=rows, weight=weight)
+
     def force(self, index: str, /) -> str:
         """Leave it to the planner, which has no such words."""
         return ""

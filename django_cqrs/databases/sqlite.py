@@ -91,6 +91,10 @@ class SQLite:
         """Insert with ON CONFLICT."""
         return statements.insert_new(connections[self._alias], table, key, columns, rows)
 
+    def first_of_lanes(self, hot: str, index: str, lanes: int, /, *, columns: str, rows: int, weight: int) -> str:
+        """Go to each row once."""
+        return statements.first_of_lanes(hot, lanes, columns=columns, rows=rows, weight=weight)
+
     def force(self, index: str, /) -> str:
         """Leave it to the planner."""
         return ""

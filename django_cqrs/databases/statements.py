@@ -9,7 +9,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_cqrs.databases.port import Place
 
-__all__ = ["delete_locked", "insert_new", "lock_lanes", "look", "placeholders"]
+__all__ = ["delete_locked", "first_of_lanes", "insert_new", "lock_lanes", "look", "placeholders"]
 
 
 def placeholders(values: Sequence[Any]) -> str:
@@ -45,6 +45,16 @@ def look(
             [place.queue, place.box, place.queue, *owner[1], *(value for item in floors.items() for value in item)],
         )
         return [(lane, head or 0, bool(due), last or 0) for lane, head, due, last in cursor.fetchall()]
+
+
+def first_of_lanes(hot: str, lanes: int, *, columns: str, rows: int, weight: int) -> str:
+    """Return what reads the first new rows of lanes, without going to any of them twice."""
+    lane = (
+        f"SELECT * FROM (SELECT id, {columns}, SUM(LENGTH(payload)) OVER (ORDER BY id) - LENGTH(payload) AS ahead"
+        f" FROM (SELECT id, {columns} FROM {hot} WHERE queue = %s AND lane = %s AND id > %s ORDER BY id LIMIT {rows}) n"
+        f") w WHERE ahead < {weight}"
+    )
+    return f"({' UNION ALL '.join([f'SELECT * FROM ({lane}) l'] * lanes)}) o"
 
 
 def _due(place: Place, now: str) -> str:
