@@ -1,7 +1,8 @@
 """
 Run benchmarks, all or the named ones, and print a table for each.
 
-    python -m benchmarks [--full] [core] [combined] [codec] [django_commands] [relay] [consumer] [latency] [writers]
+    python -m benchmarks [--full] [core] [combined] [codec] [django_commands] [relay] [reading]
+                         [several] [consumer] [latency] [writers]
 
 Without ``--full`` all take about three minutes.  Those of Django need the servers of ``scripts/services``, and skip
 themselves if the environment names none.
@@ -14,13 +15,17 @@ import importlib
 import os
 import sys
 
-NAMES = ("core", "combined", "codec", "django_commands", "relay", "consumer", "latency", "writers")
+NAMES = (
+    "core", "combined", "codec", "django_commands", "relay", "reading", "several", "consumer", "latency", "writers",
+)  # fmt: skip
 SERVERS = {
     "core": (),
     "combined": (),
     "codec": (),
     "django_commands": ("CQRS_TEST_POSTGRESQL",),
     "relay": ("CQRS_TEST_POSTGRESQL", "CQRS_TEST_REDIS"),
+    "reading": ("CQRS_TEST_POSTGRESQL", "CQRS_TEST_REDIS"),
+    "several": ("CQRS_TEST_POSTGRESQL", "CQRS_TEST_REDIS"),
     "consumer": ("CQRS_TEST_POSTGRESQL", "CQRS_TEST_REDIS"),
     "latency": ("CQRS_TEST_POSTGRESQL",),
     "writers": ("CQRS_TEST_POSTGRESQL", "CQRS_TEST_REDIS"),

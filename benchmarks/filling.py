@@ -6,7 +6,7 @@ from django.db import connections
 
 from benchmarks.by_hand import COLUMNS
 
-__all__ = ["KEYS", "append", "empty", "fill"]
+__all__ = ["KEYS", "append", "empty", "fill", "schedule"]
 
 #: How many order keys the events have unless one says otherwise; together they lie in all 16 lanes.
 KEYS = 1600
@@ -17,17 +17,17 @@ ROWS = {
             'Changed', 1, 'bench', now(), gen_random_uuid()::text, gen_random_uuid()::text, '{}', NULL,
             'application/json',
             convert_to('{"account":' || n || ',"text":"' || repeat('x', 150) || '"}', 'UTF8')
-        FROM generate_series(%(first)s, %(last)s) n
+        FROM generate_series(1, %(last)s) n
         """,
     "mysql": """
         SELECT 'streams', seq %% %(keys)s %% 16, 'Changed', CONCAT('order-', seq %% %(keys)s), UUID(), 'event',
             'Changed', 1, 'bench', UTC_TIMESTAMP(6), UUID(), UUID(), '{}', NULL, 'application/json',
             CONCAT('{"account":', seq, ',"text":"', REPEAT('x', 150), '"}')
-        FROM seq_{first}_to_{last}
+        FROM seq_1_to_{last}
         """,
     "sqlite": """
         WITH RECURSIVE numbers(n) AS (
-            SELECT %(first)s UNION ALL SELECT n + 1 FROM numbers WHERE n < %(last)s
+            SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < %(last)s
         )
         SELECT 'streams', n %% %(keys)s %% 16, 'Changed', 'order-' || (n %% %(keys)s), lower(hex(randomblob(16))),
             'event', 'Changed', 1, 'bench', STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f000', 'NOW'), lower(hex(randomblob(18))),
@@ -54,11 +54,17 @@ def empty(table: str, *, alias: str = "default") -> None:
         cursor.execute(f"TRUNCATE {table}" if connections[alias].vendor == "postgresql" else f"DELETE FROM {table}")
 
 
-def append(table: str, number: int, *, alias: str = "default", keys: int = KEYS, first: int = 1) -> None:
-    """Add so many events."""
+def append(table: str, number: int, *, alias: str = "default", keys: int = KEYS) -> None:
+    """Add so many events, numbered from 1."""
     if not number:
         return
-    last = first + number - 1
-    rows = ROWS[connections[alias].vendor].replace("{first}", str(first)).replace("{last}", str(last))
+    rows = ROWS[connections[alias].vendor].replace("{last}", str(number))
     with connections[alias].cursor() as cursor:
-        cursor.execute(f"INSERT INTO {table} ({COLUMNS}) {rows}", {"first": first, "last": last, "keys": keys})
+        cursor.execute(f"INSERT INTO {table} ({COLUMNS}) {rows}", {"last": number, "keys": keys})
+
+
+def schedule(table: str, number: int) -> None:
+    """Add so many events to the schedule on PostgreSQL, due from tomorrow on."""
+    rows = ROWS["postgresql"].replace("SELECT", "SELECT 'outbox', now() + interval '1 day' + interval '1 second' * n,", 1)
+    with connections["default"].cursor() as cursor:
+        cursor.execute(f"INSERT INTO {table} (box, due, {COLUMNS}) {rows}", {"last": number, "keys": KEYS})
