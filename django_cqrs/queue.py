@@ -62,7 +62,7 @@ class DjangoStorage:
             connections[self.alias], place, safe.of(lanes), now=speech.now, owner=owner, force=force
         )
         works = {lane: Work(lane, head, due, last) for lane, head, due, last in found if head or due}
-        safe.came({work.lane: work.head for work in works.values() if work.head})
+        safe.looked({lane: head for lane, head, *_ in found})
         return [works[lane] for lane in lanes if lane in works]
 
     @contextmanager

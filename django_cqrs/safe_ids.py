@@ -66,6 +66,7 @@ class SafeIds:
     _source: SafeIdSource = field(init=False)
     _done: dict[int, int] = field(factory=dict, init=False)
     _safe: dict[int, int] = field(factory=dict, init=False)
+    _offered: dict[int, int] = field(factory=dict, init=False)
     _sampled: float = field(default=0.0, init=False)
     _swept: float = field(init=False)
     _sweeping: int | None = field(default=None, init=False)
@@ -84,7 +85,7 @@ class SafeIds:
         now = self.clock()
         if self._has_worked and now - self._sampled >= SAMPLE:
             self._sampled, self._has_worked = now, False
-            self._safe.update(self._source.sample(self._done, now=now))
+            self._offered = dict(self._source.sample(self._done, now=now))
         self._sweeping = None
         if self._safe and now - self._swept >= SWEEP:
             self._swept = now
@@ -96,13 +97,16 @@ class SafeIds:
             self._has_worked = True
             self._done.update(done)
 
-    def came(self, heads: Mapping[int, int]) -> None:
+    def looked(self, heads: Mapping[int, int]) -> None:
         """
-        Note the first rows of lanes; one that is below the safe id should not be there.
+        After a look: note the first row of each lane, or 0; what the database offers holds if nothing is below it.
 
-        It may be there after the database was restored: all is looked through anew then.
+        A row may have appeared after its lane was read, and before the database was asked.  One that is below the
+        safe id should not be there.  It may be after the database was restored: all is looked through anew then.
         """
-        late = {lane: row for lane, row in heads.items() if row <= self._safe.get(lane, 0)}
+        late = {lane: row for lane, row in heads.items() if 0 < row <= self._safe.get(lane, 0)}
+        offered, self._offered = self._offered, {}
+        self._safe.update((lane, row) for lane, row in offered.items() if lane in heads and not 0 < heads[lane] <= row)
         if late:
             log.warning("%s: rows came below safe ids, by lane: %s", self.place.name, late)
             self._done.clear()

@@ -104,6 +104,22 @@ def test_a_safe_id_never_passes_a_row_that_somebody_is_still_writing() -> None:
     assert shop.ship() == ["a1", "a2"]
 
 
+def test_a_row_that_appeared_since_its_lane_was_read_is_not_passed() -> None:
+    """It was written while later ones were read and shipped, and is there when the safe id is asked for."""
+    shop = Shop()
+    if IS_SQLITE:
+        assert shop.settle() == 0
+        return
+    with shop.somebody_appending("a1"):
+        shop.append("b1")
+        assert shop.ship() == ["b1"]
+    shop.append("a2")
+
+    shop.now += 2
+
+    assert shop.ship() == ["a1", "a2"]
+
+
 def test_a_safe_id_does_not_pass_a_row_that_stays() -> None:
     """What the broker did not acknowledge is there at the next look."""
     shop = Shop()
