@@ -149,14 +149,15 @@ class HeldLanes:
         s = self._storage
         if not ids:
             return 0
-        with connections[s.alias].cursor() as cursor:
-            cursor.execute(
-                f"INSERT INTO {s.parked} (id, created_at, {rows.COLUMNS})"
-                f" SELECT id, created_at, {rows.COLUMNS} FROM {s.hot} WHERE id IN ({placeholders(ids)})",
-                ids,
-            )
-        self._note_gone(ids)
-        return s.delete(s.hot, ids)
+        with self._together():
+            with connections[s.alias].cursor() as cursor:
+                cursor.execute(
+                    f"INSERT INTO {s.parked} (id, created_at, {rows.COLUMNS})"
+                    f" SELECT id, created_at, {rows.COLUMNS} FROM {s.hot} WHERE id IN ({placeholders(ids)})",
+                    ids,
+                )
+            self._note_gone(ids)
+            return s.delete(s.hot, ids)
 
     def _is_parked(self, row: Row) -> bool:
         with connections[self._storage.alias].cursor() as cursor:
