@@ -78,8 +78,10 @@ class FileMarks:
 
     @contextmanager
     def _file(self) -> Generator[sqlite3.Connection, None, None]:
-        path = f"{connections[self._alias].settings_dict['NAME']}.cqrs-lanes"
-        with closing(sqlite3.connect(path, timeout=PATIENCE)) as file, file:
+        connection: Any = connections[self._alias]
+        path = f"{connection.settings_dict['NAME']}.cqrs-lanes"
+        # A daemon waits for errors of Django to pass; of the driver's it knows nothing.
+        with connection.wrap_database_errors, closing(sqlite3.connect(path, timeout=PATIENCE)) as file, file:
             file.execute("PRAGMA synchronous = OFF")
             file.execute(f"{TABLE} PRIMARY KEY (queue, lane))")
             yield file

@@ -9,9 +9,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 
+from django_cqrs.databases.file_marks import FileMarks
 from django_cqrs.locks import file_lock, held_lane, lane_transaction
+from django_cqrs.queue import DjangoStorage
 
 
 def database(path: str, *, in_memory: bool = False) -> Any:
@@ -60,3 +62,15 @@ def test_it_is_known_on_which_alias_a_lane_is_held() -> None:
         assert connection.in_atomic_block
 
     assert held_lane() is None
+
+
+def test_marks_that_cannot_be_written_are_an_error_of_the_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk, a file that somebody keeps locked: a daemon waits until it has passed, as it does for the rest."""
+    if connection.vendor != "sqlite":  # they are rows there, written through Django
+        return
+    monkeypatch.setitem(connection.settings_dict, "NAME", str(tmp_path / "missing" / "shop.sqlite3"))
+
+    with pytest.raises(OperationalError, match="unable to open"):
+        FileMarks("default").release(DjangoStorage("inbox", "default").place("mailing"), 7)
