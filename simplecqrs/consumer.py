@@ -77,6 +77,7 @@ class Consumer:
     _territory: Territory = field(factory=Territory, init=False)
     #: Messages that are handled one by one, since the batch in which they were could not be committed.
     _singly: int = field(default=0, init=False)
+    _is_dying: bool = field(default=False, init=False)
 
     @property
     def name(self) -> str:
@@ -101,8 +102,9 @@ class Consumer:
         return 0
 
     def close(self) -> None:
-        """Leave the lanes to others, who need not wait then."""
-        self.storage.release(self.consumer, self._territory.owner)
+        """Leave the lanes to others, who need not wait then; unless it dies of a message, which is to be remembered."""
+        if not self._is_dying:
+            self.storage.release(self.consumer, self._territory.owner)
 
     def _choose(self) -> dict[int, int]:
         """Return the lanes to try and who worked them; if all belong to others, look again when they are ripe."""
@@ -197,7 +199,13 @@ class Consumer:
         return settled
 
     def _handle(self, row: Row) -> bool:
-        claimed = self.receive(row.envelope)
+        try:
+            claimed = self.receive(row.envelope)
+        except SystemExit as error:  # it would end all that this process does, however often it was started anew
+            raise RuntimeError(f"the handler raised SystemExit({error})") from error
+        except BaseException as error:
+            self._is_dying = not isinstance(error, Exception)
+            raise
         if self.strict and not claimed:
             raise _Unclaimed(f"{self.consumer} has no handler for {row.envelope.name}")
         return claimed

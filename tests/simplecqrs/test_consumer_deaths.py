@@ -32,6 +32,7 @@ class Mailing:
         self.inbox = MemoryQueue("inbox", transactions=self.db, clock=lambda: self.now)
         self.deadly: set[str] = set()
         self.bad: set[str] = set()
+        self.exits: set[str] = set()
         self.tried: list[str] = []
         self._effects: dict[int, str] = {}
         self.batch = batch
@@ -54,6 +55,8 @@ class Mailing:
         self.db.put(self._effects, len(self.tried), text)
         if text in self.deadly:
             raise Killed
+        if text in self.exits:
+            raise SystemExit(2)
         if text in self.bad:
             raise ValueError("no")
         return True
@@ -143,6 +146,36 @@ def test_failures_are_not_taken_for_deaths() -> None:
         mailing.now += 1000
 
     assert mailing.tried == ["a1"] * 4
+
+
+def test_a_handler_that_exits_has_failed() -> None:
+    """Some libraries know no other way to complain; it would end the whole process, again and again."""
+    mailing = Mailing()
+    mailing.exits = {"a1"}
+    mailing.store("a1", "b1")
+
+    died = mailing.work()
+
+    assert died == 0
+    assert mailing.effects == ["b1"]
+    [backlog] = mailing.inbox.backlogs()
+    assert (backlog.pending, backlog.parked) == (0, 1)
+
+
+def test_who_dies_of_a_message_and_is_closed_still_leaves_its_trace() -> None:
+    """A process that ends in good order after it is counted like one that was killed."""
+    mailing = Mailing()
+    mailing.deadly = {"a1"}
+    mailing.store("a1", "b1")
+
+    for _ in range(40):
+        worker = mailing.worker
+        mailing.work(1)
+        if mailing.worker is not worker:
+            worker.close()
+
+    assert mailing.effects == ["b1"]
+    assert mailing.tried.count("a1") <= 4
 
 
 def test_a_worker_that_leaves_in_order_leaves_its_lanes_free() -> None:
