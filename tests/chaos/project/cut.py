@@ -65,6 +65,7 @@ def survive() -> None:
 
     from django_cqrs.consumers import consumers
     from django_cqrs.loops import make_loop, recover, run
+    from django_cqrs.promotion import promoters
     from django_cqrs.relay import relays
     from simplecqrs.bell import Stop
 
@@ -76,7 +77,8 @@ def survive() -> None:
 
     def make() -> list[Any]:
         try:
-            return [*relays(routes=[settings.BROKER], databases=["default"]), *consumers("ledger")]
+            shipping = [*promoters(["default"]), *relays(routes=[settings.BROKER], databases=["default"])]
+            return [*shipping, *consumers("ledger")]
         except Exception as error:  # whoever finds no database when it starts is started anew
             if not recover(error):
                 raise

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from importlib import import_module
 
 from django.conf import settings
 from django.db import connection
 
 from simplecqrs import Publish, current, handles
+from simplecqrs.timing import Timed
 from tests.chaos.project.faults import at, dawdle, fails, linger
 from tests.chaos.project.messages import AuditBump, AuditBumped, Bump, Bumped, Later
 from tests.chaos.project.models import AuditDeed, Deed, Handled
@@ -19,7 +21,8 @@ def bump(command: Bump, publish: Publish) -> int:
     version = raise_counter(command.key, command.steps)
     for step in range(version - command.steps + 1, version + 1):
         Deed.objects.create(deed=command.deed, key=command.key, version=step)
-        publish(Bumped(command.key, step, command.deed))
+        event = Bumped(command.key, step, command.deed)
+        publish(Timed(event, due=timedelta(0)) if command.key == "timed" else event)
         at("produce")
     dawdle()
     return version

@@ -2,7 +2,7 @@
 A short story that is gone through again and again, in processes forked from one that is warm.
 
 Six events of three keys: one is refused by the broker twice, and one fails at its handler twice, so that both are dead
-until an operator retries them.
+until an operator retries them; two are for later, which is at once.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from tests.chaos.project.way import WAY
 __all__ = ["FOLDER", "PATIENCE", "clear", "faults", "fork", "go", "produce", "retry", "set_up", "settled"]
 
 #: What is to be done: key, deed, steps.
-DEEDS = (("a", "first", 2), ("b", "second", 2), ("c", "third", 2))
+DEEDS = (("a", "first", 2), ("b", "second", 2), ("timed", "third", 2))
 EVENTS = sum(steps for _, _, steps in DEEDS)
 #: Key and version of the events that are refused, or that fail; and how often.
 REFUSED, FAILING, TIMES = ("b", 1), ("a", 1), int(os.environ.get("CHAOS_TIMES", "2"))
 FOLDER = Path(os.environ.get("CHAOS_FOLDER", "/nonexistent"))
 TABLES = (
     "chaos_deed", "chaos_counter", "chaos_handled", "chaos_effect", "chaos_door", "cqrs_seen", "cqrs_dead",
-    "cqrs_blocked", "cqrs_inbox_parked", "cqrs_inbox", "cqrs_outbox_parked", "cqrs_outbox",
+    "cqrs_blocked", "cqrs_scheduled", "cqrs_inbox_parked", "cqrs_inbox", "cqrs_outbox_parked", "cqrs_outbox",
 )  # fmt: skip
 PATIENCE = float(os.environ.get("CHAOS_LAB_PATIENCE", "20"))
 
@@ -79,10 +79,12 @@ def go() -> None:
     from django.conf import settings
 
     from django_cqrs.consumers import consumers
+    from django_cqrs.promotion import promoters
     from django_cqrs.relay import relays
 
     random.seed(1)
-    jobs = [*relays(routes=[settings.BROKER], databases=["default"]), *consumers("ledger")]
+    shipping = [*promoters(["default"]), *relays(routes=[settings.BROKER], databases=["default"])]
+    jobs: list[Any] = [*shipping, *consumers("ledger")]
     steps: list[Callable[[], object]] = [produce, *(job.step for job in jobs), retry]
     ends = time.monotonic() + PATIENCE
     while time.monotonic() < ends:

@@ -91,6 +91,7 @@ def watch_ports() -> None:
     from django_cqrs.inbox import DjangoInbox
     from django_cqrs.inspection import DjangoInspection
     from django_cqrs.mediator import DjangoMediator
+    from django_cqrs.promotion import Promoter
     from django_cqrs.queue import DjangoStorage
     from simplecqrs.brokers.redis import RedisStreams
     from simplecqrs.brokers.redis_feed import RedisFeed
@@ -99,10 +100,10 @@ def watch_ports() -> None:
     from simplecqrs.relay import Relay
 
     connection_created.connect(_watch_statements)
-    for role, job in (("relay", Relay), ("fetcher", Fetcher), ("consumer", Consumer)):
+    for role, job in (("relay", Relay), ("fetcher", Fetcher), ("consumer", Consumer), ("promoter", Promoter)):
         _replace(job, "step", lambda step, role=role: _stepping(step, role))
     for port, calls in (
-        (HeldLanes, ("read", "done", "park")),
+        (HeldLanes, ("read", "done", "park", "claim")),
         (DjangoStorage, ("append",)),
         (DjangoInbox, ("store", "bury")),
         (DjangoInspection, ("retry", "skip")),
