@@ -56,7 +56,9 @@ class HeldLanes:
             if len(due) >= limit:
                 break
             fresh, behind = self._read_fresh(limit - len(due), max_bytes)
-            self._move(behind)
+            if behind:
+                with self._together():
+                    self._move(behind)
             if fresh or not behind:
                 break
         return due + fresh
