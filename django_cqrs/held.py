@@ -131,10 +131,10 @@ class HeldLanes:
             " AND b.order_key = o.order_key AND b.slot = 0)"
         )
         first = self._speech.first_of_lanes(
-            s.hot, s.hot_index, len(self._lanes), columns=rows.COLUMNS, rows=share, weight=weight
+            s.hot, s.hot_index, list(self._after), columns=rows.COLUMNS, rows=share, weight=weight
         )
         sql = f"SELECT o.id, CASE WHEN o.order_key <> '' AND {blocked} THEN 1 ELSE 0 END, {_of('o')} FROM {first}"
-        places = [value for number, after in self._after.items() for value in (self._queue, number, after)]
+        places = [value for after in self._after.values() for value in (self._queue, after)]
         with connections[s.alias].cursor() as cursor:
             cursor.execute(sql, [s.box, self._queue, *places])
             records = sorted(cursor.fetchall(), key=itemgetter(0))

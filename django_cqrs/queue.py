@@ -53,13 +53,13 @@ class DjangoStorage:
         """Return those of these lanes that have work, by one statement if none has."""
         is_test = refuse_inside(connections[self.alias])
         speech, place = dialect(self.alias), self.place(queue)
-        force = speech.force(f"{self.hot}_lane")
+        of_lane = speech.of_lane(self.hot, self.hot_index, "c.lane"), speech.order
         safe = self._safe_ids(queue)
         if not is_test:
             safe.refresh(lanes)
         owner = speech.marks.owner(place) if self.box == "inbox" else ("0", [])
         found = statements.look(
-            connections[self.alias], place, safe.of(lanes), now=speech.now, owner=owner, force=force
+            connections[self.alias], place, safe.of(lanes), now=speech.now, owner=owner, of_lane=of_lane
         )
         works = {lane: Work(lane, head, due, last) for lane, head, due, last in found if head or due}
         safe.looked({lane: head for lane, head, *_ in found})

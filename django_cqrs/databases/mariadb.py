@@ -21,7 +21,7 @@ from django.db import OperationalError, connections
 from django_cqrs.conf import table as table_name
 from django_cqrs.databases.port import Place
 from django_cqrs.databases.safe_ids import InnoDBSafeIds
-from django_cqrs.databases.statements import placeholders
+from django_cqrs.databases.statements import first_ids, placeholders
 from django_cqrs.databases.table_marks import TableMarks
 from django_cqrs.locks import LANE, lane_transaction, refuse_inside
 from django_cqrs.models import Lane
@@ -39,6 +39,7 @@ class MariaDB:
     #: The session's time zone need not be UTC.
     now = "UTC_TIMESTAMP(6)"
     later = "UTC_TIMESTAMP(6) + INTERVAL %s SECOND"
+    order = "ORDER BY o.id"
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
@@ -178,18 +179,18 @@ class MariaDB:
             raise OperationalError(f"somebody else inserted into {table} at this moment; it is to be tried again")
         return [row[: len(key)] for row in new]
 
-    def first_of_lanes(self, hot: str, index: str, lanes: int, /, *, columns: str, rows: int, weight: int) -> str:
+    def first_of_lanes(
+        self, hot: str, index: str, lanes: Sequence[int], /, *, columns: str, rows: int, weight: int
+    ) -> str:
         """Find the ids first: what goes through a window goes through a table on disk if there are payloads in it."""
-        lane = (
-            "SELECT id FROM (SELECT id, SUM(size) OVER (ORDER BY id) - size AS ahead FROM (SELECT id, LENGTH(payload)"
-            f" AS size FROM {hot}{self.force(index)} WHERE queue = %s AND lane = %s AND id > %s"
-            f" ORDER BY id LIMIT {rows}) n) w WHERE ahead < {weight}"
+        found = first_ids(
+            [self.of_lane(hot, index, str(lane)) for lane in lanes], order=self.order, rows=rows, weight=weight
         )
-        return f"({' UNION ALL '.join([lane] * lanes)}) f STRAIGHT_JOIN {hot} o ON o.id = f.id"
+        return f"({found}) f STRAIGHT_JOIN {hot} o ON o.id = f.id"
 
-    def force(self, index: str, /) -> str:
-        """Say which: for ``ORDER BY id LIMIT n`` the optimizer likes the primary key better."""
-        return f" FORCE INDEX ({index})"
+    def of_lane(self, hot: str, index: str, lane: str, /) -> str:
+        """Say which index: for ``LIMIT n`` the optimizer likes the primary key better."""
+        return f"{hot} o FORCE INDEX ({index}) WHERE o.lane = {lane}"
 
     def uuid_parameter(self, value: UUID, /) -> Any:
         """Write it as the column is: MariaDB 10.7 has a type for it."""

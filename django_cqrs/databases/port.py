@@ -84,6 +84,8 @@ class Dialect(Protocol):
     now: str
     #: An expression with one parameter: the time that is so many seconds from now.
     later: str
+    #: The order of ids, after ``of_lane``.
+    order: str
 
     @property
     def marks(self) -> Marks:
@@ -135,24 +137,32 @@ class Dialect(Protocol):
         """
         ...
 
-    def first_of_lanes(self, hot: str, index: str, lanes: int, /, *, columns: str, rows: int, weight: int) -> str:
+    def first_of_lanes(
+        self, hot: str, index: str, lanes: Sequence[int], /, *, columns: str, rows: int, weight: int
+    ) -> str:
         """
         Return what stands behind FROM to read the first new rows of lanes as ``o``, in any order.
 
-        Its parameters are queue, lane and the id after which to read, for each lane.
+        Its parameters are the queue and the id after which to read, for each lane.
 
         Args:
             hot: the table.
-            index: by which it is to be read, whatever the statistics say.
-            lanes: how many they are.
+            index: by which it is to be read.
             columns: besides ``id``.
             rows: of each lane, at most.
             weight: bytes of payload of each lane; the row that exceeds them is the last one.
         """
         ...
 
-    def force(self, index: str, /) -> str:
-        """Return what stands behind a table's name, so that this index is used whatever the statistics say."""
+    def of_lane(self, hot: str, index: str, lane: str, /) -> str:
+        """
+        Return what stands behind FROM for the rows ``o`` of one lane, up to a condition that may be followed by others.
+
+        It lets them be found by the index, whatever the statistics say, if they are ordered by ``order``.
+
+        Args:
+            lane: an expression.
+        """
         ...
 
     def uuid_parameter(self, value: UUID, /) -> Any:

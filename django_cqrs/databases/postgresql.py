@@ -30,6 +30,7 @@ class PostgreSQL:
     #: Stable, so that an index serves it, and moving on inside of a transaction, as in a TestCase.
     now = "statement_timestamp()"
     later = "clock_timestamp() + %s * interval '1 second'"
+    order = "ORDER BY o.queue, o.lane, o.id"
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
@@ -95,13 +96,26 @@ class PostgreSQL:
         """Insert with ON CONFLICT, which waits for whoever inserts the same at this moment."""
         return statements.insert_new(connections[self._alias], table, key, columns, rows)
 
-    def first_of_lanes(self, hot: str, index: str, lanes: int, /, *, columns: str, rows: int, weight: int) -> str:
+    def first_of_lanes(
+        self, hot: str, index: str, lanes: Sequence[int], /, *, columns: str, rows: int, weight: int
+    ) -> str:
         """Go to each row once."""
-        return statements.first_of_lanes(hot, lanes, columns=columns, rows=rows, weight=weight)
+        found = " UNION ALL ".join(
+            f"SELECT * FROM (SELECT id, {columns}, SUM(LENGTH(payload)) OVER (ORDER BY id) - LENGTH(payload) AS ahead"
+            f" FROM (SELECT id, {columns} FROM {self.of_lane(hot, index, str(lane))} AND o.queue = %s AND o.id > %s"
+            f" {self.order} LIMIT {rows}) n) w WHERE ahead < {weight}"
+            for lane in lanes
+        )
+        return f"({found}) o"
 
-    def force(self, index: str, /) -> str:
-        """Leave it to the planner, which has no such words."""
-        return ""
+    def of_lane(self, hot: str, index: str, lane: str, /) -> str:
+        """
+        Keep the planner from the primary key, by which it would go through all other lanes to find one that is empty.
+
+        It has no words for an index.  But after an equality nothing is left to sort by but ``id``, of which the primary
+        key has the order as well; after a range, only the index has it.
+        """
+        return f"{hot} o WHERE o.lane BETWEEN {lane} AND {lane}"
 
     def uuid_parameter(self, value: UUID, /) -> Any:
         """Give it as it is."""

@@ -32,6 +32,7 @@ class SQLite:
 
     now = "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"
     later = "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', PRINTF('%%.3f seconds', %s))"
+    order = "ORDER BY o.id"
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
@@ -91,13 +92,18 @@ class SQLite:
         """Insert with ON CONFLICT."""
         return statements.insert_new(connections[self._alias], table, key, columns, rows)
 
-    def first_of_lanes(self, hot: str, index: str, lanes: int, /, *, columns: str, rows: int, weight: int) -> str:
-        """Go to each row once."""
-        return statements.first_of_lanes(hot, lanes, columns=columns, rows=rows, weight=weight)
+    def first_of_lanes(
+        self, hot: str, index: str, lanes: Sequence[int], /, *, columns: str, rows: int, weight: int
+    ) -> str:
+        """Find the ids first: payloads are not copied then."""
+        found = statements.first_ids(
+            [self.of_lane(hot, index, str(lane)) for lane in lanes], order=self.order, rows=rows, weight=weight
+        )
+        return f"({found}) f CROSS JOIN {hot} o ON o.id = f.id"
 
-    def force(self, index: str, /) -> str:
-        """Leave it to the planner."""
-        return ""
+    def of_lane(self, hot: str, index: str, lane: str, /) -> str:
+        """Leave it to the planner, which likes two equalities best."""
+        return f"{hot} o WHERE o.lane = {lane}"
 
     def uuid_parameter(self, value: UUID, /) -> Any:
         """Write 32 hexadecimal digits."""

@@ -9,7 +9,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_cqrs.databases.port import Place
 
-__all__ = ["delete_locked", "first_of_lanes", "insert_new", "lock_lanes", "look", "placeholders"]
+__all__ = ["delete_locked", "first_ids", "insert_new", "lock_lanes", "look", "placeholders"]
 
 
 def placeholders(values: Sequence[Any]) -> str:
@@ -23,21 +23,18 @@ def look(
     floors: Mapping[int, int],
     *,
     now: str,
+    of_lane: tuple[str, str],
     owner: tuple[str, list[Any]],
-    force: str = "",
 ) -> list[tuple[int, int, bool, int]]:
     """
     Return for each lane its first new row or 0, whether a parked key of it is due, and who worked it last or 0.
 
     Args:
         floors: for each lane, the id up to which it has no rows.
+        of_lane: what ``Dialect.of_lane`` returns for ``c.lane``, and ``Dialect.order``.
         owner: an expression for the owner of ``c.lane``, and its parameters.
-        force: what stands behind the hot table's name.
     """
-    first = (
-        f"(SELECT o.id FROM {place.hot} o {force} WHERE o.queue = %s AND o.lane = c.lane AND o.id > c.low"
-        " ORDER BY o.id LIMIT 1)"
-    )
+    first = f"(SELECT o.id FROM {of_lane[0]} AND o.queue = %s AND o.id > c.low {of_lane[1]} LIMIT 1)"
     lanes = " UNION ALL ".join(["SELECT %s AS lane, %s AS low"] + ["SELECT %s, %s"] * (len(floors) - 1))
     with connection.cursor() as cursor:
         cursor.execute(
@@ -47,14 +44,20 @@ def look(
         return [(lane, head or 0, bool(due), last or 0) for lane, head, due, last in cursor.fetchall()]
 
 
-def first_of_lanes(hot: str, lanes: int, *, columns: str, rows: int, weight: int) -> str:
-    """Return what reads the first new rows of lanes, without going to any of them twice."""
-    lane = (
-        f"SELECT * FROM (SELECT id, {columns}, SUM(LENGTH(payload)) OVER (ORDER BY id) - LENGTH(payload) AS ahead"
-        f" FROM (SELECT id, {columns} FROM {hot} WHERE queue = %s AND lane = %s AND id > %s ORDER BY id LIMIT {rows}) n"
-        f") w WHERE ahead < {weight}"
+def first_ids(lanes: Sequence[str], *, order: str, rows: int, weight: int) -> str:
+    """
+    Return a query of the first ids of lanes; only sizes, no payloads, go through its windows.
+
+    Args:
+        lanes: for each what ``Dialect.of_lane`` returns.
+        order: ``Dialect.order``.
+    """
+    return " UNION ALL ".join(
+        "SELECT id FROM (SELECT id, SUM(size) OVER (ORDER BY id) - size AS ahead"
+        f" FROM (SELECT o.id, LENGTH(o.payload) AS size FROM {lane} AND o.queue = %s AND o.id > %s {order}"
+        f" LIMIT {rows}) n) w WHERE ahead < {weight}"
+        for lane in lanes
     )
-    return f"({' UNION ALL '.join([f'SELECT * FROM ({lane}) l'] * lanes)}) o"
 
 
 def _due(place: Place, now: str) -> str:
