@@ -65,6 +65,8 @@ def append(table: str, number: int, *, alias: str = "default", keys: int = KEYS)
 
 def schedule(table: str, number: int) -> None:
     """Add so many events to the schedule on PostgreSQL, due from tomorrow on."""
-    rows = ROWS["postgresql"].replace("SELECT", "SELECT 'outbox', now() + interval '1 day' + interval '1 second' * n,", 1)
+    rows = ROWS["postgresql"].replace(
+        "SELECT", "SELECT 'outbox', now() + interval '1 day' + interval '1 second' * n,", 1
+    )
     with connections["default"].cursor() as cursor:
         cursor.execute(f"INSERT INTO {table} (box, due, {COLUMNS}) {rows}", {"last": number, "keys": KEYS})

@@ -120,8 +120,8 @@ def _with_scheduled(number: int, rounds: int) -> Generator[Line, None, None]:
     storage, (promoter,) = _reader(), promoters()
     times: dict[str, list[float]] = {"scheduled": [], "none": []}
     for _ in range(rounds):
-        for name in times:
-            times[name].append(_timed(_reading(storage)))
+        for found in times.values():
+            found.append(_timed(_reading(storage)))
             _execute(f"ALTER TABLE {table} RENAME TO schedule_other", f"ALTER TABLE {aside} RENAME TO {table}",
                      f"ALTER TABLE schedule_other RENAME TO {aside}")  # fmt: skip
     yield Line(

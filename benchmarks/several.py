@@ -129,5 +129,3 @@ def _inversions() -> int:
             last[fields[b"key"]] = number
         start = f"({entries[-1][0].decode()}"
     return inversions
-
-
