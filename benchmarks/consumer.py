@@ -1,4 +1,4 @@
-"""A consumer with an inbox against a loop by hand with the same guarantees."""
+"""A consumer against loops by hand with the same guarantees, and against itself with several messages at a time."""
 
 from __future__ import annotations
 
@@ -18,42 +18,59 @@ KEYS = 20
 def run(*, full: bool) -> list[Line]:
     """Measure and print."""
     prepare()
-    rounds, number = (7, 3_000) if full else (5, 1_000)
+    rounds, number = (9, 3_000) if full else (5, 1_000)
     times, statements = _race(rounds, number)
     speeds = {name: number / statistics.median(found) for name, found in times.items()}
     lines = [
         Line(
-            "messages per second, with the inbox : by hand",
-            median_ratio(times, "by hand", "inbox"),
-            0.6,
+            f"messages per second, {subject} : {baseline}",
+            median_ratio(times, baseline, subject),
+            goal,
             at_least=True,
-            detail=f"{speeds['inbox']:,.0f}/s : {speeds['by hand']:,.0f}/s",
-        ),
-        *(Line(f"statements per message, {name}", found, unit="") for name, found in statements.items()),
+            detail=f"{speeds[subject]:,.0f}/s : {speeds[baseline]:,.0f}/s",
+        )
+        for subject, baseline, goal in (
+            ("one by one", "by hand, with an inbox", 0.8),
+            ("one by one", "by hand, without", 0.8),
+            ("50 together", "one by one", 3.0),
+        )
     ]
+    lines += [Line(f"statements per message, {name}", found, unit="") for name, found in statements.items()]
     what = f"{rounds} interleaved rounds of {number:,} messages, {KEYS} keys, one worker; the handler does one UPDATE"
-    counted = "BEGIN and COMMIT are not counted: one pair per message in both, and one per fetched batch of the inbox"
+    counted = "BEGIN and COMMIT are not counted, savepoints are"
     show("consumer", lines, notes={"runs": what, "statements": counted, **settings_of_servers()})
     return lines
 
 
-def _race(rounds: int, number: int) -> tuple[Times, dict[str, float]]:
+def _subjects() -> dict[str, tuple[str, Callable[[], object]]]:
+    """Return for each subject the topic that it reads and what handles all that is there."""
     from benchmarks.consumer_by_hand import consume_by_hand, join
-    from benchmarks.models import Account
+    from benchmarks.inbox_by_hand import consume_inbox_by_hand, join_inbox_by_hand
     from django_cqrs.consumers import consumers
     from django_cqrs.loops import run as run_loop
 
-    accounts = [Account.objects.create().pk for _ in range(KEYS)]
-    jobs = consumers("counting")
+    singly, together = consumers("counting"), consumers("together")
     join()
-    subjects: dict[str, tuple[str, Callable[[], object]]] = {
-        "inbox": ("Counted", lambda: run_loop(jobs, drain=True)),
-        "by hand": ("ByHand", consume_by_hand),
+    join_inbox_by_hand()
+    return {
+        "one by one": ("Counted", lambda: run_loop(singly, drain=True)),
+        "50 together": ("CountedTogether", lambda: run_loop(together, drain=True)),
+        "by hand, with an inbox": ("InboxByHand", consume_inbox_by_hand),
+        "by hand, without": ("ByHand", consume_by_hand),
     }
-    times: dict[str, list[float]] = {name: [] for name in subjects}
+
+
+def _race(rounds: int, number: int) -> tuple[Times, dict[str, float]]:
+    from benchmarks.models import Account
+
+    accounts = [Account.objects.create().pk for _ in range(KEYS)]
+    subjects = _subjects()
+    names = list(subjects)
+    times: dict[str, list[float]] = {name: [] for name in names}
     statements: dict[str, float] = {}
     for round_number in range(rounds + 1):
-        for name in sorted(subjects, reverse=bool(round_number % 2)):
+        turn = round_number % len(names)
+        for name in names[turn:] + names[:turn]:
             topic, consume = subjects[name]
             before = _sum()
             _publish(topic, number, accounts)
@@ -69,12 +86,13 @@ def _race(rounds: int, number: int) -> tuple[Times, dict[str, float]]:
 def _publish(topic: str, number: int, accounts: list[int]) -> None:
     from attrs import evolve
 
-    from benchmarks.handlers import Counted
+    from benchmarks.handlers import Counted, CountedTogether
     from django_cqrs import bus
     from django_cqrs.brokers import broker
     from simplecqrs.metadata import new_metadata
 
-    events = [Counted(accounts[n % KEYS], n) for n in range(number)]
+    message = CountedTogether if topic == "CountedTogether" else Counted
+    events = [message(accounts[n % KEYS], n) for n in range(number)]
     envelopes = [evolve(bus.vocabulary.envelope(event, new_metadata(None, None)), topic=topic) for event in events]
     for start in range(0, number, 500):
         broker("streams").publish(envelopes[start : start + 500], deadline=10.0)

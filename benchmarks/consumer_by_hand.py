@@ -13,7 +13,7 @@ from benchmarks.handlers import add_one
 from benchmarks.models import SeenByHand
 from benchmarks.servers import redis_client, stream
 
-__all__ = ["consume_by_hand", "join"]
+__all__ = ["consume_by_hand", "entries_of", "join"]
 
 SEEN = (
     f"INSERT INTO {SeenByHand._meta.db_table} (consumer, source, message_id, crc) VALUES (%s, %s, %s, %s)"
@@ -31,7 +31,7 @@ def consume_by_hand() -> None:
     client = redis_client()
     while True:
         reply = client.xreadgroup("by-hand", "one", {stream("ByHand"): ">"}, count=500)
-        entries = _entries(reply)
+        entries = entries_of(reply)
         if not entries:
             return
         for entry_id, fields in entries:
@@ -39,7 +39,7 @@ def consume_by_hand() -> None:
             client.xack(stream("ByHand"), "by-hand", entry_id)
 
 
-def _entries(reply: Any) -> list[Any]:
+def entries_of(reply: Any) -> list[Any]:
     """Read the reply of either version of the protocol."""
     if isinstance(reply, dict):
         return [entry for batches in reply.values() for batch in batches for entry in batch]
