@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from simplecqrs.queue import Work
-from simplecqrs.territory import RIPE, Territory
+from simplecqrs.territory import HUNGRY, RIPE, Territory
 
 MINE, YOURS = 7, 8
 
@@ -52,6 +52,20 @@ def test_a_lane_that_was_idle_meanwhile_ripens_anew() -> None:
     territory.choose([])
 
     assert territory.choose([Work(1, 10, owner=YOURS)]) == []
+
+
+def test_a_lane_in_which_nothing_moves_does_not_starve_behind_our_own() -> None:
+    """Ours may have work without end; that of nobody, or of somebody who has died, goes first then."""
+    clock = Clock()
+    territory = Territory(MINE, clock)
+    works = [Work(1, 10, owner=MINE), Work(2, 20), Work(3, 30, owner=YOURS)]
+    assert territory.choose(works) == [1, 2]
+    clock.now += HUNGRY / 2
+    assert territory.choose([*works, Work(4, 40)]) == [1, 2, 4, 3]
+
+    clock.now += HUNGRY / 2
+
+    assert territory.choose([*works, Work(4, 40)]) == [2, 3, 1, 4]
 
 
 def test_owners_are_numbers_that_a_database_can_keep_and_never_the_same() -> None:
