@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 from attrs import define, field
@@ -9,6 +10,9 @@ from attrs import define, field
 from simplecqrs.queue import Held, Row, Storage
 
 __all__ = ["Together"]
+
+#: Seconds after which a batch takes no more: others wait for its locks, and a watchdog for its end.
+LONGEST = 1.0
 
 
 @define
@@ -45,9 +49,10 @@ class Together:
             self.tried = rows
             self.handled.append((rows[0], self.handle_one(rows[0])))
             return
+        until = time.monotonic() + LONGEST
         for row in rows:
             self.tried = rows
-            if self.failed or (self.handled and self.stopping()):
+            if self.failed or (self.handled and (self.stopping() or time.monotonic() > until)):
                 break
             self._handle_in_savepoint(row)
         done = [row for row, _ in self.handled]

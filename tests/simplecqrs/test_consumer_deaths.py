@@ -205,6 +205,15 @@ def test_a_batch_is_handled_in_one_transaction() -> None:
     assert mailing.effects == ["a1", "a2", "a3", "a4"]
 
 
+def test_a_batch_of_slow_handlers_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watchdog would take fifty of them for one that hangs, and its locks are not to be held so long."""
+    monkeypatch.setattr("simplecqrs.together.LONGEST", -1.0)
+    mailing = Mailing(batch=50)
+    mailing.store("a1", "a2", "a3")
+
+    assert [mailing.worker.step() for _ in range(4)] == [1, 1, 1, 0]
+
+
 @pytest.mark.parametrize("bad", ["a1", "a2", "a3"])
 def test_a_failure_in_a_batch_takes_back_only_itself(bad: str) -> None:
     """What came before it stays handled, what follows under its key waits."""
