@@ -96,7 +96,9 @@ def expires_at(due: Moment | None, expires: Moment | None, now: datetime) -> dat
     """Return when a message expires that is made now; None: never."""
     if not isinstance(expires, timedelta):
         return expires
-    return (now + due if isinstance(due, timedelta) else due or now) + expires
+    begins = now + due if isinstance(due, timedelta) else due or now
+    # In UTC: a zone's own arithmetic is of its clocks on the wall, which skip an hour and repeat another.
+    return begins.astimezone(timezone.utc) + expires
 
 
 def read_moment(text: str) -> datetime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from attrs import frozen
@@ -100,6 +101,13 @@ def test_a_relative_expiry_counts_from_the_due_time(due: Any, expires: Any, expe
 
 
 # where it can be kept
+
+
+def test_an_hour_is_an_hour_when_clocks_are_put_back() -> None:
+    """An expiry that is relative counts real time, whatever the clocks on the wall show."""
+    due = datetime(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+
+    assert expires_at(due, timedelta(hours=1), due) == datetime(2026, 10, 25, 1, 30, tzinfo=timezone.utc)
 
 
 def test_an_event_that_expires_is_handled_here_and_ships_with_its_expiry() -> None:
