@@ -117,12 +117,13 @@ class Relay:
     def _publish(self, envelopes: Sequence[Envelope]) -> Sequence[Receipt]:
         """Hand over a batch; search it for the cause if batch after batch is not taken by a broker that answers."""
         receipts, trouble = self._try(envelopes)
-        if all(receipt.status != "unknown" for receipt in receipts):
+        rest = _unexplained(envelopes, receipts)
+        if not rest:
             self._pace.taken(len(envelopes))
             return receipts
         is_up = self._is_up()
         if is_up and self._pace.cut_short():
-            return self._search(envelopes, receipts)
+            return self._search(rest, envelopes, receipts)
         if all(receipt.status == "unknown" for receipt in receipts):
             raise trouble or BrokerDown(f"{self.queue} acknowledged none of {len(envelopes)} in {self.deadline} s")
         return receipts
@@ -135,15 +136,14 @@ class Relay:
             return False
         return True
 
-    def _search(self, envelopes: Sequence[Envelope], receipts: Sequence[Receipt]) -> Sequence[Receipt]:
+    def _search(
+        self, rest: Sequence[Envelope], envelopes: Sequence[Envelope], receipts: Sequence[Receipt]
+    ) -> Sequence[Receipt]:
         """Send once more, in halves, what the broker did not take."""
         log.warning("%s answers, but does not take all that it is sent; searching for the cause", self.queue)
-        rest = [e for e, receipt in zip(envelopes, receipts, strict=True) if receipt.status == "unknown"]
-        stopped = {_key(e) for e, receipt in zip(envelopes, receipts, strict=True) if receipt.status == "refused"}
-        free = [e for e in rest if not e.key or _key(e) not in stopped]
         until = time.monotonic() + self.idle / 2
-        found = Bisection(lambda some: self._try(some)[0], self._ping, until).search(free) if free else []
-        by_id = {id(e): receipt for e, receipt in zip(free, found, strict=True)}
+        found = Bisection(lambda some: self._try(some)[0], self._ping, until).search(rest)
+        by_id = {id(e): receipt for e, receipt in zip(rest, found, strict=True)}
         return [by_id.get(id(e), receipt) for e, receipt in zip(envelopes, receipts, strict=True)]
 
     def _try(self, envelopes: Sequence[Envelope]) -> tuple[Sequence[Receipt], BrokerDown | None]:
@@ -171,6 +171,13 @@ class Relay:
         held.park(row, Failure(reason, attempts, pause, hold=self.on_dead == "hold"))
         fate = "is dead" if pause is None else f"is tried again in {pause:.1f} s"
         log.warning("%s refused %s %s: %s; it %s", self.queue, row.envelope.name, row.envelope.id, reason, fate)
+
+
+def _unexplained(envelopes: Sequence[Envelope], receipts: Sequence[Receipt]) -> list[Envelope]:
+    """Return what was not taken, except what only waits behind an event of its key that was refused."""
+    stopped = {_key(e) for e, receipt in zip(envelopes, receipts, strict=True) if receipt.status == "refused"}
+    unknown = [e for e, receipt in zip(envelopes, receipts, strict=True) if receipt.status == "unknown"]
+    return [e for e in unknown if not e.key or _key(e) not in stopped]
 
 
 def _key(envelope: Envelope) -> tuple[str, str]:

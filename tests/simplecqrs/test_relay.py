@@ -349,6 +349,17 @@ def test_a_broker_too_slow_for_a_batch_gets_smaller_ones() -> None:
     )
 
 
+def test_refusals_do_not_make_batches_smaller() -> None:
+    """What waits behind a refused event of its key is not what a broker was too slow for."""
+    shop = Shop(retry=ONCE, batch=1000)
+    shop.bad = {"b1"}
+    shop.publish("a1", "b1", "b2", *(f"-{n}" for n in range(97)))
+
+    assert shop.relay.step() == Shipped(read=100, accepted=98, refused=1)
+    shop.publish(*(f"-{n}" for n in range(1000)))
+    assert shop.relay.step().read == 200
+
+
 def test_batches_begin_small_and_grow_while_that_goes_well() -> None:
     """The first event is out soon, whatever waits behind it; an outage is over when ten have gone out."""
     script = Script(lambda envelopes: [ACCEPTED] * len(envelopes))
