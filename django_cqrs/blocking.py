@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 
@@ -78,6 +78,7 @@ class BlockedKeys:
             waiting = [self._place.queue, topic, key, slot]
             place = [s.box, self._place.queue, topic, key, slot]
             where = "WHERE box = %s AND queue = %s AND topic = %s AND order_key = %s AND slot = %s"
+            self._lock(where, place)
             with connections[s.alias].cursor() as cursor:
                 cursor.execute(f"DELETE FROM {s.blocked} {where} AND {waits} IS NULL", [*place, *waiting])
                 if cursor.rowcount == 0:
@@ -102,12 +103,25 @@ class BlockedKeys:
             due = [row[0] for row in cursor.fetchall()]
             if not due:
                 return
+            self._lock(f"WHERE id IN ({placeholders(due)})", due)
             cursor.execute(
                 f"DELETE FROM {s.blocked} WHERE id IN ({placeholders(due)}) AND next_at <= {self._speech.now}"
                 f" AND NOT EXISTS (SELECT 1 FROM {s.parked} p WHERE p.queue = %s AND p.topic = {s.blocked}.topic"
                 f" AND p.order_key = {s.blocked}.order_key AND {s.blocked}.slot IN (0, p.id))",
                 [*due, self._place.queue],
             )
+
+    def _lock(self, where: str, parameters: Sequence[Any]) -> None:
+        """
+        Lock blocked keys before it is asked in a later statement what waits behind them.
+
+        An operator who parks a dead letter again has locked his; in one statement we would wait for him, and go on
+        with what was there before.
+        """
+        connection = connections[self._storage.alias]
+        if connection.features.has_select_for_update:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SELECT id FROM {self._storage.blocked} {where} ORDER BY id FOR UPDATE", parameters)
 
 
 def _slot(row: Row) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import AbstractContextManager
 
 import pytest
@@ -11,7 +12,7 @@ from django_cqrs.inbox import DjangoInbox
 from django_cqrs.inspection import DjangoInspection
 from django_cqrs.models import Outbox, ParkedOutbox
 from django_cqrs.queue import DjangoStorage
-from simplecqrs.queue import Failure
+from simplecqrs.queue import Failure, lane_of
 from tests.contracts.queue import InboxContract, MarksContract, StorageContract, make
 
 #: SQLite has one writer at a time, so one lane at a time is held there.
@@ -88,3 +89,39 @@ def test_rows_are_moved_behind_their_key_in_one_piece() -> None:
         held.read(10, 1000)
 
     assert (Outbox.objects.count(), ParkedOutbox.objects.count()) == (1, 1)
+
+
+@pytest.mark.usefixtures("committed")
+def test_a_letter_that_is_retried_while_its_key_is_unblocked_is_not_forgotten() -> None:
+    """Both touch the row of the key: who comes second sees what the first one did."""
+    if ONE_WRITER:  # nobody is ever in between
+        return
+    storage, inspection = DjangoStorage("outbox", "default"), DjangoInspection("default")
+    lane = lane_of(make(key="a"))
+    storage.append([("shop", lane, make("1", key="a")), ("shop", lane, make("2", key="a"))])
+    for pause in (None, 0):
+        with storage.hold("shop", lanes=[lane], limit=1, local=True, idle=60) as held:
+            assert held is not None
+            held.park(held.read(1, 1000)[0], Failure("no", 1, pause, hold=False))
+    retried, go_on = threading.Event(), threading.Event()
+
+    def retry() -> None:
+        with transaction.atomic():
+            [letter] = inspection.letters()
+            assert inspection.retry(letter.id)
+            retried.set()
+            go_on.wait(0.3)
+        connections.close_all()
+
+    operator = threading.Thread(target=retry)
+    with storage.hold("shop", lanes=[lane], limit=1, local=True, idle=60) as held:
+        assert held is not None
+        rows = held.read(10, 1000)
+        operator.start()
+        assert retried.wait(20)
+        held.done(rows)
+    operator.join()
+
+    with storage.hold("shop", lanes=[lane], limit=1, local=True, idle=60) as held:
+        assert held is not None
+        assert [row.envelope.payload for row in held.read(10, 1000)] == [b"1"]
