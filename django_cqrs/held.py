@@ -105,18 +105,20 @@ class HeldLanes:
         sql = (
             f"WITH due AS (SELECT topic, order_key, slot, head, attempts FROM {s.blocked} WHERE box = %s AND queue = %s"
             f" AND lane IN ({placeholders(self._lanes)}) AND next_at <= {self._speech.now} ORDER BY next_at"
-            f" LIMIT {DUE}) "
-            f"SELECT p.id, CASE WHEN p.id = due.head THEN due.attempts ELSE 0 END, {_of('p')} FROM due"
-            f" JOIN {s.parked} p ON p.queue = %s AND p.topic = due.topic AND p.order_key = due.order_key"
-            " AND due.slot IN (0, p.id)"
-            " ORDER BY p.id LIMIT %s"
+            f" LIMIT {DUE}), waiting AS ("
+            "SELECT p.id, CASE WHEN p.id = due.head THEN due.attempts ELSE 0 END AS tries, LENGTH(p.payload) AS size"
+            f" FROM due JOIN {s.parked} p ON p.queue = %s AND p.topic = due.topic AND p.order_key = due.order_key"
+            " AND due.slot IN (0, p.id) ORDER BY p.id LIMIT %s), measured AS ("
+            "SELECT id, tries, SUM(size) OVER (ORDER BY id) - size AS ahead FROM waiting)"
+            f" SELECT p.id, m.tries, {_of('p')} FROM measured m JOIN {s.parked} p ON p.id = m.id"
+            f" WHERE m.ahead < {max_bytes} ORDER BY p.id"
         )
         with connections[s.alias].cursor() as cursor:
             cursor.execute(sql, [s.box, self._queue, *self._lanes, self._queue, limit])
             found = [rows.read_row(self._speech, record, parked=True) for record in cursor.fetchall()]
             if not found:
                 self._keys.unblock_empty(self._lanes)
-        return _within(found, max_bytes)
+        return found
 
     def _read_fresh(self, limit: int, max_bytes: int) -> tuple[list[Row], list[int]]:
         """
@@ -182,13 +184,3 @@ class HeldLanes:
 
 def _of(alias: str) -> str:
     return ", ".join(f"{alias}.{column}" for column in rows.COLUMNS.split(", "))
-
-
-def _within(found: list[Row], max_bytes: int) -> list[Row]:
-    """Return the first rows whose payloads fit, one at least."""
-    total = 0
-    for index, row in enumerate(found):
-        total += len(row.envelope.payload)
-        if index and total > max_bytes:
-            return found[:index]
-    return found

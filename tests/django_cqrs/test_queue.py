@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import AbstractContextManager
+from typing import Any
 
 import pytest
 from django.db import connection, connections, transaction
@@ -89,6 +90,32 @@ def test_rows_are_moved_behind_their_key_in_one_piece() -> None:
         held.read(10, 1000)
 
     assert (Outbox.objects.count(), ParkedOutbox.objects.count()) == (1, 1)
+
+
+@pytest.mark.usefixtures("committed")
+def test_what_is_parked_is_read_in_portions() -> None:
+    """A crowd behind a key whose retry is due does not come into memory at once."""
+    storage = DjangoStorage("outbox", "default")
+    storage.append([("shop", 0, make("x" * 100, key="a")) for _ in range(5)])
+    with storage.hold("shop", lanes=[0], limit=1, local=True, idle=60) as held:
+        assert held is not None
+        held.park(held.read(1, 1000)[0], Failure("no", 1, 0))
+        held.read(1, 1000)
+    asked: list[tuple[str, Any]] = []
+
+    def note(execute, sql, parameters, *rest):  # type: ignore[no-untyped-def]
+        asked.append((sql, parameters))
+        return execute(sql, parameters, *rest)
+
+    with storage.hold("shop", lanes=[0], limit=1, local=True, idle=60) as held:
+        assert held is not None
+        with connection.execute_wrapper(note):
+            rows = held.read(10, 150)
+        with connection.cursor() as cursor:
+            cursor.execute(*asked[0])
+            came = len(cursor.fetchall())
+
+    assert len(rows) == came == 2
 
 
 @pytest.mark.usefixtures("committed")
