@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_cqrs.errors import InsideTransaction
@@ -127,12 +127,17 @@ def _lock_file(path: str) -> int:
             "SQLite together with another broker needs file locks of a POSIX system; use the database broker, or "
             "PostgreSQL"
         ) from None
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:  # a loop waits until an error of the database has passed
+        raise OperationalError(f"{path} is needed beside the database and cannot be opened: {error}") from error
     if path == os.devnull:
         return descriptor
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         os.close(descriptor)
-        return -1
+        if isinstance(error, BlockingIOError):
+            return -1
+        raise OperationalError(f"{path} cannot be locked, as its file system says: {error}") from error
     return descriptor

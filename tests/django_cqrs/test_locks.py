@@ -54,6 +54,17 @@ sys.stdin.read()
         assert ours is True
 
 
+def test_a_lock_that_cannot_be_opened_is_an_error_of_the_database(tmp_path: Path) -> None:
+    """A full disk, a folder that cannot be written: a daemon waits for it to pass; and nothing is held after it."""
+    path = tmp_path / "missing" / "shop.sqlite3"
+    with pytest.raises(OperationalError, match="is needed beside the database"), file_lock(database(str(path)), "lane"):
+        pass
+
+    path.parent.mkdir()
+    with file_lock(database(str(path)), "lane") as ours:
+        assert ours is True
+
+
 @pytest.mark.usefixtures("committed")
 def test_it_is_known_on_which_alias_a_lane_is_held() -> None:
     """And that none is held any more."""
