@@ -12,7 +12,7 @@ from django.db import Error
 from django_cqrs.bells import Bells, place_of, ringing_here
 from django_cqrs.crew import Crew
 from django_cqrs.listening import listening
-from django_cqrs.loops import make_loop, recover, run
+from django_cqrs.loops import close, make_loop, recover, run
 from django_cqrs.meter import Meter, Metered
 from django_cqrs.processes import end_if_orphaned, stopping
 from simplecqrs.backoff import pause
@@ -48,8 +48,11 @@ def serve(
         jobs = make_jobs(stop.is_set) if once or drain else _patiently(make_jobs, stop)
         meter = Meter(out, jobs)
         if once:
-            for job in jobs:
-                Metered(job, meter).step()
+            try:
+                for job in jobs:
+                    Metered(job, meter).step()
+            finally:
+                close(jobs)
         elif drain:
             _drain(jobs, stop, meter, seconds)
         else:

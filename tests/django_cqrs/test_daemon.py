@@ -160,13 +160,14 @@ class Closing(Work):
 @pytest.mark.usefixtures("unblocked")
 def test_jobs_are_closed_when_they_are_done() -> None:
     """A worker leaves its lanes to others, who need not wait for them then; in the thread that has its connections."""
-    in_thread, drained = Closing(nothing, "one"), Closing(nothing, "two")
+    in_thread, drained, once = (Closing(nothing, name) for name in ("one", "two", "three"))
 
     crew_of(in_thread).run(seconds=0.01)
     serve(lambda stopping: [drained], OutputWrapper(StringIO()), drain=True)
+    serve(lambda stopping: [once], OutputWrapper(StringIO()), once=True)
 
     assert in_thread.closed == ["cqrs one"]
-    assert drained.closed == [threading.current_thread().name]
+    assert drained.closed == once.closed == [threading.current_thread().name]
 
 
 def test_seconds_end_all_threads() -> None:
