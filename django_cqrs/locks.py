@@ -49,6 +49,10 @@ def lane_transaction(alias: str) -> Generator[None, None, None]:
         setattr(connection, LANE, not nested)
         try:
             yield
+            if not nested:
+                # What is called after the commit fails for itself: neither are the other messages of a batch to lose
+                # their calls, nor is a message that is done and gone to be taken for one that has failed.
+                connection.run_on_commit = [(sids, call, True) for sids, call, _ in connection.run_on_commit]
         finally:
             delattr(connection, LANE)
 

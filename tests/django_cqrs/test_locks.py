@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 
 from django_cqrs.databases.file_marks import FileMarks
 from django_cqrs.locks import file_lock, held_lane, lane_transaction
@@ -85,3 +85,21 @@ def test_marks_that_cannot_be_written_are_an_error_of_the_database(
 
     with pytest.raises(OperationalError, match="unable to open"):
         FileMarks("default").release(DjangoStorage("inbox", "default").place("mailing"), 7)
+
+
+@pytest.mark.usefixtures("committed")
+def test_what_fails_after_the_commit_of_a_lane_keeps_nothing_else_from_being_called(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It may be of another message of the batch; and what is committed has not failed."""
+    called: list[str] = []
+
+    def fail() -> None:
+        raise ValueError("the mail server is away")
+
+    with lane_transaction("default"):
+        transaction.on_commit(fail)
+        transaction.on_commit(lambda: called.append("the other one"))
+
+    assert called == ["the other one"]
+    assert "the mail server is away" in caplog.text
