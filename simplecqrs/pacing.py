@@ -41,7 +41,8 @@ class Pace:
     def cut_short(self) -> bool:
         """Note that it answers and has not taken all of a batch; tell whether it is time to search for the cause."""
         self._short += 1
-        self.rows = max(self.rows // 2, min(PROBE, self.most))
+        # Down to one: a search in ten that all take their time is over before it has come to the one that is to blame.
+        self.rows = max(self.rows // 2, 1)
         return self._short >= PATIENCE
 
     def down(self) -> None:

@@ -286,6 +286,19 @@ def test_an_event_that_breaks_what_it_is_sent_with_is_found_and_parked(caplog: p
     assert ["a2"] not in script.batches
 
 
+def test_an_event_is_found_however_long_each_attempt_takes() -> None:
+    """A search that runs out of time begins in fewer events the next time."""
+    shop = Shop(retry=ONCE, publisher=Script(closing("a1")))
+    shop.relay.idle = -1.0
+    shop.publish("a1", *(f"-{n}" for n in range(20)))
+
+    for _ in range(60):
+        with suppress(BrokerDown):
+            shop.relay.step()
+
+    assert shop.counts == (0, 0, 1, 1)
+
+
 def test_two_events_that_break_things_are_both_found() -> None:
     """Each by itself."""
     shop = Shop(retry=ONCE, publisher=Script(closing("a1", "c1")))
