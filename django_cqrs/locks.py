@@ -52,7 +52,8 @@ def lane_transaction(alias: str) -> Generator[None, None, None]:
             if not nested:
                 # What is called after the commit fails for itself: neither are the other messages of a batch to lose
                 # their calls, nor is a message that is done and gone to be taken for one that has failed.
-                connection.run_on_commit = [(sids, call, True) for sids, call, _ in connection.run_on_commit]
+                calls: Any = connection.run_on_commit
+                connection.run_on_commit = [(savepoints, call, True) for savepoints, call, _ in calls]  # type: ignore[misc]
         finally:
             delattr(connection, LANE)
 
