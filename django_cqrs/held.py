@@ -57,8 +57,7 @@ class HeldLanes:
                 break
             fresh, behind = self._read_fresh(limit - len(due), max_bytes)
             if behind:
-                with self._together():
-                    self._move(behind)
+            self._move(behind)
             if fresh or not behind:
                 break
         return due + fresh
