@@ -56,7 +56,6 @@ class HeldLanes:
             if len(due) >= limit:
                 break
             fresh, behind = self._read_fresh(limit - len(due), max_bytes)
-            if behind:
             self._move(behind)
             if fresh or not behind:
                 break

@@ -89,7 +89,7 @@ class SafeIds:
         self._sweeping = None
         if self._safe and now - self._swept >= SWEEP:
             self._swept = now
-            self._sweeping = lanes[int(now / SWEEP) % len(lanes)]
+            self._sweeping = sorted(lanes)[int(now / SWEEP) % len(lanes)]
 
     def worked(self, done: Mapping[int, int]) -> None:
         """Note for lanes the last id up to which all rows that we saw are gone, once that is committed."""

@@ -129,7 +129,7 @@ class Consumer:
                 rows = held.read(self.run, self.max_bytes) if held is not None else ()
                 if held is None or not rows:
                     return 0 if held is None else None
-                size = self._begin(held, rows[0], lanes[rows[0].lane])
+                size = self._begin(held, rows[0], lanes.get(rows[0].lane, 0))
                 if size:
                     together.handle(held, rows[:size])
         except Exception as error:
