@@ -20,7 +20,11 @@ __all__ = ["consume_inbox_by_hand", "join_inbox_by_hand"]
 TOPIC, GROUP = "InboxByHand", "inbox-by-hand"
 TABLE = InboxByHand._meta.db_table
 ROW = f"({', '.join(['%s'] * 16)})"
-DELETE = f"DELETE FROM {TABLE} WHERE id = %s AND pg_try_advisory_xact_lock(4712, %s)"
+#: Under the lane's lock, which the server takes from a process that hangs.
+DELETE = (
+    f"DELETE FROM {TABLE} WHERE id = %s AND pg_try_advisory_xact_lock(4712, %s)"
+    " AND set_config('idle_in_transaction_session_timeout', '300s', true) IS NOT NULL"
+)
 
 
 def join_inbox_by_hand() -> None:
