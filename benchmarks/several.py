@@ -26,7 +26,7 @@ LOOK = 0.005
 def run(*, full: bool) -> list[Line]:
     """Measure and print."""
     prepare()
-    rounds, number, hot = (5, 40_000, 100_000) if full else (5, 10_000, 100_000)
+    rounds, number, hot = (5, 40_000, 100_000) if full else (4, 20_000, 100_000)
     times = _race((1, 2, 4), rounds, number)
     speeds = {count: number / statistics.median(found) for count, found in times.items()}
     lines = [
@@ -74,7 +74,7 @@ def _few_keys(count: int, number: int) -> Generator[Line, None, None]:
 def _relays(count: int) -> Generator[list[Any], None, None]:
     """Start processes that ship when they are told to."""
     with ExitStack() as stack:
-        processes = [
+        processes: list[Any] = [
             stack.enter_context(
                 subprocess.Popen(
                     [sys.executable, "-m", "benchmarks.several_worker"],
