@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connections
 
@@ -16,10 +16,20 @@ from simplecqrs.queue import Failure, Row
 if TYPE_CHECKING:
     from django_cqrs.queue import DjangoStorage
 
-__all__ = ["DUE", "BlockedKeys"]
+__all__ = ["BlockedKeys", "DueKey"]
 
 #: Blocked keys whose retry is due and that are looked at in one read.
 DUE = 100
+
+
+class DueKey(NamedTuple):
+    """A blocked key whose retry is due; ``slot`` is the id of the only row, or 0 for all of the key."""
+
+    topic: str
+    key: str
+    slot: int
+    head: int
+    attempts: int
 
 
 class BlockedKeys:
@@ -29,6 +39,17 @@ class BlockedKeys:
         self._storage = storage
         self._speech = speech
         self._place = place
+
+    def due(self, lanes: Sequence[int], /) -> list[DueKey]:
+        """Return keys whose retry is due, those that have waited longest first."""
+        s = self._storage
+        with connections[s.alias].cursor() as cursor:
+            cursor.execute(
+                f"SELECT topic, order_key, slot, head, attempts FROM {s.blocked} WHERE box = %s AND queue = %s"
+                f" AND lane IN ({placeholders(lanes)}) AND next_at <= {self._speech.now} ORDER BY next_at LIMIT {DUE}",
+                [s.box, self._place.queue, *lanes],
+            )
+            return [DueKey(*found) for found in cursor.fetchall()]
 
     def block(self, row: Row, failure: Failure) -> None:
         """Set when a key is tried again; without a pause it waits for an operator."""

@@ -11,7 +11,7 @@ from attrs import evolve
 from django.db import connections
 
 from django_cqrs import rows
-from django_cqrs.blocking import DUE, BlockedKeys
+from django_cqrs.blocking import BlockedKeys, DueKey
 from django_cqrs.databases import Dialect, Place
 from django_cqrs.databases.statements import placeholders
 from django_cqrs.safe_ids import Progress
@@ -98,25 +98,43 @@ class HeldLanes:
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def _read_due(self, limit: int, max_bytes: int) -> list[Row]:
-        """Return the parked rows of keys whose retry is due, each key's in their order."""
+        """Return the first parked rows of keys whose retry is due, each key's in their order."""
         s = self._storage
-        sql = (
-            f"WITH due AS (SELECT topic, order_key, slot, head, attempts FROM {s.blocked} WHERE box = %s AND queue = %s"
-            f" AND lane IN ({placeholders(self._lanes)}) AND next_at <= {self._speech.now} ORDER BY next_at"
-            f" LIMIT {DUE}), waiting AS ("
-            "SELECT p.id, CASE WHEN p.id = due.head THEN due.attempts ELSE 0 END AS tries, LENGTH(p.payload) AS size"
-            f" FROM due JOIN {s.parked} p ON p.queue = %s AND p.topic = due.topic AND p.order_key = due.order_key"
-            " AND due.slot IN (0, p.id) ORDER BY p.id LIMIT %s), measured AS ("
-            "SELECT id, tries, SUM(size) OVER (ORDER BY id) - size AS ahead FROM waiting)"
-            f" SELECT p.id, m.tries, {_of('p')} FROM measured m JOIN {s.parked} p ON p.id = m.id"
-            f" WHERE m.ahead < {max_bytes} ORDER BY p.id"
-        )
-        with connections[s.alias].cursor() as cursor:
-            cursor.execute(sql, [s.box, self._queue, *self._lanes, self._queue, limit])
-            found = [rows.read_row(self._speech, record, parked=True) for record in cursor.fetchall()]
-            if not found:
+        keys = self._keys.due(self._lanes)
+        ids = self._first_parked(keys, limit, max_bytes) if keys else []
+        if not ids:
+            if keys:
                 self._keys.unblock_empty(self._lanes)
-        return found
+            return []
+        attempts = {key.head: key.attempts for key in keys}
+        with connections[s.alias].cursor() as cursor:
+            cursor.execute(
+                f"SELECT id, {rows.COLUMNS} FROM {s.parked} WHERE id IN ({placeholders(ids)}) ORDER BY id", ids
+            )
+            records = cursor.fetchall()
+        return [rows.read_row(self._speech, (r[0], attempts.get(r[0], 0), *r[1:]), parked=True) for r in records]
+
+    def _first_parked(self, keys: Sequence[DueKey], limit: int, max_bytes: int) -> list[int]:
+        """
+        Return the ids of each key's first rows, as many in all as may be read, one at least.
+
+        Each key is asked for by itself: what waits behind it may be millions, and is not to be gone through.
+        """
+        one = (
+            f"SELECT * FROM (SELECT id, LENGTH(payload) AS size FROM {self._storage.parked} WHERE queue = %s"
+            f" AND topic = %s AND order_key = %s AND %s IN (0, id) ORDER BY id LIMIT {-(-limit // len(keys))}) k"
+        )
+        places = [value for key in keys for value in (self._queue, key.topic, key.key, key.slot)]
+        with connections[self._storage.alias].cursor() as cursor:
+            cursor.execute(" UNION ALL ".join([one] * len(keys)), places)
+            found = sorted(cursor.fetchall())
+        ids: list[int] = []
+        for row, size in found[:limit]:
+            if ids and max_bytes <= 0:
+                break
+            ids.append(row)
+            max_bytes -= size
+        return ids
 
     def _read_fresh(self, limit: int, max_bytes: int) -> tuple[list[Row], list[int]]:
         """

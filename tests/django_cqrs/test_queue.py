@@ -112,7 +112,7 @@ def test_what_is_parked_is_read_in_portions() -> None:
         with connection.execute_wrapper(note):
             rows = held.read(10, 150)
         with connection.cursor() as cursor:
-            cursor.execute(*asked[0])
+            cursor.execute(*asked[2])  # after the keys that are due, and the sizes of what waits behind them
             came = len(cursor.fetchall())
 
     assert len(rows) == came == 2
