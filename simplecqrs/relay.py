@@ -112,6 +112,8 @@ class Relay:
             rows = held.read(self._pace.rows, self.max_bytes)
             if not rows:
                 return None
+            # What has failed before goes by itself: others are not to be sent again on its account.
+            rows = [row for row in rows if row.parked] or rows
             return self._mark(held, rows, self._publish([row.envelope for row in rows]))
 
     def _publish(self, envelopes: Sequence[Envelope]) -> Sequence[Receipt]:

@@ -299,6 +299,24 @@ def test_an_event_is_found_however_long_each_attempt_takes() -> None:
     assert shop.counts == (0, 0, 1, 1)
 
 
+def test_what_failed_before_is_tried_by_itself() -> None:
+    """New events are not sent again for its sake."""
+    script = Script(closing("a1"))
+    shop = Shop(retry=Retry(2, first=0), publisher=script)
+    shop.publish("a1")
+    for _ in range(3):
+        with suppress(BrokerDown):
+            shop.relay.step()
+    shop.publish("b1", "c1")
+
+    for _ in range(8):
+        with suppress(BrokerDown):
+            shop.relay.step()
+
+    assert [sorted(batch) for batch in script.batches if len(batch) > 1] == [["b1", "c1"]]
+    assert shop.counts == (0, 0, 1, 1)
+
+
 def test_two_events_that_break_things_are_both_found() -> None:
     """Each by itself."""
     shop = Shop(retry=ONCE, publisher=Script(closing("a1", "c1")))
