@@ -99,11 +99,11 @@ class PostgreSQL:
     def first_of_lanes(
         self, hot: str, index: str, lanes: Sequence[int], /, *, columns: str, rows: int, weight: int
     ) -> str:
-        """Go to each row once."""
+        """Go to each row once; what is compared as a pair keeps the planner from the primary key as well."""
         found = " UNION ALL ".join(
             f"SELECT * FROM (SELECT id, {columns}, SUM(LENGTH(payload)) OVER (ORDER BY id) - LENGTH(payload) AS ahead"
-            f" FROM (SELECT id, {columns} FROM {self.of_lane(hot, index, str(lane))} AND o.queue = %s AND o.id > %s"
-            f" {self.order} LIMIT {rows}) n) w WHERE ahead < {weight}"
+            f" FROM (SELECT id, {columns} FROM {self.of_lane(hot, index, str(lane))} AND o.queue = %s"
+            f" AND (o.lane, o.id) > ({lane}, %s) {self.order} LIMIT {rows}) n) w WHERE ahead < {weight}"
             for lane in lanes
         )
         return f"({found}) o"
