@@ -145,6 +145,8 @@ class Relay:
         log.warning("%s answers, but does not take all that it is sent; searching for the cause", self.queue)
         until = time.monotonic() + self.idle / 3  # the last event may still be tried three times
         found = Bisection(lambda some: self._try(some)[0], self._ping, until).search(rest)
+        if any(receipt.status == "refused" for receipt in found):
+            self._pace.found()
         by_id = {id(e): receipt for e, receipt in zip(rest, found, strict=True)}
         return [by_id.get(id(e), receipt) for e, receipt in zip(envelopes, receipts, strict=True)]
 

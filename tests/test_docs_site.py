@@ -98,7 +98,7 @@ def test_it_is_short(page: Path) -> None:
     """What is hidden does not count; lists may grow."""
     seen = re.sub(r"^<!--.*?-->$", "", TEXTS[page], flags=re.DOTALL | re.MULTILINE)
 
-    assert len(seen.splitlines()) <= 125 or page.stem in {"decisions", "glossary", "reliability"}
+    assert len(seen.splitlines()) <= 125 or page.stem in {"decisions", "glossary", "performance", "reliability"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))

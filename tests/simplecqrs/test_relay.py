@@ -299,6 +299,21 @@ def test_an_event_is_found_however_long_each_attempt_takes() -> None:
     assert shop.counts == (0, 0, 1, 1)
 
 
+def test_good_batches_in_between_do_not_hide_what_breaks_the_others() -> None:
+    """Lanes come and go: each batch with the poison in it is one more hint, and batches do not grow meanwhile."""
+    script = Script(closing("a0"))
+    shop = Shop(retry=ONCE, publisher=script, batch=400)
+    shop.publish("a0")
+    for _ in range(3):
+        shop.publish("-1", "-2")
+        with suppress(BrokerDown):
+            shop.relay.step()
+        shop.relay._pace.taken(1)  # noqa: SLF001 - a batch of other lanes
+
+    assert [letter.payload for letter in shop.outbox.letters()] == [b"a0"]
+    assert shop.relay._pace.rows == 100  # noqa: SLF001 - it has not grown in between
+
+
 def test_what_failed_before_is_tried_by_itself() -> None:
     """New events are not sent again for its sake."""
     script = Script(closing("a1"))
