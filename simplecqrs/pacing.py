@@ -12,8 +12,8 @@ FIRST = 100
 PROBE = 10
 #: Batches that the broker does not take to their end, though it answers, before one is searched for the cause.
 PATIENCE = 3
-#: Batches in a row that it takes, in between, after which that was chance.  Till then they do not grow: the cause may be
-#: in a lane that this relay does not hold each time, and each time that it does, what goes with it is sent again.
+#: Batches in a row that it takes, in between, after which that was chance.  Till then they do not grow: the cause may
+#: be in a lane that this relay does not hold each time, and each time that it does, what goes with it is sent again.
 CALM = 20
 
 

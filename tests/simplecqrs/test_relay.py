@@ -308,10 +308,10 @@ def test_good_batches_in_between_do_not_hide_what_breaks_the_others() -> None:
         shop.publish("-1", "-2")
         with suppress(BrokerDown):
             shop.relay.step()
-        shop.relay._pace.taken(1)  # noqa: SLF001 - a batch of other lanes
+        shop.relay._pace.taken(1)  # a batch of other lanes
 
     assert [letter.payload for letter in shop.outbox.letters()] == [b"a0"]
-    assert shop.relay._pace.rows == 100  # noqa: SLF001 - it has not grown in between
+    assert shop.relay._pace.rows == 100  # it has not grown in between
 
 
 def test_what_failed_before_is_tried_by_itself() -> None:
