@@ -197,7 +197,7 @@ def test_a_server_without_skip_locked_is_an_error(monkeypatch: pytest.MonkeyPatc
     assert checks.run_checks(tags=["cqrs"], databases=["default"]) == []
     monkeypatch.setattr("django_cqrs.databases.checks.connections", {"default": server})
 
-    assert told() == []
+    assert [message for message in checks.run_checks() if message.id == "cqrs.E010"] == []
     [message] = checks.run_checks(tags=["cqrs"], databases=["default", "other"])
     assert (message.id, "MariaDB 10.5.27 has no SKIP LOCKED" in message.msg) == ("cqrs.E010", True)
 
