@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 from uuid import UUID
 from zlib import crc32
 
@@ -15,10 +15,10 @@ from django.db import connections, transaction
 from django_cqrs.conf import settings
 from django_cqrs.databases import dialect
 from django_cqrs.databases.statements import placeholders
-from django_cqrs.models import TRACEPARENT, Dead, Seen, Subscription
+from django_cqrs.models import Dead, Seen, Subscription
 from django_cqrs.purging import horizon
 from django_cqrs.queue import inbox as queue_of
-from django_cqrs.rows import text
+from django_cqrs.rows import fields_of, header_fields, text
 from simplecqrs.envelope import Envelope
 from simplecqrs.queue import DEFERRED, LANES, Stored, lane_of
 from simplecqrs.transport import Garbage
@@ -76,18 +76,12 @@ class DjangoInbox:
     def bury(self, consumer: str, garbage: Sequence[Garbage], /) -> None:
         """Keep what could not be read, for people to look at."""
         with transaction.atomic(using=self.alias, savepoint=False):
-            Dead.objects.using(self.alias).bulk_create(
-                [_letter(consumer, g.error, g.payload, headers=dict(g.headers)) for g in garbage], FEW
-            )
+            Dead.objects.using(self.alias).bulk_create([_unread(consumer, piece) for piece in garbage], FEW)
 
     def _bury_late(self, consumer: str, late: Sequence[Envelope], lanes: int) -> None:
         """Make dead letters of messages that may have been handled and forgotten; a retry lets them in."""
         Dead.objects.using(self.alias).bulk_create(
-            [
-                _letter(consumer, TOO_LATE, e.payload, headers=dict(e.headers), envelope=e, lane=lane_of(e, lanes))
-                for e in late
-            ],
-            FEW,
+            [_letter(consumer, TOO_LATE, e, lane=lane_of(e, lanes)) for e in late], FEW
         )
         log.error("%s: %d messages are %s; first: %s", consumer, len(late), TOO_LATE, late[0].id)
 
@@ -116,9 +110,7 @@ class DjangoInbox:
         known = self._known(consumer, doubtful)
         forged = [e for e in doubtful if known.get((e.source, e.id)) != crc32(e.payload)]
         reason = "the same source and id came before with other content"
-        Dead.objects.using(self.alias).bulk_create(
-            [_letter(consumer, reason, e.payload, headers=dict(e.headers), envelope=e) for e in forged], FEW
-        )
+        Dead.objects.using(self.alias).bulk_create([_letter(consumer, reason, e) for e in forged], FEW)
 
     def _known(self, consumer: str, envelopes: Sequence[Envelope]) -> dict[tuple[str, UUID], int]:
         speech = dialect(self.alias)
@@ -132,37 +124,19 @@ class DjangoInbox:
             return {(source, speech.uuid(message_id)): crc for source, message_id, crc in cursor.fetchall()}
 
 
-def _letter(
-    consumer: str,
-    reason: str,
-    payload: bytes,
-    *,
-    headers: dict[str, str],
-    envelope: Envelope | None = None,
-    lane: int = 0,
-) -> Dead:
-    return Dead(
-        box="inbox",
-        queue=consumer,
-        lane=lane,
-        topic=envelope.topic if envelope else "",
-        key=envelope.key if envelope else "",
-        message_id=envelope.id if envelope else None,
-        kind=envelope.kind if envelope else "",
-        name=envelope.name if envelope else "",
-        version=envelope.version if envelope else 0,
-        source=envelope.source if envelope else "",
-        time=envelope.time if envelope else None,
-        correlation_id=envelope.correlation_id if envelope else "",
-        causation_id=envelope.causation_id if envelope else None,
-        traceparent=headers.get("traceparent", "")[:TRACEPARENT] or None,
-        headers=json.dumps(headers),
-        content_type=envelope.content_type if envelope else "",
-        payload=payload,
-        attempts=0,
-        reason=text(reason),
-        holds=False,
-    )
+def _letter(consumer: str, reason: str, envelope: Envelope, *, lane: int = 0) -> Dead:
+    return _dead(consumer, reason, lane=lane, **fields_of(envelope))
+
+
+def _unread(consumer: str, garbage: Garbage) -> Dead:
+    """Make a letter of what is no envelope: nothing is known of it but its bytes and headers."""
+    unknown: dict[str, Any] = dict.fromkeys(("topic", "key", "kind", "name", "source", "correlation_id"), "")
+    unknown |= {"version": 0, "content_type": ""}
+    return _dead(consumer, garbage.error, payload=garbage.payload, **unknown, **header_fields(garbage.headers))
+
+
+def _dead(consumer: str, reason: str, *, lane: int = 0, **fields: Any) -> Dead:
+    return Dead(box="inbox", queue=consumer, lane=lane, attempts=0, reason=text(reason), holds=False, **fields)
 
 
 @cache

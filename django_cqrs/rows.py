@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -14,7 +14,18 @@ from django_cqrs.models import TRACEPARENT, Inbox, Outbox, ParkedInbox, ParkedOu
 from simplecqrs.envelope import Envelope
 from simplecqrs.queue import Row
 
-__all__ = ["COLUMNS", "INDEXES", "TABLES", "insert", "portions", "read_row", "text", "values_of"]
+__all__ = [
+    "COLUMNS",
+    "INDEXES",
+    "TABLES",
+    "fields_of",
+    "header_fields",
+    "insert",
+    "portions",
+    "read_row",
+    "text",
+    "values_of",
+]
 
 #: The hot table and the parked table of each box.
 TABLES = {
@@ -66,24 +77,37 @@ def values_of(
     connection: BaseDatabaseWrapper, speech: Dialect, queue: str, lane: int, envelope: Envelope
 ) -> Iterable[Any]:
     """Return the values of COLUMNS."""
-    return (
-        queue,
-        lane,
-        envelope.topic,
-        envelope.key,
-        speech.uuid_parameter(envelope.id),
-        envelope.kind,
-        envelope.name,
-        envelope.version,
-        envelope.source,
-        connection.ops.adapt_datetimefield_value(envelope.time),
-        envelope.correlation_id,
-        envelope.causation_id,
-        json.dumps(dict(envelope.headers)) if envelope.headers else "{}",
-        envelope.headers.get("traceparent", "")[:TRACEPARENT] or None,
-        envelope.content_type,
-        envelope.payload,
-    )
+    fields = fields_of(envelope)
+    fields["message_id"] = speech.uuid_parameter(envelope.id)
+    fields["time"] = connection.ops.adapt_datetimefield_value(envelope.time)
+    return (queue, lane, *fields.values())
+
+
+def fields_of(envelope: Envelope) -> dict[str, Any]:
+    """Return the fields of our models that tell of an envelope, in the order of COLUMNS behind queue and lane."""
+    return {
+        "topic": envelope.topic,
+        "key": envelope.key,
+        "message_id": envelope.id,
+        "kind": envelope.kind,
+        "name": envelope.name,
+        "version": envelope.version,
+        "source": envelope.source,
+        "time": envelope.time,
+        "correlation_id": envelope.correlation_id,
+        "causation_id": envelope.causation_id,
+        **header_fields(envelope.headers),
+        "content_type": envelope.content_type,
+        "payload": envelope.payload,
+    }
+
+
+def header_fields(headers: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields of headers; the one that change-data-capture maps has a column of its own."""
+    return {
+        "headers": json.dumps(dict(headers)) if headers else "{}",
+        "traceparent": headers.get("traceparent", "")[:TRACEPARENT] or None,
+    }
 
 
 def read_row(speech: Dialect, record: Sequence[Any], *, parked: bool) -> Row:

@@ -6,7 +6,6 @@ So neither the outbox nor an inbox ever holds what cannot be worked now, however
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable
 from datetime import timedelta
@@ -16,7 +15,8 @@ from weakref import WeakSet
 from django.utils import timezone
 
 from django_cqrs.databases import now
-from django_cqrs.models import TRACEPARENT, Scheduled
+from django_cqrs.models import Scheduled
+from django_cqrs.rows import fields_of
 from django_cqrs.wakeup import wake_after_commit
 from simplecqrs.envelope import Envelope
 from simplecqrs.letters import CAP
@@ -38,7 +38,10 @@ def keep(alias: str, box: Box, rows: Iterable[tuple[Moment, str, int, Envelope]]
 
     A timedelta counts from now by the database's clock, which tells as well when the time has come.
     """
-    later = [_scheduled(box, _when(alias, due), queue, lane, envelope) for due, queue, lane, envelope in rows]
+    later = [
+        Scheduled(box=box, due=_when(alias, due), queue=queue, lane=lane, **fields_of(envelope))
+        for due, queue, lane, envelope in rows
+    ]
     if later:
         Scheduled.objects.using(alias).bulk_create(later)
         wake_after_commit(alias, {SCHEDULE})
@@ -46,29 +49,6 @@ def keep(alias: str, box: Box, rows: Iterable[tuple[Moment, str, int, Envelope]]
 
 def _when(alias: str, due: Moment) -> Any:
     return now(alias) + due if isinstance(due, timedelta) else due
-
-
-def _scheduled(box: Box, due: Any, queue: str, lane: int, envelope: Envelope) -> Scheduled:
-    return Scheduled(
-        box=box,
-        due=due,
-        queue=queue,
-        lane=lane,
-        topic=envelope.topic,
-        key=envelope.key,
-        message_id=envelope.id,
-        kind=envelope.kind,
-        name=envelope.name,
-        version=envelope.version,
-        source=envelope.source,
-        time=envelope.time,
-        correlation_id=envelope.correlation_id,
-        causation_id=envelope.causation_id,
-        headers=json.dumps(dict(envelope.headers)),
-        traceparent=envelope.headers.get("traceparent", "")[:TRACEPARENT] or None,
-        content_type=envelope.content_type,
-        payload=envelope.payload,
-    )
 
 
 def warn_of_key(message: Message, key: str) -> None:
