@@ -25,6 +25,7 @@ DUE = 100
 class DueKey(NamedTuple):
     """A blocked key whose retry is due; ``slot`` is the id of the only row, or 0 for all of the key."""
 
+    id: int
     topic: str
     key: str
     slot: int
@@ -45,7 +46,7 @@ class BlockedKeys:
         s = self._storage
         with connections[s.alias].cursor() as cursor:
             cursor.execute(
-                f"SELECT topic, order_key, slot, head, attempts FROM {s.blocked} WHERE box = %s AND queue = %s"
+                f"SELECT id, topic, order_key, slot, head, attempts FROM {s.blocked} WHERE box = %s AND queue = %s"
                 f" AND lane IN ({placeholders(lanes)}) AND next_at <= {self._speech.now} ORDER BY next_at LIMIT {DUE}",
                 [s.box, self._place.queue, *lanes],
             )
@@ -108,23 +109,16 @@ class BlockedKeys:
                         [*waiting, *place],
                     )
 
-    def unblock_empty(self, lanes: Sequence[int], /) -> None:
+    def unblock_empty(self, keys: Sequence[DueKey], /) -> None:
         """
         Unblock due keys behind which nothing waits, as after a dead letter was skipped.
 
-        They are found first: a database that locks rows while it looks for them would wait for other lanes.
+        They go by their ids: a database that locks rows while it looks for them would wait for other lanes.
         """
         s = self._storage
+        due = [key.id for key in keys]
+        self._lock(f"WHERE id IN ({placeholders(due)})", due)
         with connections[s.alias].cursor() as cursor:
-            cursor.execute(
-                f"SELECT id FROM {s.blocked} WHERE box = %s AND queue = %s AND lane IN ({placeholders(lanes)})"
-                f" AND next_at <= {self._speech.now} ORDER BY next_at LIMIT {DUE}",
-                [s.box, self._place.queue, *lanes],
-            )
-            due = [row[0] for row in cursor.fetchall()]
-            if not due:
-                return
-            self._lock(f"WHERE id IN ({placeholders(due)})", due)
             cursor.execute(
                 f"DELETE FROM {s.blocked} WHERE id IN ({placeholders(due)}) AND next_at <= {self._speech.now}"
                 f" AND NOT EXISTS (SELECT 1 FROM {s.parked} p WHERE p.queue = %s AND p.topic = {s.blocked}.topic"

@@ -104,7 +104,7 @@ class HeldLanes:
         ids = self._first_parked(keys, limit, max_bytes) if keys else []
         if not ids:
             if keys:
-                self._keys.unblock_empty(self._lanes)
+                self._keys.unblock_empty(keys)
             return []
         attempts = {key.head: key.attempts for key in keys}
         with connections[s.alias].cursor() as cursor:
