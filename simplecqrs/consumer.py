@@ -40,6 +40,11 @@ class Policy:
     retry: Retry = field(factory=Retry)
     on_dead: OnDead = "hold"
 
+    @property
+    def holds(self) -> bool:
+        """Tell whether what follows a dead letter under its key waits for an operator."""
+        return self.on_dead == "hold"
+
 
 @define(kw_only=True)
 class Consumer:
@@ -156,7 +161,7 @@ class Consumer:
         """Park a message in which processes have ended: at first to be tried again, for they may have been stopped."""
         policy, attempts = self.policy(row.envelope), row.attempts + 1
         gone = row.parked and policy.retry.exhausted(attempts)
-        failure = Failure(KILLS, attempts, None if gone else policy.retry.pause(attempts), hold=self._holds(row))
+        failure = Failure(KILLS, attempts, None if gone else policy.retry.pause(attempts), hold=policy.holds)
         held.park(row, failure)
         self.counts.failed += 1
         log.error("%s parked %s %s: %s", self.consumer, row.envelope.name, row.envelope.id, KILLS)
@@ -233,19 +238,15 @@ class Consumer:
         )  # fmt: skip
         return 1
 
-    def _holds(self, row: Row) -> bool:
-        return self.policy(row.envelope).on_dead == "hold"
-
     def _failure(self, row: Row, error: Exception) -> Failure:
         policy = self.policy(row.envelope)
         attempts = row.attempts + 1
         hopeless = isinstance(error, (InvalidPayload, _Unclaimed))
         pause = None if hopeless or policy.retry.exhausted(attempts) else policy.retry.pause(attempts)
-        hold = self._holds(row)
         reason = f"{UnknownMessage.__name__ if isinstance(error, _Unclaimed) else type(error).__name__}: {error}"[:2000]
-        if pause is None and row.envelope.key and not hold:
+        if pause is None and row.envelope.key and not policy.holds:
             reason += f"\nwhat follows under the key {row.envelope.key} went on without it"
-        return Failure(reason, attempts, pause, hold=hold)
+        return Failure(reason, attempts, pause, hold=policy.holds)
 
 
 class _Unclaimed(UnknownMessage):
