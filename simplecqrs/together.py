@@ -50,8 +50,8 @@ class Together:
             self.handled.append((rows[0], self.handle_one(rows[0])))
             return
         until = time.monotonic() + LONGEST
+        self.tried = rows
         for row in rows:
-            self.tried = rows
             if self.failed or (self.handled and (self.stopping() or time.monotonic() > until)):
                 break
             self._handle_in_savepoint(row)
