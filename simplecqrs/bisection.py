@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from attrs import frozen
 
 from simplecqrs.envelope import Envelope
-from simplecqrs.transport import UNKNOWN, Receipt, refused
+from simplecqrs.transport import UNKNOWN, Receipt, order_of, refused
 
 __all__ = ["Bisection"]
 
@@ -43,8 +43,8 @@ class Bisection:
             return [self._send_alone(envelopes[0])]
         half = len(envelopes) // 2
         first = self._search_half(envelopes[:half])
-        stopped = {_key(e) for e, receipt in zip(envelopes, first, strict=False) if receipt.status != "accepted"}
-        open_ = [e for e in envelopes[half:] if not e.key or _key(e) not in stopped]
+        stopped = {order_of(e) for e, receipt in zip(envelopes, first, strict=False) if receipt.status != "accepted"}
+        open_ = [e for e in envelopes[half:] if not e.key or order_of(e) not in stopped]
         second = iter(self._search_half(open_))
         return [*first, *self._spread(envelopes[half:], open_, second)]
 
@@ -72,7 +72,3 @@ class Bisection:
         ids = {id(envelope) for envelope in sent}
         for envelope in envelopes:
             yield next(receipts) if id(envelope) in ids else UNKNOWN
-
-
-def _key(envelope: Envelope) -> tuple[str, str]:
-    return envelope.topic, envelope.key

@@ -7,7 +7,7 @@ from threading import RLock
 
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import BrokerDown
-from simplecqrs.transport import ACCEPTED, UNKNOWN, Delivery, Garbage, Promise, Receipt, refused
+from simplecqrs.transport import ACCEPTED, UNKNOWN, Delivery, Garbage, Promise, Receipt, order_of, refused
 
 __all__ = ["MemoryBroker", "MemoryFeed"]
 
@@ -80,8 +80,8 @@ class MemoryBroker:
             self._topics.setdefault(topic, []).append(garbage)
 
     def _take(self, envelope: Envelope, stopped: set[tuple[str, str]]) -> Receipt:
-        lane = (envelope.topic, envelope.key)
-        if lane in stopped:
+        order = order_of(envelope)
+        if order in stopped:
             return UNKNOWN
         reason = self._refuse(envelope) if self._refuse else None
         if reason is None:
@@ -89,7 +89,7 @@ class MemoryBroker:
             self._topics.setdefault(envelope.topic, []).append(envelope)
             return ACCEPTED
         if envelope.key:
-            stopped.add(lane)
+            stopped.add(order)
         return refused(reason)
 
 

@@ -16,7 +16,7 @@ from simplecqrs.errors import BrokerDown
 from simplecqrs.pacing import Pace
 from simplecqrs.queue import LANES, PASSES, Failure, Held, Row, Storage
 from simplecqrs.registration import OnDead
-from simplecqrs.transport import UNKNOWN, Destination, Receipt
+from simplecqrs.transport import UNKNOWN, Destination, Receipt, order_of
 
 __all__ = ["Relay", "Shipped"]
 
@@ -179,10 +179,6 @@ class Relay:
 
 def _unexplained(envelopes: Sequence[Envelope], receipts: Sequence[Receipt]) -> list[Envelope]:
     """Return what was not taken, except what only waits behind an event of its key that was refused."""
-    stopped = {_key(e) for e, receipt in zip(envelopes, receipts, strict=True) if receipt.status == "refused"}
+    stopped = {order_of(e) for e, receipt in zip(envelopes, receipts, strict=True) if receipt.status == "refused"}
     unknown = [e for e, receipt in zip(envelopes, receipts, strict=True) if receipt.status == "unknown"]
-    return [e for e in unknown if not e.key or _key(e) not in stopped]
-
-
-def _key(envelope: Envelope) -> tuple[str, str]:
-    return envelope.topic, envelope.key
+    return [e for e in unknown if not e.key or order_of(e) not in stopped]

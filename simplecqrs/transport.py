@@ -21,6 +21,7 @@ __all__ = [
     "Promise",
     "Publisher",
     "Receipt",
+    "order_of",
     "refused",
 ]
 
@@ -49,6 +50,11 @@ UNKNOWN = Receipt("unknown")
 def refused(reason: str) -> Receipt:
     """Return the receipt of an envelope that the broker will not take, for this reason."""
     return Receipt("refused", reason)
+
+
+def order_of(envelope: Envelope) -> tuple[str, str]:
+    """Return the topic and key within which envelopes keep their order."""
+    return envelope.topic, envelope.key
 
 
 class Publisher(Protocol):
