@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 
 from django_cqrs.actions import Operator
 from django_cqrs.bounded import capped, narrowed
-from django_cqrs.inspection import BOXES
+from django_cqrs.inspection import BOXES, box_of
 from django_cqrs.models import Blocked, Dead
 from simplecqrs.letters import Wanted, cause_of
 
@@ -118,8 +118,9 @@ class Canary:
         for dead in page:
             if self.operator.retry(dead.pk):
                 self.result.retried += 1
-                box: Literal["outbox", "inbox"] = "outbox" if dead.box == "outbox" else "inbox"
-                yield Tried(dead.pk, box, dead.queue, dead.topic, dead.key, dead.row or 0, cause_of(dead.reason))
+                yield Tried(
+                    dead.pk, box_of(dead), dead.queue, dead.topic, dead.key, dead.row or 0, cause_of(dead.reason)
+                )
             elif Dead.objects.using(self.operator.alias).filter(pk=dead.pk).exists():
                 self.result.refused.append(dead.pk)
 

@@ -22,7 +22,7 @@ from django_cqrs.schedule import scheduled
 from simplecqrs.letters import ANY, CAP, LONGEST_CAUSE, BlockedKey, Wanted, cause_of
 from simplecqrs.queue import LANES, Backlog, Box, Letter, lane_of_key
 
-__all__ = ["BOXES", "Cause", "DjangoInspection"]
+__all__ = ["BOXES", "Cause", "DjangoInspection", "box_of"]
 
 #: Parked rows among which a crowd behind one key is looked for.
 SAMPLE = 2000
@@ -30,6 +30,11 @@ BOXES: dict[Box, tuple[Any, Any]] = {
     "outbox": (Outbox, ParkedOutbox),
     "inbox": (Inbox, ParkedInbox),
 }
+
+
+def box_of(record: Blocked | Dead) -> Box:
+    """Return the box of a row that both boxes have in one table."""
+    return "outbox" if record.box == "outbox" else "inbox"
 
 
 @frozen
@@ -115,7 +120,7 @@ class DjangoInspection:
         """Return what is known of a blocked key."""
         return BlockedKey(
             id=blocked.pk,
-            box="outbox" if blocked.box == "outbox" else "inbox",
+            box=box_of(blocked),
             queue=blocked.queue,
             topic=blocked.topic,
             key=blocked.key,
@@ -128,7 +133,7 @@ class DjangoInspection:
 
     def waiting(self, blocked: Blocked, cap: int = CAP) -> int:
         """Count the parked rows of a blocked key, up to a cap."""
-        parked = BOXES["outbox" if blocked.box == "outbox" else "inbox"][1].objects.using(self.alias)
+        parked = BOXES[box_of(blocked)][1].objects.using(self.alias)
         found = parked.filter(queue=blocked.queue, topic=blocked.topic, key=blocked.key)
         return capped(found if blocked.slot == 0 else found.filter(pk=blocked.slot), cap)
 
@@ -225,7 +230,7 @@ class DjangoInspection:
 def _letter(dead: Dead, *, payloads: bool) -> Letter:
     return Letter(
         id=dead.pk,
-        box="outbox" if dead.box == "outbox" else "inbox",
+        box=box_of(dead),
         queue=dead.queue,
         dead=True,
         name=dead.name,
