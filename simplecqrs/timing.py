@@ -110,7 +110,18 @@ def read_moment(text: str) -> datetime:
     """
     if text.endswith("Z"):  # Python 3.10 does not read it
         text = f"{text[:-1]}+00:00"
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = datetime.fromisoformat(_usual(text))
     if moment.tzinfo is None:
         raise ValueError("a time without a time zone")
     return moment.astimezone(timezone.utc)
+
+
+def _usual(text: str) -> str:
+    """Return a time as every Python reads it: with six digits of a second, and in capitals."""
+    seconds, point, rest = text.upper().replace("Z", "+00:00").partition(".")
+    zone = rest.lstrip("0123456789")
+    digits = rest[: len(rest) - len(zone)]
+    return f"{seconds}{point}{digits:0<6.6}{zone}" if digits else f"{seconds}{point}{zone}"

@@ -1,0 +1,138 @@
+"""An envelope as the attributes of CloudEvents 1.0, whatever they are carried in."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Final
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from simplecqrs.brokers.checks import checked, kind_of, read_headers
+from simplecqrs.envelope import Envelope
+from simplecqrs.timing import EXPIRY, read_moment
+
+__all__ = ["read_attributes", "write_attributes"]
+
+NEEDED: Final = ("specversion", "id", "type", "source")
+#: Stands for an empty source, which CloudEvents forbids.
+NOBODY: Final = "about:blank"
+#: Headers that are extensions of CloudEvents themselves.  All others are one extension together, as JSON: names of
+#: extensions are a few lower-case letters and digits, and cannot say what names of headers can.
+KNOWN: Final = ("traceparent", "tracestate", EXPIRY)
+HEADERS, ESCAPED, ORIGIN = "cqrsheaders", "cqrsescaped", "cqrsorigin"
+#: Attributes that may hold any text here, and in CloudEvents only what is no control character.
+FREE: Final = ("source", "partitionkey", "correlationid", "causationid", "datacontenttype")
+#: What our attributes are called there; what else comes is a header.
+OURS: Final = frozenset({*NEEDED, *FREE, "time", "cqrskind", "cqrsversion", HEADERS, ESCAPED, "data", "data_base64"})
+#: The characters that a string of CloudEvents must not hold; halves of surrogate pairs are found where it is encoded.
+FORBIDDEN: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\ufdd0-\ufdef"
+    + "".join(chr(plane + last) for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF))
+    + "]"
+)
+
+#: ASCII, so that control characters are escaped as well.
+_ascii: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def write_attributes(envelope: Envelope, /) -> dict[str, str]:
+    """
+    Return an envelope's attributes as CloudEvents calls them, without the empty ones, the topic and the data.
+
+    Raises:
+        ValueError: if an attribute is too long, or no text that CloudEvents can hold.
+    """
+    checked(envelope)
+    if FORBIDDEN.search(envelope.name):
+        raise ValueError(f"the name {envelope.name!r} has a character that CloudEvents cannot hold")
+    attributes = {
+        "specversion": "1.0",
+        "id": str(envelope.id),
+        "source": envelope.source or NOBODY,
+        "type": envelope.name,
+        "time": envelope.time.astimezone(timezone.utc).isoformat().replace("+00:00", "Z"),
+        "datacontenttype": envelope.content_type,
+        "partitionkey": envelope.key,
+        "correlationid": envelope.correlation_id,
+        "causationid": envelope.causation_id or "",
+        "cqrskind": envelope.kind,
+        "cqrsversion": str(envelope.version),
+        **_headers(envelope.headers),
+    }
+    escaped = {name: attributes[name] for name in FREE if FORBIDDEN.search(attributes[name])}
+    if escaped:
+        attributes |= dict.fromkeys(escaped, "") | {ESCAPED: _ascii(escaped)}
+        attributes["source"] = attributes["source"] or NOBODY
+    return {name: value for name, value in attributes.items() if value}
+
+
+def read_attributes(attributes: Mapping[str, str], payload: bytes, /, *, topic: str) -> Envelope:
+    """
+    Return the envelope that attributes of CloudEvents make, whoever has written them.
+
+    An id that is no UUID is made one, always the same of the same source and id, and is kept as a header.
+    What has no time happened now.  Attributes that say nothing to us are headers.
+
+    Raises:
+        ValueError: if something is missing, or cannot be read.
+    """
+    missing = [name for name in NEEDED if not attributes.get(name)]
+    if missing:
+        raise ValueError(f"no CloudEvent: without attribute {', '.join(missing)}")
+    if not attributes["specversion"].startswith("1."):
+        raise ValueError(f"CloudEvents {attributes['specversion']!r}; this reads 1.0")
+    if ESCAPED in attributes:
+        attributes = {**attributes, **_unescaped(attributes[ESCAPED])}
+    own_id, origin = _id(attributes["source"], attributes["id"])
+    source = attributes["source"]
+    return Envelope(
+        id=own_id,
+        kind=kind_of(attributes.get("cqrskind", "event")),
+        name=attributes["type"],
+        version=int(attributes.get("cqrsversion", "1")),
+        topic=topic,
+        key=attributes.get("partitionkey", ""),
+        source="" if source == NOBODY else source,
+        time=_time(attributes.get("time", "")),
+        correlation_id=attributes.get("correlationid", ""),
+        causation_id=attributes.get("causationid") or None,
+        headers={
+            **(read_headers(attributes[HEADERS]) if HEADERS in attributes else {}),
+            **{name: value for name, value in attributes.items() if name not in OURS and value},
+            **origin,
+        },
+        content_type=attributes.get("datacontenttype") or "application/json",
+        payload=payload,
+    )
+
+
+def _headers(headers: Mapping[str, str]) -> dict[str, str]:
+    known = {n: headers[n] for n in KNOWN if headers.get(n) and not FORBIDDEN.search(headers[n])}
+    others = {name: value for name, value in headers.items() if name not in known}
+    return {**known, HEADERS: _ascii(others)} if others else known
+
+
+def _unescaped(text: str) -> dict[str, str]:
+    return {name: value for name, value in read_headers(text).items() if name in FREE}
+
+
+def _id(source: str, text: str) -> tuple[UUID, dict[str, str]]:
+    """Return an id as a UUID; and, if it is none, as a header, since others know it by that."""
+    try:
+        found = UUID(text)
+    except ValueError:
+        found = None
+    if found is not None and str(found) == text.lower():
+        return found, {}
+    return uuid5(NAMESPACE_URL, f"{source} {text}"), {ORIGIN: text}
+
+
+def _time(text: str) -> datetime:
+    """Return a time that is RFC 3339, or milliseconds since 1970, as AMQP has them."""
+    if not text:
+        return datetime.now(timezone.utc)
+    if text.isdecimal() and len(text) < 20:
+        return datetime.fromtimestamp(int(text) / 1000, timezone.utc)
+    return read_moment(text)
