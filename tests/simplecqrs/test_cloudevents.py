@@ -60,7 +60,7 @@ envelopes = st.builds(
     topic=st.just("orders"),
     key=texts,
     source=texts,
-    time=st.datetimes(datetime.min.replace(year=2), timezones=zones),
+    time=st.datetimes(datetime(2, 1, 1), timezones=zones),  # noqa: DTZ001 - the zones are the next argument
     correlation_id=texts,
     causation_id=st.none() | texts.filter(bool),
     headers=st.dictionaries(texts | st.sampled_from(["traceparent", "expirytime", "subject"]), texts, max_size=3),
