@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from tests.chaos.kinds.port import Site
 from tests.chaos.stores import MariaDBStore, PostgreSQLStore, SQLiteStore, Store
 from tests.chaos.world import REPORTS, World
 
@@ -85,12 +86,13 @@ def make_world(templates: Templates, tmp_path: Path, request: pytest.FixtureRequ
     """Make a world; its processes end with the test, and its database unless it is on a server of the test's own."""
     made: list[World] = []
 
-    def make(database: str, broker: str, *, redis: str = "", server: str = "", **settings: object) -> World:
+    def make(database: str, broker: str | Site, *, redis: str = "", server: str = "", **settings: object) -> World:
         name = f"{len(made)}_{tmp_path.name[-30:]}".lower().replace("-", "_")
         store = templates.copy(database, name, redis=broker == "redis", server=server)
         url = (redis or _server("REDIS")) if broker == "redis" else ""
         env = {f"CHAOS_{key.upper()}": str(value) for key, value in settings.items()}
-        made.append(World(tmp_path, store, url, settings=env, has_own_server=bool(server)))
+        site = None if isinstance(broker, str) else broker
+        made.append(World(tmp_path, store, url, site, settings=env, has_own_server=bool(server)))
         return made[-1]
 
     yield make

@@ -17,6 +17,7 @@ from attrs import define, evolve, field
 from tests.chaos.checker import Entry, Evidence, Verdict, check
 from tests.chaos.children import Child, wait_until
 from tests.chaos.evidence import WAITING, gather, read_log
+from tests.chaos.kinds.port import Site
 from tests.chaos.stores import Store
 
 __all__ = ["EVENTS", "KILLS", "PATIENCE", "REPORTS", "World", "new_seed"]
@@ -39,7 +40,8 @@ class World:
     Everything of one run.
 
     Args:
-        redis: its URL; empty: the database is the broker.
+        redis: its URL; empty: the database is the broker, unless there is a site.
+        site: a broker of any kind.
         settings: further variables of the environment of all processes.
         has_own_server: the database ends with its server.
     """
@@ -47,6 +49,7 @@ class World:
     folder: Path
     store: Store
     redis: str = ""
+    site: Site | None = None
     seed: int = field(factory=new_seed)
     settings: dict[str, str] = field(factory=dict)
     has_own_server: bool = False
@@ -62,6 +65,8 @@ class World:
         """Return the environment of a process."""
         urls = {"CHAOS_DEFAULT": self.store.url("default"), "CHAOS_AUDIT": self.store.url("audit")}
         redis = {"CHAOS_REDIS": self.redis, "CHAOS_PREFIX": self.prefix}
+        if self.site is not None:
+            redis["CHAOS_BROKERS"] = json.dumps(self.site.brokers(self.prefix))
         settings = {"DJANGO_SETTINGS_MODULE": "tests.chaos.project.settings", "CHAOS_FOLDER": str(self.folder)}
         added = {f"CHAOS_{name.upper()}": str(value) for name, value in more.items()}
         return {**os.environ, **settings, **urls, **redis, **self.settings, **added}
@@ -164,7 +169,8 @@ class World:
 
     def evidence(self) -> Evidence:
         """Gather what the checker asks for."""
-        return gather(self.store.query, journal=self.journal(), log=self.log() if self.redis else None)
+        log = self.log() if self.redis else self.site and self.site.log(self.prefix)
+        return gather(self.store.query, journal=self.journal(), log=log)
 
     def journal(self) -> list[Mapping[str, Any]]:
         """Return what the producers wrote down; the last line of a killed one may be torn."""

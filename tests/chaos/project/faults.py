@@ -43,12 +43,14 @@ def fails(message: object = None) -> None:
 
 
 def linger(message: Any) -> None:
-    """Take CHAOS_LONG seconds over a message whose key is ``long``; end the process over a ``killer``."""
+    """Take CHAOS_LONG seconds over a ``long`` key; end the process over a ``killer``; fail on ``toxic`` ones."""
     if message.key == "long":
         at("long")
         time.sleep(float(os.environ["CHAOS_LONG"]))
     if message.key == "killer":
         os._exit(7)
+    if message.key == "toxic" and not (FOLDER / "healed").exists():
+        raise ValueError("a message that nobody can handle")
 
 
 def dawdle() -> None:

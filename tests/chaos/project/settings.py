@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from importlib import import_module
 from typing import Any
@@ -19,7 +20,9 @@ ROOT_URLCONF = "tests.chaos.project.views"
 INSTALLED_APPS = ["django.contrib.contenttypes", "django_cqrs", "tests.chaos.project"]
 DATABASE_ROUTERS = ["tests.chaos.project.routers.AuditRouter"]
 REDIS = os.environ.get("CHAOS_REDIS", "")
-BROKER = "redis" if REDIS else "database"
+#: Brokers of any kind, as ``tests.chaos.kinds`` writes them.
+BROKERS = json.loads(os.environ.get("CHAOS_BROKERS", "{}"))
+BROKER = next(iter(BROKERS), "redis" if REDIS else "database")
 #: Of the relay, and of the handlers.
 RETRY = Retry(
     int(os.environ.get("CHAOS_ATTEMPTS", "20")),
@@ -71,6 +74,8 @@ if REDIS:
         }
     }
     DJANGO_CQRS["ROUTES"] = {"*": "redis"}
+if BROKERS:
+    DJANGO_CQRS |= {"BROKERS": BROKERS, "ROUTES": {"*": BROKER}}
 if second := os.environ.get("CHAOS_SECOND"):
     DJANGO_CQRS["BROKERS"]["second"] = {
         "BACKEND": "tests.chaos.project.brokers.ChaosRedis",
