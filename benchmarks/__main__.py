@@ -2,9 +2,9 @@
 Run benchmarks, all or the named ones, and print a table for each.
 
     python -m benchmarks [--full] [core] [combined] [codec] [django_commands] [relay] [reading]
-                         [several] [consumer] [latency] [writers]
+                         [several] [consumer] [brokers] [latency] [writers]
 
-Without ``--full`` all take about six minutes.  Those of Django need the servers of ``scripts/services``, and skip
+Without ``--full`` all take about seven minutes.  Those of Django need the servers of ``scripts/services``, and skip
 themselves if the environment names none.
 """
 
@@ -16,7 +16,8 @@ import os
 import sys
 
 NAMES = (
-    "core", "combined", "codec", "django_commands", "relay", "reading", "several", "consumer", "latency", "writers",
+    "core", "combined", "codec", "django_commands", "relay", "reading", "several", "consumer", "brokers", "latency",
+    "writers",
 )  # fmt: skip
 SERVERS = {
     "core": (),
@@ -27,6 +28,7 @@ SERVERS = {
     "reading": ("CQRS_TEST_POSTGRESQL", "CQRS_TEST_REDIS"),
     "several": ("CQRS_TEST_POSTGRESQL", "CQRS_TEST_REDIS"),
     "consumer": ("CQRS_TEST_POSTGRESQL", "CQRS_TEST_REDIS"),
+    "brokers": ("CQRS_TEST_POSTGRESQL",),
     "latency": ("CQRS_TEST_POSTGRESQL",),
     "writers": ("CQRS_TEST_POSTGRESQL", "CQRS_TEST_REDIS"),
 }
