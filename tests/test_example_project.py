@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def manage(*arguments: str, folder: Path, **environment: str) -> None:
-    """Run ``manage.py`` of the example project; fail with what it said."""
-    leaky = {"DJANGO_SETTINGS_MODULE", "SHOP_BACKEND"}
-    inherited = {name: value for name, value in os.environ.items() if name not in leaky}
+    """Run ``manage.py`` of the example project, or another program in its place; fail with what it said."""
+    program = arguments if arguments[0].endswith(".py") else ("manage.py", *arguments)
+    inherited = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    inherited = {name: value for name, value in inherited.items() if not name.startswith("SHOP_")}
     done = subprocess.run(
-        [sys.executable, "-W", "error", "manage.py", *arguments],
+        [sys.executable, "-W", "error", *program],
         cwd=ROOT / "example_project",
         env={**inherited, "PYTHONPATH": str(ROOT), "SHOP_DATA_DIR": str(folder), **environment},
         capture_output=True,
@@ -43,3 +46,36 @@ def test_its_migrations_are_complete(tmp_path: Path) -> None:
 def test_its_wiring_is_right(tmp_path: Path, backend: str) -> None:
     """Both settings pass Django's checks, warnings included."""
     manage("check", "--fail-level", "WARNING", folder=tmp_path, SHOP_BACKEND=backend)
+
+
+@contextmanager
+def _database(folder: Path) -> Iterator[str]:
+    yield ""
+
+
+@contextmanager
+def _redis(folder: Path) -> Iterator[str]:
+    pytest.importorskip("redis")
+    from tests.redis_server import redis_server
+
+    with redis_server(folder) as server:
+        yield server.url
+
+
+#: By the value of SHOP_BROKER: gives the URL of a server as long as its context lasts.
+BROKERS: dict[str, Callable[[Path], AbstractContextManager[str]]] = {"database": _database, "redis": _redis}
+MARKS = {"redis": [pytest.mark.services, pytest.mark.redis]}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, ())) for name in BROKERS])
+def test_it_runs_unchanged_on_each_broker(tmp_path: Path, name: str) -> None:
+    """One variable chooses; orders have their effects in reports and mails once, whoever carries their events."""
+    with BROKERS[name](tmp_path) as url:
+        place = {"SHOP_BROKER_URL": url} if url else {}
+        manage(str(ROOT / "tests" / "shop_orders.py"), folder=tmp_path, SHOP_BROKER=name, **place)
+
+
+def test_a_broker_that_it_does_not_know_is_refused(tmp_path: Path) -> None:
+    """The error says which there are."""
+    with pytest.raises(pytest.fail.Exception, match=r"SHOP_BROKER is 'pigeons'; it can be database, redis"):
+        manage("check", folder=tmp_path, SHOP_BROKER="pigeons")

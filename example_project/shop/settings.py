@@ -3,8 +3,10 @@ The shop's settings.
 
 SHOP_BACKEND chooses what it runs on:
 
-    sqlite        SQLite, and the database itself as the broker.  Needs nothing else.  The default.
-    postgresql    PostgreSQL, Redis Streams as the broker, Celery beat and workers in place of the relay daemon.
+    sqlite        SQLite, relay and consumers are daemons.  Needs nothing else.  The default.
+    postgresql    PostgreSQL, Celery beat and workers in place of the relay daemon.
+
+SHOP_BROKER chooses by which broker events travel: ``database``, the default on SQLite, or one of ``shop.brokers``.
 """
 
 import os
@@ -13,6 +15,7 @@ from typing import Any
 
 import django
 
+from shop.brokers import broker_settings
 from shop.databases import database_from_url
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -69,25 +72,12 @@ if BACKEND == "sqlite":
             },
         }
     }
-    DJANGO_CQRS: dict[str, Any] = {"SOURCE": "shop"}
 
 if BACKEND == "postgresql":
-    REDIS_URL = os.environ.get("SHOP_REDIS_URL", "redis://127.0.0.1:6379/0")
     DATABASES = {
         "default": database_from_url(os.environ.get("SHOP_DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/shop"))
     }
-    DJANGO_CQRS = {
-        "SOURCE": "shop",
-        "BROKERS": {
-            "events": {"BACKEND": "simplecqrs.brokers.redis.RedisStreams", "OPTIONS": {"url": REDIS_URL}},
-        },
-        "ROUTES": {"orders": ["events"]},
-        "CONSUMERS": {
-            "reports": {"broker": "events"},  # manage.py cqrs_consume
-            "mailing": {"broker": "events", "engine": "celery"},  # the second entry of CELERY_BEAT_SCHEDULE
-        },
-    }
-    CELERY_BROKER_URL = REDIS_URL
+    CELERY_BROKER_URL = os.environ.get("SHOP_REDIS_URL", "redis://127.0.0.1:6379/0")
     CELERY_TASK_IGNORE_RESULT = True
     CELERY_WORKER_CONCURRENCY = 2
     CELERY_BEAT_SCHEDULE = {
@@ -103,6 +93,16 @@ if BACKEND == "postgresql":
             "options": {"queue": "cqrs", "expires": 5},
         },
     }
+
+BROKER = os.environ.get("SHOP_BROKER", "database" if BACKEND == "sqlite" else "redis")
+DJANGO_CQRS: dict[str, Any] = {
+    "SOURCE": "shop",
+    **broker_settings(BROKER),
+    "CONSUMERS": {
+        "reports": {"broker": BROKER},  # manage.py cqrs_consume
+        "mailing": {"broker": BROKER, "engine": "daemon" if BACKEND == "sqlite" else "celery"},
+    },
+}
 
 LOGGING = {
     "version": 1,

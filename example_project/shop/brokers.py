@@ -1,0 +1,25 @@
+"""By which broker the shop's events travel."""
+
+import os
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+#: By the value of SHOP_BROKER: the adapter, and where its server is unless SHOP_BROKER_URL says so.
+BROKERS = {
+    "redis": (
+        "simplecqrs.brokers.redis.RedisStreams",
+        os.environ.get("SHOP_REDIS_URL", "redis://127.0.0.1:6379/0"),
+    ),
+}
+
+
+def broker_settings(name: str) -> dict[str, Any]:
+    """Return BROKERS and ROUTES of DJANGO_CQRS; the database needs none."""
+    if name == "database":
+        return {}
+    if name not in BROKERS:
+        raise ImproperlyConfigured(f"SHOP_BROKER is {name!r}; it can be database, {', '.join(BROKERS)}")
+    backend, place = BROKERS[name]
+    options = {"url": os.environ.get("SHOP_BROKER_URL", place)}
+    return {"BROKERS": {name: {"BACKEND": backend, "OPTIONS": options}}, "ROUTES": {"orders": [name]}}
