@@ -35,11 +35,12 @@ def look(
         owner: an expression for the owner of ``c.lane``, and its parameters.
     """
     first = f"(SELECT o.id FROM {of_lane[0]} AND o.queue = %s AND o.id > c.low {of_lane[1]} LIMIT 1)"
-    lanes = " UNION ALL ".join(["SELECT %s AS lane, %s AS low"] + ["SELECT %s, %s"] * (len(floors) - 1))
+    lanes = ", ".join(["(%s, %s)"] * len(floors))  # PostgreSQL plans VALUES in half of the time that UNION takes
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT c.lane, {first}, {_due(place, now)}, {owner[0]} FROM ({lanes}) c",
-            [place.queue, place.box, place.queue, *owner[1], *(value for item in floors.items() for value in item)],
+            f"WITH c(lane, low) AS (VALUES {lanes})"
+            f" SELECT c.lane, {first}, {_due(place, now)}, {owner[0]} FROM c",
+            [*(value for item in floors.items() for value in item), place.queue, place.box, place.queue, *owner[1]],
         )
         return [(lane, head or 0, bool(due), last or 0) for lane, head, due, last in cursor.fetchall()]
 
