@@ -37,6 +37,15 @@ def identity_of(pid: int) -> str | None:
     return f"{pid} {fields[19]}" if fields and fields[0] not in "ZX" else None
 
 
+def age_of(pid: int) -> float:
+    """
+    Return for how many seconds a process has lived.
+    """
+    fields = stat_of(pid)
+    begun = int(fields[19]) / os.sysconf("SC_CLK_TCK") if fields else 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - begun
+
+
 def running(pidfile: Path) -> int | None:
     """
     Return the id of the process that a file remembers, or None if it has ended.
