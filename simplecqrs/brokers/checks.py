@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
+from simplecqrs.codec.bounds import integer
 from simplecqrs.envelope import Envelope, Kind
 from simplecqrs.messages import LONGEST
 from simplecqrs.transport import Garbage
@@ -17,6 +18,8 @@ KINDS: Final[Mapping[str, Kind]] = {"command": "command", "event": "event"}
 NEWEST: Final = 2**31 - 1
 #: How many attributes of garbage are shown, and how many characters of each.
 SHOWN, CHARACTERS = 50, 1000
+
+_decode: Final = json.JSONDecoder(parse_int=integer).decode
 
 
 def reading(
@@ -93,7 +96,7 @@ def kind_of(text: str, /) -> Kind:
 
 def read_headers(text: str, /) -> Mapping[str, str]:
     """Return headers that are written as a JSON object of strings."""
-    headers: Any = json.loads(text)
+    headers: Any = _decode(text)
     if not isinstance(headers, dict):
         raise ValueError("headers are a JSON object")
     for name, value in cast("dict[str, Any]", headers).items():

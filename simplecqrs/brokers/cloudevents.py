@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import re
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from attrs import frozen
 
 from simplecqrs.brokers.checks import reading, refuse_large
 from simplecqrs.brokers.cloudevents_attributes import read_attributes, write_attributes
+from simplecqrs.brokers.documents import ROOM, is_json, json_text, members
 from simplecqrs.brokers.formats import Parcel
 from simplecqrs.brokers.wire import compact
 from simplecqrs.codec.routing import media_type
@@ -23,11 +23,6 @@ __all__ = ["CloudEventsBinary", "CloudEventsStructured"]
 DOCUMENT: Final = "application/cloudevents+json"
 #: The prefixes that are in use: Kafka's; RabbitMQ's; the two of AMQP 1.0.
 PREFIXES: Final = ("ce_", "ce-", "cloudevents:", "cloudevents_")
-#: How much larger than its payload a document may be: base64 takes a third more, and attributes have a limit as well.
-ROOM: Final = 3
-
-_blank = re.compile(r"[ \t\n\r]*").match
-_decode: Final = json.JSONDecoder(parse_float=str).raw_decode
 
 
 @frozen
@@ -103,13 +98,9 @@ _STRUCTURED: Final = CloudEventsStructured()
 
 def _member(envelope: Envelope) -> str:
     """Return the member that holds the payload."""
-    if _is_json(envelope.content_type):
-        try:
-            text = envelope.payload.decode()
-            if _decode(text)[1] == len(text):
-                return f'"data":{text}'
-        except (ValueError, RecursionError):  # whoever reads it will see
-            pass
+    if is_json(envelope.content_type):
+        with suppress(ValueError):  # whoever reads it will see
+            return f'"data":{json_text(envelope.payload)}'
     return f'"data_base64":"{b64encode(envelope.payload).decode()}"'
 
 
@@ -117,7 +108,7 @@ def _envelope(parcel: Parcel, topic: str, max_bytes: int) -> Envelope:
     if media_type(parcel.content_type).startswith("application/cloudevents-batch"):
         raise ValueError("a batch of CloudEvents; this reads them one by one")
     attributes, data = dict[str, str](), dict[str, tuple[Any, str]]()
-    for name, value, text in _members(parcel.body.decode()):
+    for name, value, text in members(parcel.body):
         if name in ("data", "data_base64"):
             data[name] = value, text
         elif value is not None:
@@ -138,41 +129,4 @@ def _payload(data: Mapping[str, tuple[Any, str]], content_type: str) -> bytes:
     if "data_base64" in data:
         return b64decode(data["data_base64"][0], validate=True)
     value, text = data.get("data", ("", ""))
-    return (value if isinstance(value, str) and not _is_json(content_type) else text).encode()
-
-
-def _is_json(content_type: str) -> bool:
-    kind = media_type(content_type)
-    return kind.endswith(("/json", "+json"))
-
-
-def _members(document: str) -> Iterator[tuple[str, Any, str]]:
-    """Yield name, value and text of each member of a JSON object."""
-    at = _after("{", document, 0)
-    is_over = document.startswith("}", at)
-    at += is_over
-    while not is_over:
-        name, at = _decode(document, at)
-        if not isinstance(name, str):
-            raise ValueError("the name of a member is no string")
-        begin = _after(":", document, at)
-        value, end = _decode(document, begin)
-        yield name, value, document[begin:end]
-        at = _skip(document, end)
-        is_over = not document.startswith(",", at)
-        at = _after("}" if is_over else ",", document, at)
-    if at != len(document):
-        raise ValueError("more than one JSON document")
-
-
-def _after(sign: str, document: str, at: int) -> int:
-    """Return where something follows a sign that has to be here."""
-    at = _skip(document, at)
-    if not document.startswith(sign, at):
-        raise ValueError(f"no {sign} where a JSON object has one")
-    return _skip(document, at + 1)
-
-
-def _skip(document: str, at: int) -> int:
-    blank = _blank(document, at)
-    return blank.end() if blank else at
+    return (value if isinstance(value, str) and not is_json(content_type) else text).encode()

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from simplecqrs.codec.bounds import DIGITS, integer, refuse_deep
 from simplecqrs.codec.loading import structure
 from simplecqrs.errors import InvalidMessage, InvalidPayload, PayloadTooLarge
 from simplecqrs.messages import Message
@@ -34,7 +35,7 @@ class JSONCodec:
     the same for all of them.  Bytes are base64, a timedelta is seconds; all else that JSON does not know is text.
 
     Args:
-        max_bytes: the largest payload that is encoded or decoded.
+        max_bytes: the largest payload that is encoded or decoded; nested deeper than 128 it may not be either.
         strict: refuse unknown fields when decoding.
         hooks: registers hooks for own types on the cattrs converter that it is given.
     """
@@ -57,12 +58,12 @@ class JSONCodec:
             raise
         except Exception as error:  # noqa: BLE001 - the quick way does not say what is wrong
             payload = self._explained(message, error)
-        self._refuse_large(kind, payload)
+        self._refuse_bombs(kind, payload)
         return payload
 
     def decode(self, kind: type[T], payload: bytes, /) -> T:
         """Make a message of JSON."""
-        self._refuse_large(kind, payload)
+        self._refuse_bombs(kind, payload)
         try:
             read: Callable[[Any, Any], T] = self._readers.get(kind) or self._reader(kind)
             return read(self._parse(payload, kind), kind)
@@ -73,7 +74,7 @@ class JSONCodec:
 
     def parse(self, kind: type[Any], payload: bytes, /) -> Any:
         """Return the plain data of a payload."""
-        self._refuse_large(kind, payload)
+        self._refuse_bombs(kind, payload)
         try:
             return _read(payload)
         except (ValueError, RecursionError) as error:
@@ -147,16 +148,20 @@ class JSONCodec:
             return str(error)
         return ""
 
-    def _refuse_large(self, kind: type[Any], payload: bytes) -> None:
+    def _refuse_bombs(self, kind: type[Any], payload: bytes) -> None:
         if len(payload) > self.max_bytes:
             raise PayloadTooLarge(
                 f"{kind.__qualname__} takes {len(payload)} bytes, more than the limit of {self.max_bytes}; send a "
                 "reference to large data instead"
             )
+        try:
+            refuse_deep(payload)
+        except ValueError as error:
+            raise InvalidPayload(f"{kind.__qualname__}: the JSON is {error}") from None
 
 
 def _read(payload: bytes) -> Any:
-    data = _decode(payload.decode())
+    data = (_decode if len(payload) <= DIGITS else _decode_large)(payload.decode())
     if b"\\u" in payload:
         _write(data).encode()  # JSON can spell halves of surrogate pairs, which are no text
     return data
@@ -174,3 +179,4 @@ def _finite(text: str) -> float:
 
 
 _decode: Final = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).decode
+_decode_large: Final = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite, parse_int=integer).decode
