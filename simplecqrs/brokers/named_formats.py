@@ -7,7 +7,9 @@ from difflib import get_close_matches
 from typing import Final
 
 from simplecqrs.brokers.cloudevents import CloudEventsBinary, CloudEventsStructured
+from simplecqrs.brokers.diator import Diator
 from simplecqrs.brokers.formats import WireFormat
+from simplecqrs.brokers.python_cqrs import PythonCQRS
 from simplecqrs.errors import NotConfigured
 
 __all__ = ["named_format"]
@@ -16,6 +18,8 @@ __all__ = ["named_format"]
 FORMATS: Final[Mapping[str, Callable[[str], WireFormat]]] = {
     "cloudevents": lambda prefix: CloudEventsBinary(prefix=prefix),
     "cloudevents-structured": lambda _: CloudEventsStructured(),
+    "python-cqrs": lambda _: PythonCQRS(),
+    "diator": lambda _: Diator(),
 }
 
 
