@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
+from simplecqrs.brokers.formats import WireFormat
+from simplecqrs.brokers.named_formats import named_format
 from simplecqrs.brokers.redis_append import APPEND, APPEND_SHA, Batch
 from simplecqrs.brokers.redis_feed import RedisFeed
 from simplecqrs.envelope import Envelope
@@ -38,13 +40,22 @@ class RedisStreams:
         prefix: a stream's name is the prefix and the topic.
         max_bytes: what has a larger payload is read as garbage.
         timeout: seconds to wait for a connection, and for an answer.
+        format: a wire format, or its name, to talk with others.  Default: a field for each attribute.
 
     Raises:
         MissingExtra: if redis-py is not installed.
-        NotConfigured: if the URL cannot be read.
+        NotConfigured: if the URL cannot be read, or there is no such format.
     """
 
-    def __init__(self, url: str, *, prefix: str = "cqrs:", max_bytes: int = 2**20, timeout: float = 2.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "cqrs:",
+        max_bytes: int = 2**20,
+        timeout: float = 2.0,
+        format: str | WireFormat | None = None,  # noqa: A002 - what settings call it
+    ) -> None:
         try:
             _open(url, timeout).connection_pool.make_connection()
         except ImportError:
@@ -58,6 +69,7 @@ class RedisStreams:
         self.prefix = prefix
         self.max_bytes = max_bytes
         self._timeout = timeout
+        self._wire = None if format is None else named_format(format, prefix="ce_")
         self._opened: _Opened | None = None
 
     def __repr__(self) -> str:
@@ -79,7 +91,7 @@ class RedisStreams:
         until = time.monotonic() + deadline
         batches: dict[str, Batch] = {}
         for index, envelope in enumerate(envelopes):
-            batches.setdefault(envelope.topic, Batch()).add(index, envelope)
+            batches.setdefault(envelope.topic, Batch(self._wire)).add(index, envelope)
         receipts, down = [ACCEPTED] * len(envelopes), ""
         for (topic, batch), reply in zip(batches.items(), self._append(batches, until), strict=True):
             for index, error in batch.failures(reply):
@@ -98,7 +110,14 @@ class RedisStreams:
     def feeds(self, consumer: str, topics: Sequence[str], /) -> Sequence[RedisFeed]:
         """Open a feed for each topic, and make the consumer a group of its stream.  Raises BrokerDown."""
         feeds = [
-            RedisFeed(f"{self.prefix}{topic}", consumer, topic=topic, max_bytes=self.max_bytes, asking=self._asking)
+            RedisFeed(
+                f"{self.prefix}{topic}",
+                consumer,
+                topic=topic,
+                max_bytes=self.max_bytes,
+                asking=self._asking,
+                wire=self._wire,
+            )
             for topic in topics
         ]
         for feed in feeds:

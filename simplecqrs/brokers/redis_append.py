@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, Final
 
-from simplecqrs.brokers.wire import compact, write_fields
+from simplecqrs.brokers.formats import WireFormat
+from simplecqrs.brokers.redis_entries import write_entry
+from simplecqrs.brokers.wire import compact
 from simplecqrs.envelope import Envelope
 
 __all__ = ["APPEND", "APPEND_SHA", "Batch"]
@@ -41,7 +43,8 @@ APPEND_SHA: Final = hashlib.sha1(APPEND.encode(), usedforsecurity=False).hexdige
 class Batch:
     """The envelopes of one call that go to one stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, wire: WireFormat | None = None) -> None:
+        self._wire = wire
         self.payloads: list[bytes] = []
         self._indexes: list[int] = []
         self._entries: list[list[str]] = []
@@ -49,8 +52,14 @@ class Batch:
     def add(self, index: int, envelope: Envelope) -> None:
         """Add the envelope that stands at this index of the call."""
         self._indexes.append(index)
-        self._entries.append([envelope.key, *chain.from_iterable(write_fields(envelope).items())])
-        self.payloads.append(envelope.payload)
+        try:
+            fields, body = write_entry(envelope, self._wire)
+        except ValueError as error:  # is refused with this reason, in its turn
+            self._entries.append([envelope.key, f"it cannot be written: {error}"])
+            self.payloads.append(b"")
+        else:
+            self._entries.append([envelope.key, *chain.from_iterable(fields.items())])
+            self.payloads.append(body)
 
     def document(self) -> bytes:
         """Return the entries as the script reads them."""

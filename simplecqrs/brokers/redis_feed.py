@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeAlias, cast
 
-from simplecqrs.brokers.wire import read_fields
+from simplecqrs.brokers.formats import WireFormat
+from simplecqrs.brokers.redis_entries import read_entry
 from simplecqrs.transport import Delivery
 
 __all__ = ["Asking", "RedisFeed"]
@@ -27,12 +28,15 @@ class RedisFeed:
     So what one fetcher left behind comes to the next, in its order.
     """
 
-    def __init__(self, name: str, consumer: str, *, topic: str, max_bytes: int, asking: Asking) -> None:
+    def __init__(
+        self, name: str, consumer: str, *, topic: str, max_bytes: int, asking: Asking, wire: WireFormat | None = None
+    ) -> None:
         self.name = name
         self._consumer = consumer
         self._topic = topic
         self._max_bytes = max_bytes
         self._asking = asking
+        self._wire = wire
         self._open: set[str] | None = None  # fetched and not acknowledged; None: not known
 
     def join(self) -> None:
@@ -98,8 +102,7 @@ class RedisFeed:
         return pending or new
 
     def _delivery(self, entry_id: str, fields: dict[bytes, bytes]) -> Delivery:
-        payload = fields.pop(b"payload", b"")
-        return Delivery(entry_id, read_fields(fields, payload, topic=self._topic, max_bytes=self._max_bytes))
+        return Delivery(entry_id, read_entry(fields, self._wire, topic=self._topic, max_bytes=self._max_bytes))
 
     def _give_up(self, ids: Sequence[str]) -> None:
         """Acknowledge entries that somebody deleted, or trimmed away, before they were handled."""
