@@ -56,12 +56,15 @@ def _importable(path: str, where: str) -> Iterator[checks.CheckMessage]:
 def _constructible(found: Settings) -> Iterator[checks.CheckMessage]:
     from django_cqrs.brokers import broker
     from django_cqrs.codecs import project_codec, project_codecs
+    from django_cqrs.engines import problems_of
 
     for name in found.brokers:
         try:
             broker(name)
         except CQRSError as error:
             yield checks.Error(f"BROKERS[{name!r}]: {error}", id="cqrs.E003")
+    for problem in problems_of(found):
+        yield checks.Error(problem, id="cqrs.E003")
     for codecs in (project_codec, project_codecs):
         try:
             codecs()

@@ -29,7 +29,7 @@ from simplecqrs.messages import IntegrationEvent, Request
 from simplecqrs.queue import DATABASE, DEFERRED
 from simplecqrs.registration import Registration
 
-__all__ = ["consumer_names", "consumers", "of_its_app", "subscribe", "subscribe_after_migrate", "topics_of"]
+__all__ = ["consumer_names", "consumers", "fetchers", "of_its_app", "subscribe", "subscribe_after_migrate", "topics_of"]
 
 log = logging.getLogger("django_cqrs")
 
@@ -131,14 +131,18 @@ def consumers(*names: str, databases: Sequence[str] = (), stopping: Callable[[],
             raise NotConfigured(f"there is no consumer {name!r}; known are {', '.join(known) or 'none'}")
     chosen = list(names) or known
     subscribe(chosen, bus)
-    fetchers = [_Fetching(name, bus) for name in chosen if settings().consumer(name).broker != DATABASE]
     workers = [
         _worker(name, alias, bus, stopping)
         for name in chosen
         for alias in (aliases() if name == DEFERRED else [INBOXES])
         if alias in databases or not databases
     ]
-    return [*fetchers, *workers]
+    return [*fetchers(chosen, bus), *workers]
+
+
+def fetchers(names: Sequence[str], mediator: DjangoMediator) -> list[Job]:
+    """Return what takes messages off brokers into the inboxes of these consumers."""
+    return [_Fetching(name, mediator) for name in names if settings().consumer(name).broker != DATABASE]
 
 
 @define

@@ -1,4 +1,4 @@
-"""Doorbells: tell Celery that a consumer has work, without ever keeping the caller waiting."""
+"""Doorbells: tell an engine that a consumer has work, without ever keeping the caller waiting."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Doorbells:
     Ring for consumers, each at most once in 50 ms, in a thread of its own.
 
     Celery's broker may be slow, or down: whoever has just committed does not wait for it.  What rings within the
-    50 ms rings once, at their end.  A ring that is lost is no loss: beat's next tick does its work.
+    50 ms rings once, at their end.  A ring that is lost is no loss: who looks for overdue work rings again.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Doorbells:
         self._sending: set[str] = set()
         self._bell, self._done = Bell(), Bell()
         self._thread: threading.Thread | None = None
-        self._is_failing = False
+        self._failing: set[str] = set()
         self._here = threading.local()
 
     @contextmanager
@@ -86,16 +86,18 @@ class Doorbells:
             time.sleep(WINDOW)
 
     def _send(self, consumer: str) -> None:
-        try:
-            from django_cqrs.tasks import ring
+        from django_cqrs.conf import settings
+        from django_cqrs.engines import ring
 
-            ring(consumer)
-        except Exception as error:  # noqa: BLE001 - whatever it is, beat's next tick does without
-            if not self._is_failing:
-                self._is_failing = True
-                log.warning("Celery could not be told that %s has work, beat's next tick finds it: %s", consumer, error)
+        engine = settings().consumer(consumer).engine
+        try:
+            ring(engine, consumer)
+        except Exception as error:  # noqa: BLE001 - whatever it is, work that is overdue is found without
+            if engine not in self._failing:
+                self._failing.add(engine)
+                log.warning("%s could not be told that %s has work, which is found later: %s", engine, consumer, error)
         else:
-            self._is_failing = False
+            self._failing.discard(engine)
 
 
 doorbells = Doorbells()

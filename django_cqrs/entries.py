@@ -14,10 +14,12 @@ from simplecqrs.backoff import Retry
 from simplecqrs.queue import DATABASE, LANES
 from simplecqrs.registration import OnDead
 
-__all__ = ["BrokerSettings", "ConsumerSettings", "Guard", "Settings", "list_of_names", "most_specific"]
+__all__ = ["DAEMON", "BrokerSettings", "ConsumerSettings", "Guard", "Settings", "list_of_names", "most_specific"]
 
 Guard = Literal["raise", "log", "off", "database"]
 MOST_LANES = 256
+#: The engine that looks for work by itself, and those that are rung for and have names.
+DAEMON, RUNG = "daemon", ("celery", "django-tasks")
 
 
 def list_of_names(value: Any) -> tuple[str, ...]:
@@ -41,6 +43,13 @@ def _number(kind: type | tuple[type, ...], default: float, *limits: Any) -> Any:
     return field(default=default, validator=[of_kind, *limits])
 
 
+def _engine(_: Any, __: Any, value: Any) -> None:
+    if value not in (DAEMON, *RUNG) and not (isinstance(value, str) and "." in value):
+        raise ValueError(
+            f"an engine is one of {DAEMON}, {', '.join(RUNG)}, or the dotted path of a function that rings"
+        )
+
+
 @frozen(kw_only=True)
 class BrokerSettings:
     """One entry of BROKERS: the dotted path of a class, and what it is called with."""
@@ -57,7 +66,8 @@ class ConsumerSettings:
     Args:
         topics: what it subscribes to; None: the topics of the events that it has handlers for.
         broker: where they come from.
-        engine: what starts its workers: ``daemon`` or ``celery``.
+        engine: what starts its workers: ``daemon``, ``celery``, ``django-tasks``, or the dotted path of a function that
+            asks those of another task queue to work for a consumer.
         lanes: how many messages can be worked at a time; changed only while its inbox is empty.
         timeout: seconds that a handler may do nothing at the database.
         batch: messages per transaction, each in a savepoint.  More are faster, and what handlers do outside of the
@@ -71,7 +81,7 @@ class ConsumerSettings:
 
     topics: tuple[str, ...] | None = field(default=None, converter=optionally(list_of_names))
     broker: str = _text(DATABASE)
-    engine: Literal["daemon", "celery"] = field(default="daemon", validator=in_(("daemon", "celery")))
+    engine: str = field(default=DAEMON, validator=_engine)
     lanes: int = _number(int, LANES, ge(1), le(MOST_LANES))
     timeout: float = _number((int, float), 300.0, ge(0.001))
     batch: int = _number(int, 1, ge(1), le(1000))
@@ -95,6 +105,8 @@ class Settings:
         wakeup: whether commits tell waiting daemons of work, on PostgreSQL.
         listen_alias: the alias on which daemons listen in another's place, past a pooler that cannot do it.
         celery_queue: where doorbells for Celery's workers go.
+        tasks_backend: the backend of Django's tasks by which doorbells go, an alias in TASKS.
+        tasks_queue: the queue there.
         seen_days: how long ids of messages are remembered, so that a second one is dropped; 0 is for ever.
         event_workers: how many after-commit handlers of an event may run at a time, in threads.
     """
@@ -121,6 +133,8 @@ class Settings:
     wakeup: Literal["notify", "none"] = field(default="notify", validator=in_(("notify", "none")))
     listen_alias: Mapping[str, str] = _mapping()
     celery_queue: str = _text("cqrs")
+    tasks_backend: str = _text("default")
+    tasks_queue: str = _text("default")
     seen_days: float = _number((int, float), 14.0, ge(0))
     table_prefix: str = field(default="cqrs_", validator=matches_re("[a-z_][a-z0-9_]{0,11}"))
 
@@ -130,9 +144,9 @@ class Settings:
         return found
 
     @property
-    def celery_consumers(self) -> list[str]:
-        """Return the consumers whose workers Celery starts."""
-        return [name for name, consumer in self.consumers.items() if consumer.engine == "celery"]
+    def rung_consumers(self) -> list[str]:
+        """Return the consumers whose workers are not the daemon's, and who are rung for."""
+        return [name for name, consumer in self.consumers.items() if consumer.engine != DAEMON]
 
     def alias_for(self, name: str) -> str:
         """Return the database alias of a message's transaction."""

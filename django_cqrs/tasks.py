@@ -1,5 +1,5 @@
 """
-The Celery tasks: ticks of relay and consumers.
+The Celery tasks: ticks of relay and consumers, and the doorbell.
 
 Schedule them with beat, on a queue of their own::
 
@@ -10,12 +10,15 @@ Schedule them with beat, on a queue of their own::
     }
 
 Overlapping ticks are safe: one that finds every lane taken returns at once.  Consumers whose ``engine`` is
-``celery`` are also rung for as soon as there is work for them, so that beat may come less often.
+``celery`` are rung for as soon as there is work for them, and again by the relay when it is overdue; they need no
+``django_cqrs.consume`` in the schedule.
 """
 
 from __future__ import annotations
 
-import time
+import os
+import threading
+from contextlib import suppress
 from typing import Any
 
 from simplecqrs.errors import MissingExtra
@@ -25,35 +28,40 @@ try:
 except ImportError as error:
     raise MissingExtra("django_cqrs.tasks", "celery") from error
 
+from django_cqrs import ticks
 from django_cqrs.conf import settings
-from django_cqrs.consumers import consumer_names, consumers
-from django_cqrs.doorbells import doorbells
-from django_cqrs.loops import run
-from django_cqrs.mediator import project_mediator
-from django_cqrs.promotion import promoters
-from django_cqrs.purging import purge as forget
-from django_cqrs.relay import aliases, relays
 
 __all__ = ["consume", "purge", "relay", "ring"]
 
 #: Seconds after which a doorbell that nobody answered is forgotten.
 EXPIRES = 5.0
+#: Seconds that each step towards Celery's broker may take.
+TIMEOUT = 1.0
+#: The same in the words of Redis and of AMQP; where neither is told, kombu would try for ever.
+LIMITS = {
+    "max_retries": 0, "socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT, "retry_on_timeout": False,
+    "read_timeout": TIMEOUT, "write_timeout": TIMEOUT,
+}  # fmt: skip
+
+_here = threading.local()
 
 
 @shared_task(name="django_cqrs.relay", ignore_result=True, max_retries=0)
 def relay(*routes: str) -> None:
-    """Promote what is due and ship what waits in the outbox, for at most RELAY_TICK_SECONDS."""
-    run([*promoters(), *relays(routes=routes)], seconds=settings().relay_tick_seconds, drain=True)
+    """Promote what is due, ship what waits, ring for what is overdue, for at most RELAY_TICK_SECONDS."""
+    ticks.relay(*routes)
 
 
 @shared_task(name="django_cqrs.consume", ignore_result=True, max_retries=0)
 def consume(*names: str) -> None:
-    """Fetch and handle what waits for these consumers, or all, for at most RELAY_TICK_SECONDS."""
-    seconds = settings().relay_tick_seconds
-    ends = time.monotonic() + seconds
-    jobs = consumers(*names, stopping=lambda: time.monotonic() > ends)
-    with doorbells.answering(names or consumer_names(project_mediator())):
-        run(jobs, seconds=seconds, drain=True)
+    """Handle what waits for these consumers, or fetch and handle for all, for at most RELAY_TICK_SECONDS."""
+    ticks.consume(*names)
+
+
+@shared_task(name="django_cqrs.purge", ignore_result=True, max_retries=0)
+def purge(seconds: float = 60.0) -> None:
+    """Forget ids that consumers have seen more than SEEN_DAYS ago, for at most so many seconds an alias."""
+    ticks.purge(seconds)
 
 
 def ring(consumer: str) -> None:
@@ -62,9 +70,45 @@ def ring(consumer: str) -> None:
 
     It carries no data: who comes late finds nothing to do.  Consumers whose ``engine`` is ``celery`` are rung for
     after each commit that put work into their inbox, on the queue CELERY_QUEUE.
+
+    Raises:
+        Exception: what Celery's broker raises, or the lack of one, within seconds.
     """
-    task = _app().tasks["django_cqrs.consume"]
-    task.apply_async(args=(consumer,), queue=settings().celery_queue, expires=EXPIRES, ignore_result=True, retry=False)
+    app = _app()
+    kept = _kept(app)
+    if kept is not None:
+        try:
+            _send(app, consumer, kept)
+            return
+        except Exception:  # noqa: BLE001 - it was idle, and its server may have closed it; a new one tells
+            _drop(kept)
+    connection = app.connection_for_write(connect_timeout=TIMEOUT, transport_options=LIMITS)
+    try:
+        _send(app, consumer, connection)
+    except BaseException:
+        _drop(connection)
+        raise
+    _here.kept = (os.getpid(), app, connection)
+
+
+def _send(app: Any, consumer: str, connection: Any) -> None:
+    app.tasks["django_cqrs.consume"].apply_async(
+        args=(consumer,), queue=settings().celery_queue, expires=EXPIRES, ignore_result=True, retry=False,
+        connection=connection,
+    )  # fmt: skip
+
+
+def _kept(app: Any) -> Any:
+    """Return the connection of this thread's last ring; one of before a fork, or of another app, is not ours."""
+    owner, of, connection = getattr(_here, "kept", (0, None, None))
+    return connection if owner == os.getpid() and of is app else None
+
+
+def _drop(connection: Any) -> None:
+    """Close a connection without waiting for the answer of whoever may be gone."""
+    _here.kept = (0, None, None)
+    with suppress(Exception):
+        connection.collect(socket_timeout=TIMEOUT)
 
 
 def _app() -> Any:
@@ -72,10 +116,3 @@ def _app() -> Any:
     state: Any = _state
     apps = [app for app in state._get_active_apps() if app.set_as_current]
     return apps[0] if len(apps) == 1 else current_app
-
-
-@shared_task(name="django_cqrs.purge", ignore_result=True, max_retries=0)
-def purge(seconds: float = 60.0) -> None:
-    """Forget ids that consumers have seen more than SEEN_DAYS ago, for at most so many seconds an alias."""
-    for alias in aliases():
-        forget(alias, seconds=seconds)

@@ -71,7 +71,7 @@ class Wakeup:
 
 
 def _is_of_use(connection: BaseDatabaseWrapper) -> bool:
-    return _can_notify(connection) or is_ringing_here() or bool(settings().celery_consumers)
+    return _can_notify(connection) or is_ringing_here() or bool(settings().rung_consumers)
 
 
 def _can_notify(connection: BaseDatabaseWrapper) -> bool:
@@ -85,10 +85,10 @@ def _in_testcase(connection: BaseDatabaseWrapper) -> bool:
 
 def _wake(connection: BaseDatabaseWrapper, names: set[str]) -> None:
     ring_here(connection.alias, names)
-    celery = settings().celery_consumers
+    rung = settings().rung_consumers
     for name in names:
         box, _, queue = name.partition(":")
-        if box == "inbox" and queue in celery:
+        if box == "inbox" and queue in rung:
             doorbells.ring(queue)
     if _can_notify(connection):
         _notify(connection, _due(connection.alias, names))

@@ -80,7 +80,10 @@ def test_what_contradicts_itself_is_told(raw: dict[str, Any], complaint: str) ->
         ({"CONSUMERS": {"a": {"apps": "orders"}}}, "it is a list of strings, not 'orders'"),
         ({"CONSUMERS": {"a": {"lanes": 257}}}, "CONSUMERS['a']: lanes=257 cannot be"),
         ({"CONSUMERS": {"a": {"lanes": 0}}}, "CONSUMERS['a']: lanes=0 cannot be"),
-        ({"CONSUMERS": {"a": {"engine": "threads"}}}, "'engine' must be in ('daemon', 'celery')"),
+        (
+            {"CONSUMERS": {"a": {"engine": "threads"}}},
+            "an engine is one of daemon, celery, django-tasks, or the dotted path",
+        ),
         ({"CONSUMERS": {"a": {"retry": 3}}}, "CONSUMERS['a']: retry=3 cannot be"),
         ({"CONSUMERS": {"a": {"on_dead": "stop"}}}, "CONSUMERS['a']: on_dead='stop' cannot be"),
         ({"MIDDLEWARES": "shop.timed"}, "MIDDLEWARES='shop.timed' cannot be: it is a list of strings"),

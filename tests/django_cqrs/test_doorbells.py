@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 from attrs import define, field, frozen
 from celery import Celery
 from django.db import transaction
 from kombu import Connection
+from kombu.exceptions import OperationalError
 
 from django_cqrs import bus, doorbells
 from django_cqrs.doorbells import Doorbells
@@ -19,6 +25,7 @@ from simplecqrs import Command, NotificationEvent
 from tests.desk import processes
 from tests.desk.messages import Remind
 from tests.desk.project import Project
+from tests.faultproxy import FaultProxy
 
 # Nearest to the function, so that it is cleaned up when the settings are as before.
 committing = pytest.mark.usefixtures("committed")
@@ -52,7 +59,7 @@ class Rung:
 
 
 @pytest.fixture
-def rung(monkeypatch: pytest.MonkeyPatch) -> Rung:
+def rung(monkeypatch: pytest.MonkeyPatch, celery: None) -> Rung:
     from django_cqrs import tasks
 
     rung = Rung()
@@ -64,11 +71,10 @@ def rung(monkeypatch: pytest.MonkeyPatch) -> Rung:
 @pytest.fixture
 def celery(settings: Any) -> None:
     """Let Celery work for the deferred commands and for one consumer."""
-    entries = {"deferred": {"engine": "celery"}, "one": {"engine": "celery"}, "two": {}}
+    entries = {"deferred": {"engine": "celery"}, "one": {"engine": "celery"}, "two": {}, "three": {"engine": "celery"}}
     settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "CONSUMERS": entries}
 
 
-@pytest.mark.usefixtures("celery")
 @committing
 def test_a_commit_that_fills_an_inbox_rings_for_its_consumer(rung: Rung) -> None:
     """After the commit; a rollback rings for nobody."""
@@ -84,7 +90,6 @@ def test_a_commit_that_fills_an_inbox_rings_for_its_consumer(rung: Rung) -> None
     assert rung.names == ["deferred"]
 
 
-@pytest.mark.usefixtures("celery")
 @committing
 def test_consumers_of_another_engine_are_not_rung_for(project: Project, rung: Rung) -> None:
     """Nor is anybody for what is in the outbox."""
@@ -100,7 +105,6 @@ def test_consumers_of_another_engine_are_not_rung_for(project: Project, rung: Ru
     assert rung.names == ["one"]
 
 
-@pytest.mark.usefixtures("celery")
 @committing
 def test_a_task_does_not_ring_for_what_it_does_itself(project: Project, rung: Rung) -> None:
     """What its handlers give to its own consumers it finds; the others are rung for."""
@@ -143,12 +147,12 @@ def test_many_rings_within_a_moment_are_one_and_none_is_lost(rung: Rung, monkeyp
 
     for _ in range(100):
         bells.ring("one")
-        bells.ring("two")
+        bells.ring("three")
     assert rung.names == ["one"]
     slept.set()
 
     assert bells.flush()
-    assert rung.names == ["one", "one", "two"]
+    assert rung.names == ["one", "one", "three"]
 
 
 def test_a_celery_that_is_down_fails_nobody_and_is_told_once(rung: Rung, caplog: pytest.LogCaptureFixture) -> None:
@@ -163,7 +167,7 @@ def test_a_celery_that_is_down_fails_nobody_and_is_told_once(rung: Rung, caplog:
 
     told = [record.getMessage() for record in caplog.records]
     assert told == [
-        f"Celery could not be told that one has work, beat's next tick finds it: {why}" for why in ("no route", "again")
+        f"celery could not be told that one has work, which is found later: {why}" for why in ("no route", "again")
     ]
 
 
@@ -189,11 +193,11 @@ def test_a_forked_process_rings_by_a_thread_of_its_own(rung: Rung) -> None:
     before = bells._thread
 
     bells.forget()
-    bells.ring("two")
+    bells.ring("three")
 
     assert bells.flush()
     assert bells._thread is not before
-    assert rung.names == ["one", "two"]
+    assert rung.names == ["one", "three"]
 
 
 # Celery itself
@@ -222,3 +226,49 @@ def test_a_doorbell_is_a_task_without_data_that_expires(app: Celery, settings: A
     assert message.headers["ignore_result"] is True
     assert message.headers["expires"] is not None
     assert message.payload[0] == ["one"]
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """Return the port of a server that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:{}/0", "amqp://guest:guest@127.0.0.1:{}//"])
+def test_a_ring_at_a_silent_server_ends_after_a_second(url: str, silent: int) -> None:
+    """Without retries; Celery's own would go on for ever."""
+    from django_cqrs import tasks
+
+    began = time.monotonic()
+    with Celery("desk", broker=url.format(silent), set_as_current=True), pytest.raises(OperationalError):
+        tasks.ring("one")
+
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.redis
+@pytest.mark.services
+def test_rings_share_a_connection_and_one_that_was_cut_is_replaced(settings: Any) -> None:
+    """So that a ring costs a round trip, and a server's restart costs none."""
+    from django_cqrs import tasks
+
+    url = os.environ.get("CQRS_TEST_REDIS") or pytest.skip("CQRS_TEST_REDIS is not set: scripts/services env")
+    server = urlsplit(url)
+    proxy = FaultProxy(server.hostname or "", server.port or 6379)
+    queue = f"bells-{uuid4().hex}"
+    settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "CELERY_QUEUE": queue}
+    with Celery("desk", broker=f"redis://127.0.0.1:{proxy.port}{server.path}", set_as_current=True) as app:
+        tasks.ring("one")
+        before = proxy.connections
+        tasks.ring("one")
+        assert proxy.connections == before
+
+        proxy.mode = "lose_one_reply"
+        tasks.ring("one")
+
+        assert proxy.lost.is_set()
+        assert proxy.connections > before
+        with app.connection_for_read() as connection:
+            connection.default_channel.queue_delete(queue)
+    proxy.close()

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser, OutputWrappe
 from django_cqrs.conf import settings
 from django_cqrs.consumers import consumer_names, consumers
 from django_cqrs.daemon import serve
+from django_cqrs.entries import DAEMON
 from django_cqrs.management.errors import explaining
 from django_cqrs.mediator import project_mediator
 from django_cqrs.processes import multiply
@@ -41,7 +42,7 @@ class Command(BaseCommand):
 def work(options: Mapping[str, Any], *, out: OutputWrapper) -> None:
     """Run consumers."""
     known = consumer_names(project_mediator())
-    chosen = options["names"] or [name for name in known if settings().consumer(name).engine == "daemon"]
+    chosen = options["names"] or [name for name in known if settings().consumer(name).engine == DAEMON]
     if not chosen:
         out.write("there is no consumer to run: no handler has consumer=, and no command can be deferred")
         return

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandParser, OutputWrappe
 from django_cqrs.consumers import consumers
 from django_cqrs.daemon import serve
 from django_cqrs.management.errors import explaining
+from django_cqrs.overdue import errands
 from django_cqrs.processes import multiply
 from django_cqrs.promotion import promoters
 from django_cqrs.relay import relays
@@ -54,6 +55,9 @@ def ship(options: Mapping[str, Any], *, out: OutputWrapper) -> None:
     def make(stopping: Callable[[], bool]) -> list[Job]:
         shipping = relays(routes=options["route"], databases=options["database"])
         due = promoters(options["database"])
-        return [*due, *shipping, *(consumers(stopping=stopping) if options["consume"] else [])]
+        consuming = consumers(stopping=stopping) if options["consume"] else []
+        # Who was told which brokers to ship to has nothing else to do.
+        others = [] if options["consume"] or options["route"] else errands(options["database"])
+        return [*due, *shipping, *consuming, *others]
 
     serve(make, out, once=options["once"], drain=options["drain"], seconds=options["max_seconds"])

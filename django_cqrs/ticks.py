@@ -1,0 +1,54 @@
+"""Ticks: what a task of somebody's queue does for relay and consumers, for a while."""
+
+from __future__ import annotations
+
+import time
+
+from django_cqrs.conf import settings
+from django_cqrs.consumers import consumer_names, consumers
+from django_cqrs.doorbells import doorbells
+from django_cqrs.loops import run
+from django_cqrs.mediator import project_mediator
+from django_cqrs.overdue import errands
+from django_cqrs.promotion import promoters
+from django_cqrs.purging import purge as forget
+from django_cqrs.relay import aliases, relays
+from simplecqrs.consumer import Consumer
+
+__all__ = ["consume", "purge", "relay"]
+
+
+def relay(*routes: str) -> None:
+    """
+    Do what ``cqrs_relay`` does, for at most RELAY_TICK_SECONDS.
+
+    It promotes what is due, ships what waits in the outbox, and rings for consumers whose work is overdue.
+    """
+    jobs = [*promoters(), *relays(routes=routes), *errands()]
+    run(jobs, seconds=settings().relay_tick_seconds, drain=True)
+
+
+def consume(*names: str) -> None:
+    """
+    Handle what waits for these consumers until nothing does, for at most RELAY_TICK_SECONDS.
+
+    A consumer for which something is left then is rung for again.  If none are named all are worked, and what waits
+    at their brokers is fetched as well; who rings for one has fetched already.
+    """
+    seconds = settings().relay_tick_seconds
+    ends = time.monotonic() + seconds
+    jobs = consumers(*names, stopping=lambda: time.monotonic() > ends)
+    if names:
+        jobs = [job for job in jobs if isinstance(job, Consumer)]
+    chosen = names or consumer_names(project_mediator())
+    with doorbells.answering(chosen):
+        run(jobs, seconds=seconds, drain=True)
+    if time.monotonic() > ends:
+        for name in chosen:
+            doorbells.ring(name)
+
+
+def purge(seconds: float = 60.0) -> None:
+    """Forget ids that consumers have seen more than SEEN_DAYS ago, for at most so many seconds an alias."""
+    for alias in aliases():
+        forget(alias, seconds=seconds)
