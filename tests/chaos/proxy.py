@@ -127,8 +127,8 @@ class Proxy:
         if self.rate:
             time.sleep(len(data) / self.rate)
         if before < self.cut.byte <= self.sent and self.cut.reply:
-            sink.sendall(data)
             self._doomed = pair
+            sink.sendall(data)
             return True
         if before < self.cut.byte <= self.sent:
             sink.sendall(data[: self.cut.byte - before])
