@@ -98,6 +98,18 @@ class DjangoStorage:
         if ours and not row.parked:
             self._safe_ids(row.queue).worked({row.lane: row.id})
 
+    @contextmanager
+    def take_first(self, queue: str, work: Work, /, *, idle: float) -> Generator[Row | None, None, None]:
+        """Delete the row that ``look`` found first in a lane, under the lane's lock."""
+        speech, place = dialect(self.alias), self.place(queue)
+        with (
+            self._noticing_loss(),
+            speech.taking_first(place, work.lane, row=work.head, columns=rows.COLUMNS, idle=idle) as record,
+        ):
+            yield None if record is None else rows.read_row(speech, (record[0], 0, *record[1:]), parked=False)
+        if record is not None:
+            self._safe_ids(queue).worked({work.lane: work.head})
+
     def _safe_ids(self, queue: str) -> SafeIds:
         if queue not in self._safe:
             self._safe[queue] = SafeIds(self.alias, self.place(queue))

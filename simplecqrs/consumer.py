@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
 from attrs import define, field, frozen
@@ -14,7 +15,7 @@ from simplecqrs.backoff import Retry
 from simplecqrs.counts import Counts
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import InvalidPayload, UnknownMessage
-from simplecqrs.queue import LANES, PASSES, Failure, Held, Row, Storage
+from simplecqrs.queue import LANES, PASSES, Failure, Held, Row, Storage, Work
 from simplecqrs.registration import OnDead
 from simplecqrs.territory import RIPE, Territory
 from simplecqrs.together import Together
@@ -83,6 +84,8 @@ class Consumer:
     #: Messages that are handled one by one, since the batch in which they were could not be committed.
     _singly: int = field(default=0, init=False)
     _is_dying: bool = field(default=False, init=False)
+    #: Whether the last look found nothing.  What comes then is one message, and fewer statements bring it sooner.
+    _is_idle: bool = field(default=False, init=False)
 
     @property
     def name(self) -> str:
@@ -111,8 +114,8 @@ class Consumer:
         if not self._is_dying:
             self.storage.release(self.consumer, self._territory.owner)
 
-    def _choose(self) -> dict[int, int]:
-        """Return the lanes to try and who worked them; if all belong to others, look again when they are ripe."""
+    def _choose(self) -> list[Work]:
+        """Return what to try, in this order; if all of it belongs to others, look again when it is ripe."""
         order = random.sample(range(self.lanes), self.lanes)
         works = self.storage.look(self.consumer, order)
         lanes = self._territory.choose(works)
@@ -120,21 +123,25 @@ class Consumer:
             self.wait(RIPE)
             works = self.storage.look(self.consumer, order)
             lanes = self._territory.choose(works)
-        owners = {work.lane: work.owner for work in works}
-        return {lane: owners[lane] for lane in lanes}
+        found = {work.lane: work for work in works}
+        return [found[lane] for lane in lanes]
 
     def _work_lane(self) -> int | None:
         """Work one lane; None if its rows had only to be moved behind their blocked keys, so that others are next."""
-        lanes = self._choose()
-        if not lanes:
+        works = self._choose()
+        was_idle, self._is_idle = self._is_idle, not works
+        if not works:
             return 0
+        if was_idle and self._is_plain(works[0]) and self._take(self._first(works[0])) != "gone":
+            return 1
+        owners = {work.lane: work.owner for work in works}
         together = Together(self.storage, self._handle, self.stopping)
         try:
-            with self.storage.hold(self.consumer, lanes=list(lanes), limit=1, local=True, idle=self.timeout) as held:
+            with self.storage.hold(self.consumer, lanes=list(owners), limit=1, local=True, idle=self.timeout) as held:
                 rows = held.read(self.run, self.max_bytes) if held is not None else ()
                 if held is None or not rows:
                     return 0 if held is None else None
-                size = self._begin(held, rows[0], lanes.get(rows[0].lane, 0))
+                size = self._begin(held, rows[0], owners.get(rows[0].lane, 0))
                 if size:
                     together.handle(held, rows[:size])
         except Exception as error:
@@ -186,22 +193,40 @@ class Consumer:
         """Handle the rest of a run, one transaction each; any surprise ends it."""
         settled = 0
         for row in rows:
-            tried: Row | None = None
-            if self.stopping():
+            taken = "gone" if self.stopping() else self._take(self._ours(row))
+            settled += taken != "gone"
+            if taken != "handled":
                 break
-            try:
-                with self.storage.take(row, idle=self.timeout) as ours:
-                    if not ours:
-                        break
-                    tried = row
-                    claimed = self._handle(row)
-            except Exception as error:
-                if tried is None:
-                    raise
-                return settled + self._park(row, error)
-            self._count(row, claimed=claimed)
-            settled += 1
         return settled
+
+    def _take(self, taking: AbstractContextManager[Row | None]) -> Literal["gone", "failed", "handled"]:
+        """Handle the row that is taken, in a transaction of its own."""
+        tried: Row | None = None
+        try:
+            with taking as row:
+                if row is None:
+                    return "gone"
+                tried = row
+                claimed = self._handle(row)
+        except Exception as error:
+            if tried is None:
+                raise
+            self._park(tried, error)
+            return "failed"
+        self._count(row, claimed=claimed)
+        return "handled"
+
+    @contextmanager
+    def _ours(self, row: Row) -> Generator[Row | None, None, None]:
+        with self.storage.take(row, idle=self.timeout) as ours:
+            yield row if ours else None
+
+    def _is_plain(self, work: Work) -> bool:
+        """Tell whether nothing has to be asked or noted before the first row of a lane is handled."""
+        return work.owner == self._territory.owner and work.head > 0 and not work.due
+
+    def _first(self, work: Work) -> AbstractContextManager[Row | None]:
+        return self.storage.take_first(self.consumer, work, idle=self.timeout)
 
     def _handle(self, row: Row) -> bool:
         try:

@@ -91,6 +91,13 @@ class MemoryQueue:
         with self._db.transaction():
             yield self._db.lock(self._name(row.queue, row.lane)) and self._remove(row)
 
+    @contextmanager
+    def take_first(self, queue: str, work: Work, /, *, idle: float) -> Generator[Row | None, None, None]:
+        """Delete the row that ``look`` found first in a lane."""
+        with self._db.transaction():
+            row = self._first(queue, work) if self._db.lock(self._name(queue, work.lane)) else None
+            yield row if row is not None and self._remove(row) else None
+
     def savepoint(self) -> AbstractContextManager[None]:
         """Open a savepoint in the transaction of this thread."""
         return self._db.transaction()
@@ -189,6 +196,10 @@ class MemoryQueue:
                 if len(held) < limit and self._db.lock(self._name(queue, lane)):
                     held.append(lane)
         return held
+
+    def _first(self, queue: str, work: Work) -> Row | None:
+        with self._db.mutex:
+            return self._rows.first(queue, work)
 
     def _remove(self, row: Row) -> bool:
         with self._db.mutex:

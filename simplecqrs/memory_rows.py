@@ -62,6 +62,11 @@ class Rows:
         due = any(True for _ in self._due(queue, [lane]))
         return Work(lane, min(self._new.get((queue, lane), ()), default=0), due)
 
+    def first(self, queue: str, work: Work) -> Row | None:
+        """Return the row that a lane had first, unless it is gone or its key is blocked."""
+        row = self._new.get((queue, work.lane), {}).get(work.head)
+        return None if row is None or _place(row) in self._blocked else row
+
     def readable(self, queue: str, lanes: Sequence[int]) -> Iterator[Row]:
         """Go through what is due, then through what is new; what is new under a blocked key is moved behind it."""
         for place in list(self._due(queue, lanes)):

@@ -178,6 +178,14 @@ class Storage(Protocol):
         """Delete one row under its lane's lock, in a transaction that lasts as long; False if it is not there."""
         ...
 
+    def take_first(self, queue: str, work: Work, /, *, idle: float) -> AbstractContextManager[Row | None]:
+        """
+        Delete the row that ``look`` found first in a lane, as ``take`` does, and yield it.
+
+        None if it is not there any more, if others have the lane, if nobody has held it yet, or if its key is blocked.
+        """
+        ...
+
     def savepoint(self) -> AbstractContextManager[object]:
         """Open a savepoint in the transaction in which lanes are held: what an exception leaves is undone."""
         ...

@@ -9,7 +9,7 @@ what was done before it.  MariaDB 10.6 and MySQL 8.0.1 are the first that have S
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timezone
 from hashlib import sha256
 from math import ceil
@@ -19,6 +19,7 @@ from uuid import UUID
 from django.db import OperationalError, connections
 
 from django_cqrs.conf import table as table_name
+from django_cqrs.databases import statements
 from django_cqrs.databases.port import Place
 from django_cqrs.databases.safe_ids import InnoDBSafeIds
 from django_cqrs.databases.statements import first_ids, placeholders
@@ -63,6 +64,13 @@ class MariaDB:
         with self._transaction():
             self._execute(f"SET {self._limit(idle)}, @cqrs_lane = {lock}", [place.box, place.queue, lane])
             yield self._execute(f"DELETE FROM {table} WHERE id = %s AND @cqrs_lane IS NOT NULL", [row]) == 1
+
+    def taking_first(
+        self, place: Place, lane: int, /, *, row: int, columns: str, idle: float
+    ) -> AbstractContextManager[Sequence[Any] | None]:
+        """Read, then take."""
+        taking = self.taking(place, lane, table=place.hot, row=row, idle=idle)
+        return statements.taking_first(connections[self._alias], place, row, columns=columns, taking=taking)
 
     @contextmanager
     def fetching(self, name: str, /) -> Generator[bool, None, None]:

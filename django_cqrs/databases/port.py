@@ -111,6 +111,16 @@ class Dialect(Protocol):
         """Open a transaction, delete one row under its lane's lock, and yield whether both were to be had."""
         ...
 
+    def taking_first(
+        self, place: Place, lane: int, /, *, row: int, columns: str, idle: float
+    ) -> AbstractContextManager[Sequence[Any] | None]:
+        """
+        Take a new row whose key is not blocked, as ``taking`` does; yield its id and columns.
+
+        Whoever looked before has seen nothing ahead of it, so that no earlier read under the lock is needed.
+        """
+        ...
+
     def fetching(self, name: str, /) -> AbstractContextManager[bool]:
         """Open what a feed is fetched in; yield False if another fetcher has it."""
         ...

@@ -69,6 +69,22 @@ class PostgreSQL:
             yield statements.delete_locked(connections[self._alias], table, row, lock)
 
     @contextmanager
+    def taking_first(
+        self, place: Place, lane: int, /, *, row: int, columns: str, idle: float
+    ) -> Generator[Sequence[Any] | None, None, None]:
+        """Read, delete and lock in one statement."""
+        with lane_transaction(self._alias):
+            lock, key = self.lane_lock(place, idle=idle)
+            condition, parameters = statements.unblocked(place)
+            with connections[self._alias].cursor() as cursor:
+                cursor.execute(
+                    f"DELETE FROM {place.hot} o WHERE o.id = %s AND {condition} AND {lock} RETURNING o.id, {columns}",
+                    [row, *parameters, *key],
+                )
+                record = cursor.fetchone()
+            yield record
+
+    @contextmanager
     def fetching(self, name: str, /) -> Generator[bool, None, None]:
         """Open a transaction under the feed's lock."""
         refuse_inside(connections[self._alias])

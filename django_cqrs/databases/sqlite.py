@@ -8,7 +8,7 @@ kernel frees when the process dies.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime, timezone
 from typing import Any
 from uuid import UUID
@@ -55,6 +55,13 @@ class SQLite:
         """Delete under the write lock."""
         with self.writing() as ours:
             yield ours and statements.delete_locked(connections[self._alias], table, row, LANE_LOCK)
+
+    def taking_first(
+        self, place: Place, lane: int, /, *, row: int, columns: str, idle: float
+    ) -> AbstractContextManager[Sequence[Any] | None]:
+        """Read, then take."""
+        taking = self.taking(place, lane, table=place.hot, row=row, idle=idle)
+        return statements.taking_first(connections[self._alias], place, row, columns=columns, taking=taking)
 
     @contextmanager
     def fetching(self, name: str, /) -> Generator[bool, None, None]:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_cqrs.databases.port import Place
 
-__all__ = ["delete_locked", "first_ids", "insert_new", "lock_lanes", "look", "placeholders"]
+__all__ = [
+    "delete_locked",
+    "first_ids",
+    "insert_new",
+    "lock_lanes",
+    "look",
+    "placeholders",
+    "taking_first",
+    "unblocked",
+]
 
 
 def placeholders(values: Sequence[Any]) -> str:
@@ -38,8 +48,7 @@ def look(
     lanes = ", ".join(["(%s, %s)"] * len(floors))  # PostgreSQL plans VALUES in half of the time that UNION takes
     with connection.cursor() as cursor:
         cursor.execute(
-            f"WITH c(lane, low) AS (VALUES {lanes})"
-            f" SELECT c.lane, {first}, {_due(place, now)}, {owner[0]} FROM c",
+            f"WITH c(lane, low) AS (VALUES {lanes}) SELECT c.lane, {first}, {_due(place, now)}, {owner[0]} FROM c",
             [*(value for item in floors.items() for value in item), place.queue, place.box, place.queue, *owner[1]],
         )
         return [(lane, head or 0, bool(due), last or 0) for lane, head, due, last in cursor.fetchall()]
@@ -100,6 +109,35 @@ def delete_locked(connection: BaseDatabaseWrapper, table: str, row: int, lock: t
     with connection.cursor() as cursor:
         cursor.execute(f"DELETE FROM {table} WHERE id = %s AND {condition}", [row, *parameters])
         return bool(cursor.rowcount == 1)
+
+
+@contextmanager
+def taking_first(
+    connection: BaseDatabaseWrapper,
+    place: Place,
+    row: int,
+    *,
+    columns: str,
+    taking: AbstractContextManager[bool],
+) -> Generator[Sequence[Any] | None, None, None]:
+    """Read a row whose key is not blocked, then take it; yield its id and columns, or None."""
+    condition, parameters = unblocked(place)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT o.id, {columns} FROM {place.hot} o WHERE o.id = %s AND {condition}", [row, *parameters])
+        record = cursor.fetchone()
+    if record is None:
+        yield None
+        return
+    with taking as ours:
+        yield record if ours else None
+
+
+def unblocked(place: Place) -> tuple[str, list[Any]]:
+    """Return a condition on a new row ``o``, that its key is not blocked; and its parameters."""
+    return (
+        f"NOT EXISTS (SELECT 1 FROM {place.blocked} b WHERE b.box = %s AND b.queue = %s AND b.topic = o.topic"
+        " AND b.order_key = o.order_key AND b.slot = 0)"
+    ), [place.box, place.queue]
 
 
 def insert_new(

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from simplecqrs.queue import Failure, Inspection, Storage
-from tests.contracts.queue_harness import HOUR, Boom, QueueHarness, make, texts
+from simplecqrs.queue import LANES, Failure, Inspection, Storage, Work
+from tests.contracts.queue_harness import HOUR, QUEUE, Boom, QueueHarness, make, texts
 
 
 class TakingContract(QueueHarness):
@@ -108,6 +108,63 @@ class TakingContract(QueueHarness):
             assert self.read(storage) == []
 
         assert texts(self.read(storage)) == ["2"]
+
+    def test_take_first_deletes_and_yields_what_was_first(self, storage: Storage) -> None:
+        """What look has found comes with its content, and is gone when the transaction ends well."""
+        self.fill(storage, make("1", key="a"), make("2", key="a"))
+        self.read(storage)  # the lane was worked before, as those are to which a worker comes by this way
+        [work] = storage.look(QUEUE, range(LANES))
+
+        with storage.take_first(QUEUE, work, idle=60) as row:
+            assert row is not None
+            assert texts([row]) == ["1"]
+
+        assert texts(self.read(storage)) == ["2"]
+
+    def test_take_first_leaves_the_row_if_an_exception_leaves_it(self, storage: Storage) -> None:
+        """What its handler could not do, is to be done again."""
+        self.fill(storage, make("1", key="a"))
+        [work] = storage.look(QUEUE, range(LANES))
+        with pytest.raises(Boom), storage.take_first(QUEUE, work, idle=60):
+            raise Boom
+
+        assert texts(self.read(storage)) == ["1"]
+
+    def test_take_first_leaves_what_is_gone_or_parked_meanwhile(self, storage: Storage) -> None:
+        """Who was overtaken since the look gets nothing."""
+        self.fill(storage, make("1", key="a"), make("2", key="b"))
+        rows = self.read(storage)
+        first, second = (Work(row.lane, row.id) for row in rows)
+        self.done(storage, rows[0])
+        self.park(storage, rows[1], Failure("no", 1, HOUR))
+
+        for work in (first, second):
+            with storage.take_first(QUEUE, work, idle=60) as row:
+                assert row is None
+
+    def test_take_first_leaves_what_waits_behind_a_blocked_key(self, storage: Storage) -> None:
+        """A new row of a key that failed is not yet moved behind it, and is not to overtake it."""
+        self.fill(storage, make("1", key="a"))
+        self.park(storage, self.read(storage)[0], Failure("no", 1, HOUR))
+        self.fill(storage, make("2", key="a"))
+        [work] = storage.look(QUEUE, range(LANES))
+
+        with storage.take_first(QUEUE, work, idle=60) as row:
+            assert row is None
+
+    def test_take_first_leaves_what_others_hold(self, storage: Storage) -> None:
+        """A lane has one worker at a time, and taking its first row locks as holding does."""
+        self.fill(storage, make("1", key="a"))
+        [work] = storage.look(QUEUE, range(LANES))
+
+        def take() -> bool:
+            with storage.take_first(QUEUE, work, idle=60) as row:
+                return row is not None
+
+        with self.hold(storage):
+            assert self.in_thread(take) is False
+        with self.meanwhile(lambda: storage.take_first(QUEUE, work, idle=60)):
+            assert self.read(storage) == []
 
     def test_two_workers_take_each_row_once(self, storage: Storage) -> None:
         """Threads that take all they see share the rows among them, none twice."""

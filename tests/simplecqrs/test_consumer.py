@@ -103,6 +103,65 @@ def test_a_step_works_one_lane_for_a_run() -> None:
     assert [mailing.consumer.step() for _ in range(3)] == [3, 1, 0]
 
 
+class Idle(Mailing):
+    """A consumer that has worked the lane of a key, and has found nothing since."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store("a0")
+        assert [self.consumer.step() for _ in range(2)] == [1, 0]
+
+
+def test_what_comes_to_an_idle_worker_in_its_own_lane_is_handled_by_itself_at_first() -> None:
+    """So it is there sooner; the rest is a run, as ever, in the order of its key."""
+    mailing = Idle()
+    mailing.store("a1", "a2", "a3")
+
+    assert [mailing.consumer.step() for _ in range(3)] == [1, 2, 0]
+    assert mailing.effects == ["a0", "a1", "a2", "a3"]
+
+
+def test_what_fails_in_an_idle_worker_waits_with_its_followers() -> None:
+    """As if it had been read in a run: no effect, one attempt, its followers behind it."""
+    mailing = Idle()
+    mailing.errors["a1"] = ValueError("no")
+    mailing.store("a1", "a2", "b1")
+
+    mailing.work()
+
+    assert sorted(mailing.effects) == ["a0", "b1"]
+    assert mailing.counts == (0, 2, 1, 0)
+
+
+def test_what_comes_to_an_idle_worker_behind_a_blocked_key_is_not_handled() -> None:
+    """A key that waits for its retry, waits."""
+    mailing = Idle()
+    mailing.errors["a1"] = ValueError("no")
+    mailing.store("a1")
+    mailing.work()
+    mailing.store("a2")
+
+    mailing.work()
+
+    assert mailing.effects == ["a0"]
+    assert mailing.counts == (0, 2, 1, 0)
+
+
+def test_an_idle_worker_takes_what_is_due_before_what_is_new() -> None:
+    """A retry comes first, and its key in order."""
+    mailing = Idle()
+    mailing.errors["a1"] = ValueError("no")
+    mailing.store("a1", "a2")
+    mailing.work()
+    del mailing.errors["a1"]
+    mailing.now += 61
+    mailing.store("a3")
+
+    mailing.work()
+
+    assert mailing.effects == ["a0", "a1", "a2", "a3"]
+
+
 @pytest.mark.parametrize("bad", ["a1", "a2", "a3"])
 def test_a_failed_message_leaves_no_effect_and_waits_with_its_followers(bad: str) -> None:
     """Wherever in a run it stands: what came before is done, what comes after waits, other keys go on."""
