@@ -113,8 +113,9 @@ def watch_ports() -> None:
     ):
         for call in calls:
             _replace(port, call, lambda function, call=call: _passing(function, call.lstrip("_")))
-    for port, call in ((DjangoStorage, "hold"), (DjangoStorage, "take"), (DjangoInbox, "fetching")):
-        _replace(port, call, lambda context, call=call: _entering(context, call))
+    for call in ("hold", "take", "take_first"):
+        _replace(DjangoStorage, call, lambda context, call=call: _entering(context, call))
+    _replace(DjangoInbox, "fetching", lambda context: _entering(context, "fetching"))
     for broker in (DatabaseBroker, RedisStreams):
         _replace(broker, "publish", _publishing)
 
