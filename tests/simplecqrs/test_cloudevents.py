@@ -70,6 +70,7 @@ envelopes = st.builds(
 
 
 @pytest.mark.parametrize("wire", FORMATS)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(sent=envelopes)
 def test_reads_exactly_what_it_wrote(wire: WireFormat, sent: Envelope) -> None:
     """Every attribute and every byte of the payload arrives, whatever characters there are."""
@@ -307,32 +308,6 @@ def test_keeps_the_limit(wire: WireFormat) -> None:
         assert isinstance(garbage, Garbage)
         assert len(garbage.payload) <= 1000
         assert "the limit is 1000" in garbage.error
-
-
-@settings(max_examples=300)
-@given(
-    body=st.binary(max_size=200)
-    | st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(max_size=10),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*NECESSARY, "data"]), inner),
-        max_leaves=8,
-    ).map(lambda value: json.dumps(value).encode()),
-    content_type=st.sampled_from(["", "application/json", "application/cloudevents+json"]) | st.text(max_size=30),
-    attributes=st.dictionaries(
-        st.text(max_size=10)
-        | st.sampled_from([*NECESSARY, "time", "cqrskind", "cqrsversion", "cqrsheaders", "cqrsescaped"]).map(
-            "ce_{}".format
-        ),
-        st.text(max_size=30) | st.sampled_from(["1.0", "{}", '{"key": "\\u0000"}']),
-    ),
-)
-def test_raises_nothing_whatever_comes(body: bytes, content_type: str, attributes: dict[str, str]) -> None:
-    """Any bytes with any attributes are an envelope or garbage."""
-    for wire in FORMATS:
-        arrived = read(wire, Parcel(body, content_type, attributes), 150)
-
-        assert isinstance(arrived, (Envelope, Garbage))
-        assert isinstance(arrived, Envelope) or arrived.payload == body[:150]
 
 
 # By name

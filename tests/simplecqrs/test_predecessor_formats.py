@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 from attrs import frozen
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simplecqrs import NotificationEvent
@@ -237,6 +237,7 @@ envelopes = st.builds(
 
 
 @pytest.mark.parametrize("wire", FORMATS)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(sent=envelopes)
 def test_reads_exactly_what_it_wrote(wire: WireFormat, sent: Envelope) -> None:
     """What their formats have no place for stands beside the body."""
@@ -307,36 +308,6 @@ def test_takes_for_garbage_what_is_no_event(wire: WireFormat, body: bytes) -> No
     assert isinstance(garbage, Garbage)
     assert garbage.payload == body[:10_000]
     assert garbage.error.isprintable()
-
-
-anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                ["event_id", "eventId", "event_name", "message_name", "message_id", "eventTimestamp", "payload", "a"]
-            ),
-            inner,
-        )
-    ),
-    max_leaves=8,
-)
-
-
-@pytest.mark.parametrize("wire", [*FORMATS, PythonCQRS(names={"users": "e"})])
-@given(
-    body=st.binary(max_size=100) | anything.map(lambda value: json.dumps(value).encode()),
-    content_type=st.sampled_from(["", "application/json", "application/x-protobuf"]),
-    attributes=st.dictionaries(
-        st.sampled_from(["event_name", "message_id", "cqrs_time", "cqrs_version", "cqrs_headers", "cqrs_key"]), texts
-    ),
-)
-def test_raises_nothing_whatever_comes(
-    wire: WireFormat, body: bytes, content_type: str, attributes: dict[str, str]
-) -> None:
-    """Any bytes with any attributes are an envelope or garbage."""
-    assert isinstance(read(wire, body, content_type, **attributes), (Envelope, Garbage))
 
 
 def test_both_have_a_name_in_settings() -> None:
