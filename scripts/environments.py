@@ -10,6 +10,7 @@ import subprocess
 import sys
 import venv
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,12 +32,13 @@ class InstallationFailed(Exception):
 @dataclass(frozen=True)
 class Environment:
     """
-    A virtual environment: its name, its interpreter, and what pip would be told to install.
+    A virtual environment: its name, its interpreter, what pip would be told to install, and what may be missing.
     """
 
     name: str
     interpreter: Path
     requirements: tuple[str, ...]
+    wishes: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -51,7 +53,7 @@ class Environment:
         """
         Return what changes when the environment has to be made again.
         """
-        parts = [str(self.interpreter), *self.requirements]
+        parts = [str(self.interpreter), *self.requirements, *self.wishes]
         if self.requirements:
             parts.append((ROOT / "setup.cfg").read_text().partition("[importlinter]")[0])
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -67,6 +69,9 @@ class Environment:
         # uv does not read pip's configuration, so pip may reach an index that uv cannot.
         if not with_uv(self) and not with_pip(self):
             raise InstallationFailed(f"cannot install {' '.join(self.requirements)} into {self.folder}")
+        for wish in self.wishes:
+            with suppress(InstallationFailed):
+                self.install(wish)
         mark.write_text(self.stamp)
         return True
 
@@ -200,6 +205,14 @@ def browser() -> Environment:
     """
     newest = combinations()[-1]
     return Environment("browser", newest.interpreter, (".[django,test,browser]", newest.requirements[-1]))
+
+
+def fuzz() -> Environment:
+    """
+    Return what throws made-up bytes at our readers; atheris is not to be had everywhere.
+    """
+    tests = [item for item in requirements_of("test") if item.startswith(("pytest>", "hypothesis"))]
+    return Environment("fuzz", newest_python(), (".[msgspec,orjson]", *tests), wishes=("atheris>=3",))
 
 
 def docs() -> Environment:
