@@ -101,7 +101,7 @@ class Story:
         with ThreadPoolExecutor(1) as pool:
             settling = pool.submit(settle, self.shop, orders[1:])
             self.kill_at(OVER_HTTP + IN_THE_FILE // 4)
-            self.backend.repeat(self.stage)
+            self.backend.carrier.repeat(self.stage)
             self.kill_at(OVER_HTTP + IN_THE_FILE // 2)
             self.stage.wait_for(lambda: self.stage.processes["import"].poll() is not None, "the import")
             self.stations.append(("orders imported", IN_THE_FILE, time.monotonic() - began))
@@ -179,7 +179,7 @@ class Story:
         """
         if self.census.placed() != over_http + IN_THE_FILE:
             yield f"{self.census.placed()} orders in the database; customers were told of {over_http + IN_THE_FILE}"
-        streamed = self.backend.streamed()
+        streamed = self.backend.carrier.streamed()
         if streamed is not None and len(set(streamed)) != self.census.published():
             yield f"{len(set(streamed))} events in the stream, not {self.census.published()}"
 
@@ -187,7 +187,7 @@ class Story:
         """
         Return the count of everything, a line each.
         """
-        census, streamed = self.census, self.backend.streamed()
+        census, streamed = self.census, self.backend.carrier.streamed()
         mails = census.mail_ids()
         twice = mails.total() - len(mails)
         dropped = sum(
