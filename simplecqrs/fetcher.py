@@ -50,7 +50,9 @@ class Fetcher:
     @property
     def asides(self) -> dict[str, int]:
         """Count what a person at the terminal may want to know besides."""
-        return {"seen before": self.counts.seen}
+        gaps = [gaps for feed in self.feeds if (gaps := getattr(feed, "gaps", None)) is not None]
+        lossy = {"times that something may have been lost": sum(gaps)} if gaps else {}
+        return {"seen before": self.counts.seen, **lossy}
 
     def step(self) -> int:
         """Fetch a batch from each feed and return how many messages came.  Raises BrokerDown."""

@@ -34,7 +34,12 @@ class FaultProxy:
 
     def close(self) -> None:
         """Stop, and end all connections."""
-        for end in [self._listener, *self._open]:
+        _hang_up(self._listener)
+        self.cut()
+
+    def cut(self) -> None:
+        """End all connections; others may be made."""
+        for end in self._open:
             _hang_up(end)
 
     def _accept(self) -> None:

@@ -57,9 +57,11 @@ class BrokerContract:
 
     Attributes:
         keeps: it keeps what is published before the first consumer comes.
+        redelivers: what was fetched and not acknowledged comes again to whoever fetches next.
     """
 
     keeps = True
+    redelivers = True
 
     @pytest.fixture
     def topic(self) -> str:
@@ -309,6 +311,7 @@ class BrokerContract:
 
         assert list(second) == list(first)
 
+    @pytest.mark.needs("redelivers")
     def test_brings_what_a_dead_fetcher_left_first_and_in_order(
         self, broker: Broker, topic: str, reopen: Callable[[], Broker]
     ) -> None:
