@@ -108,6 +108,8 @@ class Settings:
         tasks_backend: the backend of Django's tasks by which doorbells go, an alias in TASKS.
         tasks_queue: the queue there.
         seen_days: how long ids of messages are remembered, so that a second one is dropped; 0 is for ever.
+        idempotency_days: how long idempotency keys and their answers are kept; 0 is for ever.
+        idempotency_wait: seconds that a command waits for another one of its idempotency key.
         event_workers: how many after-commit handlers of an event may run at a time, in threads.
     """
 
@@ -136,6 +138,8 @@ class Settings:
     tasks_backend: str = _text("default")
     tasks_queue: str = _text("default")
     seen_days: float = _number((int, float), 14.0, ge(0))
+    idempotency_days: float = _number((int, float), 7.0, ge(0))
+    idempotency_wait: float = _number((int, float), 10.0, ge(0))
     table_prefix: str = field(default="cqrs_", validator=matches_re("[a-z_][a-z0-9_]{0,11}"))
 
     def brokers_for(self, topic: str) -> tuple[str, ...]:

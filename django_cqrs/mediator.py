@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
-from django.db import connections
+from django.db import connections, transaction
 from django.utils.module_loading import import_string
 
 from simplecqrs.dispatch import stack, top
 from simplecqrs.errors import InvalidMessage
+from simplecqrs.idempotency import is_first
 from simplecqrs.mediator import Mediator
 from simplecqrs.messages import Command, Event, Message
 from simplecqrs.metadata import active_context, new_metadata
@@ -66,6 +67,7 @@ class DjangoMediator(Mediator):
         due: Moment | None = None,
         expires: Moment | None = None,
         key: str | None = None,
+        idempotency_key: str | None = None,
     ) -> None:
         """
         Store a command to be handled later, once, by the consumer ``deferred``.
@@ -77,8 +79,10 @@ class DjangoMediator(Mediator):
             expires: when it is not handled any more: an aware time, or a timedelta from ``due`` on.  Default: never.
             key: commands of one key are handled in the order in which they were deferred; with ``due``, in that in
                 which they became due.  Default: what the class says.
+            idempotency_key: of two commands with the same key only the first is stored.
 
         Raises:
+            IdempotencyKeyReused: if the key belongs to another command, or to one with other content.
             InvalidMessage: if it is no command, or if a time has no time zone.
             HandlerNotFound: if it has no handler.
         """
@@ -95,11 +99,21 @@ class DjangoMediator(Mediator):
         ends = expires_at(due, expires, metadata.time)
         envelope = self.vocabulary.envelope(command, metadata, key=key, expires=ends)
         alias, lane = self.alias(command), lane_of(envelope)
-        if due is None:
-            inbox(alias).append([(DEFERRED, lane, envelope)])
+        with self._first(command, alias, idempotency_key) as is_first:
+            if is_first and due is None:
+                inbox(alias).append([(DEFERRED, lane, envelope)])
+            elif is_first and due is not None:
+                warn_of_key(command, envelope.key)
+                keep(alias, "inbox", [(due, DEFERRED, lane, envelope)])
+
+    @contextmanager
+    def _first(self, command: Command[Any], alias: str, key: str | None) -> Generator[bool, None, None]:
+        """Claim a command's key in a transaction that holds what is done with it; yield whether nobody had it."""
+        if key is None:
+            yield True
             return
-        warn_of_key(command, envelope.key)
-        keep(alias, "inbox", [(due, DEFERRED, lane, envelope)])
+        with transaction.atomic(using=alias):
+            yield is_first(self._idempotency, self.vocabulary, command, key)
 
     def alias(self, message: Message) -> str:
         """Return the database alias of a message's transaction."""
@@ -141,6 +155,7 @@ class DjangoMediator(Mediator):
         """Take middlewares and container from the settings; the checks ask for this as well."""
         from django_cqrs.conf import settings
         from django_cqrs.guards import query_guard
+        from django_cqrs.idempotency import DjangoIdempotency
         from django_cqrs.transactions import UnitsOfWork
 
         found = settings()
@@ -148,6 +163,7 @@ class DjangoMediator(Mediator):
         if found.container is not None:
             self._container = import_string(found.container)
         self._transaction = UnitsOfWork(self).open
+        self._idempotency = DjangoIdempotency(self.alias)
         self._event_workers = found.event_workers
         self._scope = found.scope
 

@@ -17,6 +17,7 @@ __all__ = [
     "Action",
     "Blocked",
     "Dead",
+    "Idempotency",
     "Inbox",
     "Lane",
     "LaneMark",
@@ -195,6 +196,25 @@ class Seen(models.Model):
     class Meta:
         db_table = table("seen")
         indexes = [models.Index(fields=["seen_at"], name=table("seen_at"))]
+
+
+class Idempotency(models.Model):
+    """
+    A command that was sent under an idempotency key, and its answer; committed with what it did.
+
+    ``digest`` is the SHA-256 of the key, so that keys of any characters are told apart by every database.
+    """
+
+    digest = models.CharField(max_length=64, primary_key=True)
+    name = models.CharField(max_length=LONGEST)
+    fingerprint = models.CharField(max_length=64)
+    answer = models.BinaryField(null=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = table("idempotency")
+        indexes = [models.Index(fields=["created_at"], name=table("idempotency_at"))]
+        verbose_name_plural = "idempotency keys"
 
 
 class Subscription(models.Model):

@@ -6,6 +6,7 @@ All errors that simplecqrs raises, in one tree.
     CQRSError
     ├── HandlerNotFound      (LookupError)      a message that nobody handles
     ├── UnknownMessage       (LookupError)      a name on the wire that no class bears
+    │   └── NewerVersion                        a version that a later release knows
     ├── DuplicateHandler     (ValueError)       a second handler for a request
     ├── InvalidHandler       (TypeError)        a handler of the wrong shape
     ├── InvalidMessage       (TypeError)        a message class or object of the wrong shape
@@ -14,6 +15,9 @@ All errors that simplecqrs raises, in one tree.
     ├── NotConfigured        (RuntimeError)     wiring that cannot work
     │   └── MissingExtra     (ImportError)      a library that is not installed
     ├── NotPublished         (RuntimeError)     an event that could not be published
+    ├── IdempotencyKeyReused (ValueError)       a key that belongs to another command
+    ├── IdempotencyKeyInUse  (RuntimeError)     a key whose command is still at work
+    ├── CommandRefused       (PermissionError)  a command from a broker that may give none
     ├── OutsideDispatch      (RuntimeError)     asked for a message where none is handled
     ├── TooManyEvents        (RuntimeError)     events that cause events without end
     ├── HandlersFailed       (ExceptionGroup)   handlers of events, with event_errors="collect"
@@ -39,14 +43,18 @@ if TYPE_CHECKING:
 __all__ = [
     "BrokerDown",
     "CQRSError",
+    "CommandRefused",
     "DependencyNotFound",
     "DuplicateHandler",
     "HandlerNotFound",
     "HandlersFailed",
+    "IdempotencyKeyInUse",
+    "IdempotencyKeyReused",
     "InvalidHandler",
     "InvalidMessage",
     "InvalidPayload",
     "MissingExtra",
+    "NewerVersion",
     "NobodyAnswered",
     "NotConfigured",
     "NotPublished",
@@ -67,6 +75,10 @@ class HandlerNotFound(CQRSError, LookupError):
 
 class UnknownMessage(CQRSError, LookupError):
     """Raised when an envelope bears a name, or a version, that this project does not know."""
+
+
+class NewerVersion(UnknownMessage):
+    """Raised when a message came in a version that only a later release knows; its consumer waits for that."""
 
 
 class DuplicateHandler(CQRSError, ValueError):
@@ -126,6 +138,18 @@ class MissingExtra(NotConfigured, ImportError):
 
 class NotPublished(CQRSError, RuntimeError):
     """Raised when an event is published where it cannot be, or when a broker does not accept it."""
+
+
+class IdempotencyKeyReused(CQRSError, ValueError):
+    """Raised when an idempotency key was used before, by another command or with other content."""
+
+
+class IdempotencyKeyInUse(CQRSError, RuntimeError):
+    """Raised when a command of the same idempotency key is still at work; it may be sent again later."""
+
+
+class CommandRefused(CQRSError, PermissionError):
+    """Raised when a command comes from a broker to a consumer that takes only events."""
 
 
 class OutsideDispatch(CQRSError, RuntimeError):

@@ -11,6 +11,7 @@ from simplecqrs.errors import NotConfigured
 from simplecqrs.messages import Event, IntegrationEvent, Message, Request, Stream
 from simplecqrs.pipeline import Call, Middleware
 from simplecqrs.problems import (
+    chosen_container,
     contradictions,
     missing_dependencies,
     missing_publisher,
@@ -32,12 +33,12 @@ if TYPE_CHECKING:
     from simplecqrs.codec.routing import Codecs
     from simplecqrs.containers import Container
     from simplecqrs.envelope import Envelope
+    from simplecqrs.idempotency import Concurrent, IdempotencyStore
     from simplecqrs.levels import EventErrors
     from simplecqrs.transactions import Transaction
     from simplecqrs.transport import Publisher
     from simplecqrs.upcasting import Upcasters
     from simplecqrs.vocabulary import Vocabulary
-    from simplecqrs.workers import Workers
 
 __all__ = ["Mediator"]
 
@@ -58,6 +59,7 @@ class Mediator:
         codec: makes bytes of messages.  Default: JSON.
         codecs: makes those of some, by their class or by a pattern of their names.
         upcasters: bring payloads of old versions up to date.  Default: those that ``upcasts`` has registered.
+        idempotency: keeps idempotency keys and answers; ``transaction`` is to be its own.
         source: who we are, in envelopes.
         max_generations: how long events may go on causing events.
         scope: how long dependencies are shared: for the outermost ``"message"`` and all that it causes, or for each
@@ -83,6 +85,7 @@ class Mediator:
         codec: Codec | None = None,
         codecs: Codecs | None = None,
         upcasters: Upcasters | None = None,
+        idempotency: IdempotencyStore | None = None,
         source: str = "",
         max_generations: int = 50,
         scope: Scope = "message",
@@ -90,18 +93,17 @@ class Mediator:
         event_errors: EventErrors = "raise",
         on_startup: Iterable[Callable[[], object]] = (),
     ) -> None:
-        if provide is not None and container is not None:
-            raise NotConfigured("Mediator takes provide= or container=, not both")
         refuse_unknown("scope", scope, ("message", "handler"))
         refuse_unknown("event_errors", event_errors, ("raise", "collect", "log"))
         self.registry = registry
         self._middlewares = tuple(middlewares)
         self._transaction = transaction
-        self._container = container if provide is None else _provider(provide)
+        self._container = chosen_container(provide, container)
         self._publisher = publisher
         self._codec = codec
         self._codecs = codecs
         self._upcasters = upcasters
+        self._idempotency = idempotency
         self._source = source
         self._max_generations = max_generations
         self._scope: Scope = scope
@@ -115,15 +117,27 @@ class Mediator:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} with {len(list(self.registry))} handlers>"
 
-    def send(self, request: Request[R], /) -> R:
+    def send(self, request: Request[R], /, *, idempotency_key: str | None = None, concurrent: Concurrent = "wait") -> R:
         """
         Hand a command or a query to its handler and return the answer.
 
+        Args:
+            idempotency_key: of two commands with the same key one runs; the other one gets its answer.
+            concurrent: whether one that comes while the first is at work waits for it, or raises.
+
         Raises:
             HandlerNotFound: if it has no handler.
+            IdempotencyKeyReused: if the key belongs to another command, or to one with other content.
+            IdempotencyKeyInUse: if the first one is still at work.
             NotConfigured: if the wiring is wrong, before the first message.
             Exception: whatever the handler, or the handler of an event that it published, raises.
         """
+        if idempotency_key is not None:
+            from simplecqrs.idempotency import once  # which few need
+
+            self._find(request)
+            layer = once(self._idempotency, self.vocabulary, request, idempotency_key, concurrent)
+            return self._compiled().with_layer(type(request), layer)(request)  # type: ignore[no-any-return]
         try:
             run = self._requests[type(request)]
         except KeyError:
@@ -175,28 +189,22 @@ class Mediator:
             allow_commands: whoever can write to this consumer's broker may give commands.
 
         Returns:
-            False if the consumer has no handler for it, or if it is a command and these are not allowed.
+            False if the consumer has no handler for it.
 
         Raises:
+            CommandRefused: if it is a command and these are not allowed.
             UnknownMessage: if it came in a version, or a format, that this release does not know.
             InvalidPayload: if it cannot be decoded.
             Exception: whatever a handler raises.
         """
         if self.consumer_options(envelope, consumer) is None:
             return False
-        if not allow_commands and not issubclass(self.vocabulary.find(envelope.name), Event):
-            return False
-        receive(envelope, consumer, self._compiled(), self.vocabulary)
+        receive(envelope, consumer, self._compiled(), self.vocabulary, allow_commands=allow_commands)
         return True
 
     def consumer_options(self, envelope: Envelope, consumer: str) -> Options | None:
         """Return what was said where a consumer's handlers of this message were registered; None: it has none."""
-        wiring = self._compiled()
-        try:
-            kind = self.vocabulary.find(envelope.name)
-        except LookupError:
-            return None
-        return consumer_options(kind, consumer, wiring, self.registrations())
+        return consumer_options(envelope, consumer, self._compiled(), self.vocabulary, self.registrations())
 
     def check(self) -> None:
         """
@@ -213,7 +221,7 @@ class Mediator:
         """Return everything that is wrong with the wiring, each with its cure."""
         found = [
             *self.vocabulary.problems(),
-            *contradictions(self._event_workers, self._event_errors, self._transaction),
+            *contradictions(self._event_workers, self._event_errors, self._transaction, self._idempotency),
             *wrong_middlewares(self._middlewares),
         ]
         for registration in self.registrations():
@@ -295,16 +303,10 @@ class Mediator:
             delays=self._delays(),
             commits=self._refuse_uncommitted,
             max_generations=self._max_generations,
-            workers=self._workers(),
+            event_workers=self._event_workers,
+            in_thread=self._in_thread,
             event_errors=self._event_errors,
         )
-
-    def _workers(self) -> Workers | None:
-        if self._event_workers == 1:
-            return None
-        from simplecqrs.workers import Workers
-
-        return Workers(self._event_workers, self._in_thread)
 
     def _refuse_uncommitted(self, message: Message) -> None:
         """Let Django's mediator refuse what is to be committed where a transaction is open already."""
@@ -316,9 +318,3 @@ class Mediator:
     def _ship_function(self) -> Callable[[list[Published]], None] | None:
         publisher = self._publisher
         return None if publisher is None else lambda published: ship(publisher, self.vocabulary.envelopes(published))
-
-
-def _provider(provide: Mapping[Any, Callable[..., object]]) -> Container:
-    from simplecqrs.containers import Provider
-
-    return Provider(provide)

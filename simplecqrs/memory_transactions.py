@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Hashable, MutableMapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from attrs import define, field
@@ -80,16 +81,22 @@ class MemoryTransactions:
         with self.mutex:
             call()
 
-    def lock(self, name: Hashable, *, wait: bool = False) -> bool:
-        """Take a lock for the transaction that is open; False if another one has it and we do not wait."""
+    def lock(self, name: Hashable, *, wait: bool = False, timeout: float | None = None) -> bool:
+        """
+        Take a lock for the transaction that is open; False if another one has it and we do not wait.
+
+        Args:
+            timeout: seconds after which we do not wait any more.
+        """
         assert self._current is not None, "a lock lasts as long as a transaction: open one"
         with self.mutex:
-            while self._locks.get(name, self._current) is not self._current:
-                if not wait:
-                    return False
-                self.mutex.wait()
+            if not self.mutex.wait_for(partial(self._is_free, name), timeout if wait else 0):
+                return False
             self._locks[name] = self._current
             return True
+
+    def _is_free(self, name: Hashable) -> bool:
+        return self._locks.get(name, self._current) is self._current
 
     @property
     def _current(self) -> _Transaction | None:

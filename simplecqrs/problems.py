@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from simplecqrs.errors import CQRSError, HandlerNotFound, InvalidMessage, NotConfigured
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from simplecqrs.containers import Container
 
 __all__ = [
+    "chosen_container",
     "contradictions",
     "missing_dependencies",
     "missing_publisher",
@@ -23,6 +24,19 @@ __all__ = [
     "refuse_unknown",
     "wrong_middlewares",
 ]
+
+
+def chosen_container(
+    provide: Mapping[Any, Callable[..., object]] | None, container: Container | None
+) -> Container | None:
+    """Return what makes dependencies; raise NotConfigured if that was said in both ways."""
+    if provide is None:
+        return container
+    if container is not None:
+        raise NotConfigured("Mediator takes provide= or container=, not both")
+    from simplecqrs.containers import Provider
+
+    return Provider(provide)
 
 
 def missing_dependencies(
@@ -67,7 +81,9 @@ def wrong_middlewares(middlewares: Iterable[Any]) -> Iterator[str]:
             yield f"the middleware {middleware!r} is async; write a plain function (message, call_next)"
 
 
-def contradictions(event_workers: int, event_errors: str, transaction: object) -> Iterator[str]:
+def contradictions(
+    event_workers: int, event_errors: str, transaction: object, idempotency: object = None
+) -> Iterator[str]:
     """Find what cannot be said together of a mediator."""
     if event_workers < 1:
         yield f"event_workers={event_workers!r} must be 1 or more"
@@ -75,6 +91,11 @@ def contradictions(event_workers: int, event_errors: str, transaction: object) -
         yield (
             f"event_errors={event_errors!r} cannot go with transaction=: a transaction in which a handler has failed "
             "is rolled back"
+        )
+    if idempotency is not None and transaction is None:
+        yield (
+            "idempotency= needs transaction=: an answer is kept in the transaction of its command; give the mediator "
+            "that of the store, transaction=store.transaction"
         )
 
 

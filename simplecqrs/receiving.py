@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from simplecqrs.messages import Event, Message, Query, Stream
+from simplecqrs.errors import CommandRefused
+from simplecqrs.messages import Event, Query, Stream
 from simplecqrs.registration import Options, Registration
 
 if TYPE_CHECKING:
@@ -17,9 +18,13 @@ __all__ = ["consumer_options", "receive"]
 
 
 def consumer_options(
-    kind: type[Message], consumer: str, wiring: Wiring, registrations: Sequence[Registration]
+    envelope: Envelope, consumer: str, wiring: Wiring, vocabulary: Vocabulary, registrations: Sequence[Registration]
 ) -> Options | None:
     """Return what was said where a consumer's handlers of a message were registered; None: it has none."""
+    try:
+        kind = vocabulary.find(envelope.name)
+    except LookupError:
+        return None
     if issubclass(kind, (Query, Stream)):  # nobody waits for its answer
         return None
     if not issubclass(kind, Event):
@@ -28,8 +33,18 @@ def consumer_options(
     return subscribed[0][0].options if subscribed else None
 
 
-def receive(envelope: Envelope, consumer: str, wiring: Wiring, vocabulary: Vocabulary) -> None:
-    """Handle a message that came from elsewhere, all handlers of a consumer in one unit of work."""
+def receive(envelope: Envelope, consumer: str, wiring: Wiring, vocabulary: Vocabulary, *, allow_commands: bool) -> None:
+    """
+    Handle a message that came from elsewhere, all handlers of a consumer in one unit of work.
+
+    Raises:
+        CommandRefused: if it is a command and these are not allowed; what the envelope says it is does not count.
+    """
+    if not allow_commands and not issubclass(vocabulary.find(envelope.name), Event):
+        raise CommandRefused(
+            f"{envelope.name} is a command, and {consumer} takes events only; whoever can write to its broker could "
+            "give commands: if that is meant, say allow_commands"
+        )
     message = vocabulary.decode(envelope)
     if isinstance(message, Event):
         calls = [call for _, call in wiring.events.consumer_calls(type(message), consumer)]

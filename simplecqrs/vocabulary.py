@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from simplecqrs.codec.port import Codec, Inspects, PlainCodec
 from simplecqrs.codec.routing import CodecRoutes, Codecs
 from simplecqrs.envelope import Envelope
-from simplecqrs.errors import InvalidMessage, UnknownMessage
+from simplecqrs.errors import InvalidMessage, NewerVersion, UnknownMessage
 from simplecqrs.messages import LONGEST, Event, Message, traits
 from simplecqrs.metadata import Metadata
 from simplecqrs.timing import EXPIRY, expires_at
@@ -116,6 +116,11 @@ class Vocabulary:
             found += self._codec_problems(cls)
         return found
 
+    @property
+    def default_codec(self) -> Codec:
+        """Return the codec of what has none of its own."""
+        return self._codecs.default
+
     def codec(self, cls: type[Message]) -> Codec:
         """Return the codec that encodes messages of a class."""
         found = self._codec_of.get(cls)
@@ -176,13 +181,14 @@ class Vocabulary:
         Make the message of an envelope.
 
         Raises:
-            UnknownMessage: if nobody here knows its name or its version, or reads its format.
+            UnknownMessage: if nobody here knows its name, or reads its format.
+            NewerVersion: if a later release knows its version.
             InvalidPayload: if the payload does not fit the class, or an upcaster fails.
         """
         cls = self.find(envelope.name)
         known = traits(cls).version
         if envelope.version > known:
-            raise UnknownMessage(
+            raise NewerVersion(
                 f"{envelope.name} came in version {envelope.version}; this release knows it up to {known}: deploy "
                 "consumers before producers"
             )

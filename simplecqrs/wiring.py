@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,6 +39,8 @@ class Wiring:
         ship: takes the events that go out, when the outermost unit of work ends.  None: there is no publisher.
         delays: whether what goes out may wait until it is due.
         commits: may refuse a message that is to be committed before it is answered, where it could not be.
+        event_workers: how many handlers of events may run at a time, in threads.
+        in_thread: surrounds the life of such a thread.
     """
 
     def __init__(
@@ -53,7 +55,8 @@ class Wiring:
         delays: bool,
         commits: Callable[[Message], None],
         max_generations: int,
-        workers: Workers | None,
+        event_workers: int,
+        in_thread: Callable[[], AbstractContextManager[object]],
         event_errors: EventErrors,
     ) -> None:
         self._middlewares = middlewares
@@ -61,6 +64,7 @@ class Wiring:
         self._commits = commits
         self._units = Units(transaction, ship)
         self._binder = Binder(self._units.trial, container, own_scopes=scope == "handler")
+        self._handlers: dict[type[Message], Call] = {}
         self._pipelines: dict[type[Message], Call] = {}
         self.requests: dict[type[Message], Call] = {}
         self.streams: dict[type[Message], Call] = {}
@@ -71,7 +75,7 @@ class Wiring:
             ships=ship is not None,
             delays=delays,
             max_generations=max_generations,
-            workers=workers,
+            workers=_workers(event_workers, in_thread),
             errors=event_errors,
         )
         for registration in registrations:
@@ -122,15 +126,23 @@ class Wiring:
 
     def _add_request(self, registration: Registration) -> None:
         kind = registration.kind
-        transactional = self._units.transaction is not None and issubclass(kind, Command)
-        handler = self._binder.bind(registration.handler, registration.messages)
-        call = self._units.around(handler, self.events.handle_all, transactional=transactional)
-        call = compose(self._middlewares, self._in_scope(call) if self._container is not None else call)
-        self._pipelines[kind] = call
-        if self._middlewares or self._container is not None or transactional:
+        handler = self._handlers[kind] = self._binder.bind(registration.handler, registration.messages)
+        call = self._pipelines[kind] = self._way(kind, handler)
+        if self._middlewares or self._container is not None or self._is_transactional(kind):
             self.requests[kind] = self._in_dispatch(call, is_query=issubclass(kind, Query))
         else:
             self.requests[kind] = self._straight(registration, handler)
+
+    def _way(self, kind: type[Message], handler: Call) -> Call:
+        call = self._units.around(handler, self.events.handle_all, transactional=self._is_transactional(kind))
+        return compose(self._middlewares, self._in_scope(call) if self._container is not None else call)
+
+    def _is_transactional(self, kind: type[Message]) -> bool:
+        return self._units.transaction is not None and issubclass(kind, Command)
+
+    def with_layer(self, kind: type[Message], layer: Callable[[Call], Call]) -> Call:
+        """Return the way of a command with a layer round its handler, inside of its unit of work."""
+        return self._in_dispatch(self._way(kind, layer(self._handlers[kind])), is_query=False)
 
     def receive(self, command: Message, metadata: Metadata) -> Any:
         """Handle a command that came from elsewhere, with the metadata that came with it."""
@@ -198,6 +210,14 @@ class Wiring:
                 yield
             finally:
                 dispatch.resolve = None  # a middleware may call again
+
+
+def _workers(number: int, in_thread: Callable[[], AbstractContextManager[object]]) -> Workers | None:
+    if number == 1:
+        return None
+    from simplecqrs.workers import Workers  # late: threads take long to import
+
+    return Workers(number, in_thread)
 
 
 def withdrawing(call: Call) -> Call:

@@ -117,6 +117,21 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Idempotency',
+            fields=[
+                ('digest', models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ('name', models.CharField(max_length=200)),
+                ('fingerprint', models.CharField(max_length=64)),
+                ('answer', models.BinaryField(null=True)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+            ],
+            options={
+                'db_table': table('idempotency'),
+                'indexes': [models.Index(fields=['created_at'], name=table('idempotency_at'))],
+                'verbose_name_plural': 'idempotency keys',
+            },
+        ),
+        migrations.CreateModel(
             name='Inbox',
             fields=[
                 ('queue', models.CharField(max_length=200)),

@@ -10,7 +10,7 @@ from simplecqrs.errors import InvalidMessage
 from simplecqrs.hints import is_union
 from simplecqrs.messages import Unset
 
-__all__ = ["bare", "class_of", "is_unset", "label", "may_be_unset", "members", "resolved_hints"]
+__all__ = ["bare", "class_of", "is_unset", "label", "may_be_unset", "meanings_of", "members", "resolved_hints"]
 
 
 def bare(hint: Any) -> Any:
@@ -68,14 +68,14 @@ def resolved_hints(kind: Any) -> dict[str, Any]:
             f"{cls.__qualname__}: the type {error.name!r} of a field cannot be found in {cls.__module__}; import it "
             "there, and not for type checkers only"
         ) from None
-    meanings = dict(_meanings(cls, typing.get_args(kind)))
+    meanings = dict(meanings_of(cls, typing.get_args(kind)))
     owners: dict[str, Any] = {}
     for owner in reversed(cls.__mro__):
         owners.update(dict.fromkeys(_own(owner).get("__annotations__", ()), owner))
     return {name: _meant(hint, meanings.get(owners.get(name), {})) for name, hint in hints.items()}
 
 
-def _meanings(cls: Any, arguments: tuple[Any, ...]) -> Iterator[tuple[Any, Mapping[Any, Any]]]:
+def meanings_of(cls: Any, arguments: tuple[Any, ...]) -> Iterator[tuple[Any, Mapping[Any, Any]]]:
     """Tell for a class and each of its bases what its type parameters stand for."""
     own = dict(zip(getattr(cls, "__parameters__", ()), arguments, strict=False))
     yield cls, own
@@ -83,9 +83,9 @@ def _meanings(cls: Any, arguments: tuple[Any, ...]) -> Iterator[tuple[Any, Mappi
     for base in bases:
         origin: Any = typing.get_origin(base)
         if origin is None and base is not object:
-            yield from _meanings(base, ())
+            yield from meanings_of(base, ())
         elif origin is not None and origin is not typing.Generic:
-            yield from _meanings(origin, tuple(_meant(a, own) for a in typing.get_args(base)))
+            yield from meanings_of(origin, tuple(_meant(a, own) for a in typing.get_args(base)))
 
 
 def _own(cls: Any) -> dict[str, Any]:

@@ -40,10 +40,10 @@ def manage(*arguments: str) -> Generator[subprocess.Popen[str], None, None]:
         assert process.returncode == 0, said
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
+def start(*arguments: str, stdin: int | None = None) -> subprocess.Popen[str]:
     """Start a Python process with the setting DJANGO_CQRS of the test."""
     return subprocess.Popen(
-        [sys.executable, "-W", "error", *arguments], cwd=ROOT, text=True, stdout=subprocess.PIPE,
+        [sys.executable, "-W", "error", *arguments], cwd=ROOT, text=True, stdin=stdin, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, env={**os.environ, **_environment(settings.DJANGO_CQRS)},
     )  # fmt: skip
 

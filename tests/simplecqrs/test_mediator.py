@@ -25,7 +25,7 @@ from simplecqrs import (
     current,
 )
 from simplecqrs.envelope import Kind
-from simplecqrs.errors import InvalidMessage, InvalidPayload, NotConfigured, UnknownMessage
+from simplecqrs.errors import CommandRefused, InvalidMessage, InvalidPayload, NotConfigured, UnknownMessage
 from simplecqrs.metadata import uuid7
 from simplecqrs.transport import ACCEPTED, Receipt
 
@@ -434,7 +434,8 @@ def test_a_command_is_received_only_where_commands_are_allowed(kind: Kind) -> No
     bus = Mediator(registry)
     envelope = enveloped("Do", b'{"what":"done"}', kind=kind, version=1)
 
-    assert bus.receive(envelope, consumer="deferred") is False
+    with pytest.raises(CommandRefused, match="Do is a command, and deferred takes events only"):
+        bus.receive(envelope, consumer="deferred")
     assert log == []
     assert bus.receive(envelope, consumer="deferred", allow_commands=True) is True
     assert log == ["done"]
