@@ -14,7 +14,7 @@ from django_cqrs.consumers import consumer_names
 from django_cqrs.inspection import DjangoInspection
 from django_cqrs.management.letters import count_of
 from django_cqrs.mediator import project_mediator
-from django_cqrs.models import Blocked, Seen
+from django_cqrs.models import Blocked, Idempotency, Seen
 from simplecqrs.letters import CAP, Backlog
 
 __all__ = ["Limits", "alarms_of"]
@@ -94,7 +94,12 @@ def _crowded(inspection: DjangoInspection, limits: Limits) -> Iterator[str]:
 
 def _retention(inspection: DjangoInspection) -> Iterator[str]:
     """Tell that nobody purges."""
-    days = settings().seen_days
-    late = inspection.now() - timedelta(days=days + 1)
-    if days and Seen.objects.using(inspection.alias).filter(seen_at__lt=late).order_by("seen_at").exists():
-        yield f"ids that were seen more than {days + 1:g} days ago are still kept: schedule cqrs_purge"
+    found = settings()
+    ids, keys = Seen.objects.using(inspection.alias), Idempotency.objects.using(inspection.alias)
+    for what, days, rows, at in (
+        ("ids that were seen", found.seen_days, ids, "seen_at"),
+        ("idempotency keys that were sent", found.idempotency_days, keys, "created_at"),
+    ):
+        late = inspection.now() - timedelta(days=days + 1)
+        if days and rows.filter(**{f"{at}__lt": late}).order_by(at).exists():
+            yield f"{what} more than {days + 1:g} days ago are still kept: schedule cqrs_purge"

@@ -11,6 +11,7 @@ from django_cqrs.loops import run
 from django_cqrs.mediator import project_mediator
 from django_cqrs.overdue import errands
 from django_cqrs.promotion import promoters
+from django_cqrs.purging import KEYS, SEEN
 from django_cqrs.purging import purge as forget
 from django_cqrs.relay import aliases, relays
 from simplecqrs.consumer import Consumer
@@ -49,6 +50,7 @@ def consume(*names: str) -> None:
 
 
 def purge(seconds: float = 60.0) -> None:
-    """Forget ids that consumers have seen more than SEEN_DAYS ago, for at most so many seconds an alias."""
+    """Forget ids after SEEN_DAYS and idempotency keys after IDEMPOTENCY_DAYS, each for so many seconds an alias."""
     for alias in aliases():
-        forget(alias, seconds=seconds)
+        for of in (SEEN, KEYS):
+            forget(alias, of=of, seconds=seconds)

@@ -12,15 +12,17 @@ from attrs import evolve, frozen
 from django.core.management import call_command
 from django.utils import timezone
 
+from django_cqrs import bus
 from django_cqrs.consumers import consumers
 from django_cqrs.inbox import door
 from django_cqrs.inspection import DjangoInspection
-from django_cqrs.models import Blocked, Dead, Inbox, Seen
-from django_cqrs.purging import horizon, purge
+from django_cqrs.models import Blocked, Dead, Idempotency, Inbox, Seen
+from django_cqrs.purging import KEYS, horizon, purge
 from simplecqrs import NotificationEvent, Publish, Retry
 from simplecqrs.envelope import Envelope
 from simplecqrs.metadata import new_metadata
 from simplecqrs.queue import Stored, lane_of
+from tests.desk.messages import OpenTicket
 from tests.desk.project import Project
 
 pytestmark = pytest.mark.usefixtures("committed")
@@ -60,6 +62,13 @@ def see(*days: float) -> None:
     )  # fmt: skip
 
 
+def keep_keys(*days: float) -> None:
+    """Keep idempotency keys of so many days ago."""
+    for day in days:
+        at = timezone.now() - timedelta(days=day)
+        Idempotency.objects.create(digest=uuid4().hex, name="x", fingerprint="", created_at=at)
+
+
 def test_what_was_seen_before_the_horizon_is_forgotten() -> None:
     """And nothing else."""
     see(13, 15, 16, 0)
@@ -97,7 +106,7 @@ def test_ids_may_be_remembered_for_ever(settings: Any) -> None:
 
     call_command("cqrs_purge", stdout=out)
 
-    assert out.getvalue() == "SEEN_DAYS is 0: ids are remembered for ever\n"
+    assert out.getvalue().startswith("SEEN_DAYS is 0: ids are remembered for ever\ndefault: 0 idempotency keys")
     assert purge("default", seconds=60) == (0, True)
     assert Seen.objects.count() == 1
 
@@ -107,13 +116,29 @@ def test_command_and_task_purge_all_aliases() -> None:
     from django_cqrs import tasks
 
     see(20)
+    keep_keys(8, 9)
     out = StringIO()
     call_command("cqrs_purge", stdout=out)
     see(20)
+    keep_keys(8, 6)
     tasks.purge()
 
-    assert out.getvalue() == "default: 1 ids forgotten\naudit: 0 ids forgotten\n"
-    assert Seen.objects.count() == 0
+    assert out.getvalue() == (
+        "default: 1 ids forgotten\naudit: 0 ids forgotten\n"
+        "default: 2 idempotency keys forgotten\naudit: 0 idempotency keys forgotten\n"
+    )
+    assert (Seen.objects.count(), Idempotency.objects.count()) == (0, 1)
+
+
+def test_a_key_that_was_forgotten_is_a_new_one() -> None:
+    """IDEMPOTENCY_DAYS is how long an answer can be asked for."""
+    bus.send(OpenTicket("printer"), idempotency_key="k")
+    Idempotency.objects.update(created_at=timezone.now() - timedelta(days=8))
+
+    assert purge("default", of=KEYS, seconds=60) == (1, True)
+
+    bus.send(OpenTicket("scanner"), idempotency_key="k")
+    assert Idempotency.objects.get().created_at > timezone.now() - timedelta(minutes=5)
 
 
 def test_a_message_older_than_the_memory_of_ids_is_a_dead_letter(numbers: Project) -> None:

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from django_cqrs.alarms import Limits, alarms_of
 from django_cqrs.inspection import DjangoInspection
-from django_cqrs.models import Blocked, Dead, Inbox, Outbox, ParkedInbox, Seen
+from django_cqrs.models import Blocked, Dead, Idempotency, Inbox, Outbox, ParkedInbox, Seen
 from django_cqrs.status import read_status
 from simplecqrs import NotificationEvent, Publish, Retry
 from tests.desk.crowds import multiply
@@ -189,6 +189,8 @@ def test_a_purge_that_never_runs_is_an_alarm(settings: Any) -> None:
     assert alarms() == ["ids that were seen more than 15 days ago are still kept: schedule cqrs_purge"]
     settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "SEEN_DAYS": 0}
     assert alarms() == []
+    Idempotency.objects.create(digest="k", name="x", fingerprint="", created_at=timezone.now() - timedelta(days=9))
+    assert alarms() == ["idempotency keys that were sent more than 8 days ago are still kept: schedule cqrs_purge"]
 
 
 def test_a_crowd_is_found_behind_a_thousand_other_keys(project: Project) -> None:

@@ -7,14 +7,17 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from django_cqrs.management.errors import explaining
-from django_cqrs.purging import horizon, purge
+from django_cqrs.purging import KEYS, SEEN, horizon, purge
 from django_cqrs.relay import aliases
 
 
 class Command(BaseCommand):
-    """Delete ids of messages that were seen before the horizon."""
+    """Delete ids and idempotency keys that came before the horizon."""
 
-    help = "Forget ids that consumers have seen more than SEEN_DAYS ago, in small steps.  Nothing else is deleted."
+    help = (
+        "Forget ids that consumers have seen more than SEEN_DAYS ago, and idempotency keys of more than "
+        "IDEMPOTENCY_DAYS ago, in small steps.  Nothing else is deleted."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
@@ -23,10 +26,11 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         """Purge."""
-        if horizon() is None:
-            self.stdout.write("SEEN_DAYS is 0: ids are remembered for ever")
-            return
-        for alias in options["database"] or aliases():
-            with explaining():
-                forgotten, whole = purge(alias, seconds=options["seconds"])
-            self.stdout.write(f"{alias}: {forgotten:,} ids forgotten{'' if whole else '; there are more'}")
+        for of in (SEEN, KEYS):
+            if horizon(of) is None:
+                self.stdout.write(f"{of.setting} is 0: {of.what} are remembered for ever")
+                continue
+            for alias in options["database"] or aliases():
+                with explaining():
+                    forgotten, whole = purge(alias, of=of, seconds=options["seconds"])
+                self.stdout.write(f"{alias}: {forgotten:,} {of.what} forgotten{'' if whole else '; there are more'}")
