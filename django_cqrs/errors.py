@@ -7,6 +7,7 @@ The errors that only Django can cause.
     ├── QueryWrote                   a query that changed something
     ├── WroteElsewhere               a command that wrote through another database than its own
     ├── TransactionBroken            a command whose transaction was lost while nobody said so
+    ├── IdempotencyKeyInvalid        a request whose header Idempotency-Key is missing or cannot be read
     ├── InsideTransaction            something that needs a commit, inside of somebody's transaction
     └── PublishedOutsideTransaction  an event that shares its fate with nothing
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 from simplecqrs.errors import CQRSError, NotPublished
 
 __all__ = [
+    "IdempotencyKeyInvalid",
     "InsideTransaction",
     "PublishedOutsideTransaction",
     "QueryWrote",
@@ -34,6 +36,10 @@ class WroteElsewhere(CQRSError, RuntimeError):
 
 class TransactionBroken(CQRSError, RuntimeError):
     """Raised by ``send`` instead of an answer when the database has given up the transaction and nobody raised."""
+
+
+class IdempotencyKeyInvalid(CQRSError, ValueError):
+    """Raised when a request has no header ``Idempotency-Key`` where it needs one, or one that cannot be read."""
 
 
 class InsideTransaction(CQRSError, RuntimeError):

@@ -60,7 +60,7 @@ def consume(*names: str) -> None:
 
 @shared_task(name="django_cqrs.purge", ignore_result=True, max_retries=0)
 def purge(seconds: float = 60.0) -> None:
-    """Forget ids that consumers have seen more than SEEN_DAYS ago, for at most so many seconds an alias."""
+    """Forget ids after SEEN_DAYS and idempotency keys after IDEMPOTENCY_DAYS, each for so many seconds an alias."""
     ticks.purge(seconds)
 
 
