@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 from attrs import field, frozen
@@ -12,9 +12,14 @@ from attrs import field, frozen
 from simplecqrs.metadata import NO_HEADERS, Metadata
 from simplecqrs.timing import EXPIRY, read_moment
 
-__all__ = ["Envelope", "Kind"]
+__all__ = ["SIGNATURE", "Envelope", "Kind"]
 
 Kind = Literal["command", "event"]
+
+#: The header that holds a message's signature.
+SIGNATURE: Final = "cqrssignature"
+#: Headers about a message itself, and not about those that it causes.
+OWN: Final = frozenset({EXPIRY, SIGNATURE})
 
 
 @frozen(kw_only=True)
@@ -54,8 +59,8 @@ class Envelope:
     def metadata(self) -> Metadata:
         """Return what ``current()`` shows to the handlers of this message."""
         headers = self.headers
-        if EXPIRY in headers:  # is about this message, and not about those that it causes
-            headers = {name: value for name, value in headers.items() if name != EXPIRY}
+        if not OWN.isdisjoint(headers):
+            headers = {name: value for name, value in headers.items() if name not in OWN}
         return Metadata(self.id, self.time, self.correlation_id, self.causation_id, headers)
 
     @property

@@ -7,6 +7,7 @@ All errors that simplecqrs raises, in one tree.
     ├── HandlerNotFound      (LookupError)      a message that nobody handles
     ├── UnknownMessage       (LookupError)      a name on the wire that no class bears
     │   └── NewerVersion                        a version that a later release knows
+    ├── ClaimMissing         (LookupError)      a payload that is not where it was put
     ├── DuplicateHandler     (ValueError)       a second handler for a request
     ├── InvalidHandler       (TypeError)        a handler of the wrong shape
     ├── InvalidMessage       (TypeError)        a message class or object of the wrong shape
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BrokerDown",
     "CQRSError",
+    "ClaimMissing",
     "CommandRefused",
     "DependencyNotFound",
     "DuplicateHandler",
@@ -79,6 +81,10 @@ class UnknownMessage(CQRSError, LookupError):
 
 class NewerVersion(UnknownMessage):
     """Raised when a message came in a version that only a later release knows; its consumer waits for that."""
+
+
+class ClaimMissing(CQRSError, LookupError):
+    """Raised when a payload that travels by a claim check is not, or not yet, where it was put."""
 
 
 class DuplicateHandler(CQRSError, ValueError):

@@ -93,6 +93,7 @@ class Letter:
     since: datetime
     next_at: datetime | None = None
     headers: str = ""
+    content_type: str = ""
     payload: bytes = field(default=b"", repr=False)
 
     @property

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from simplecqrs.envelope import Envelope
     from simplecqrs.idempotency import Concurrent, IdempotencyStore
     from simplecqrs.levels import EventErrors
+    from simplecqrs.packing import Packing
     from simplecqrs.transactions import Transaction
     from simplecqrs.transport import Publisher
     from simplecqrs.upcasting import Upcasters
@@ -58,6 +59,7 @@ class Mediator:
         publisher: takes the integration events, in one call, when the outermost unit of work ends.
         codec: makes bytes of messages.  Default: JSON.
         codecs: makes those of some, by their class or by a pattern of their names.
+        packing: compresses payloads, or puts them elsewhere.  Default: neither.
         upcasters: bring payloads of old versions up to date.  Default: those that ``upcasts`` has registered.
         idempotency: keeps idempotency keys and answers; ``transaction`` is to be its own.
         source: who we are, in envelopes.
@@ -84,6 +86,7 @@ class Mediator:
         publisher: Publisher | None = None,
         codec: Codec | None = None,
         codecs: Codecs | None = None,
+        packing: Packing | None = None,
         upcasters: Upcasters | None = None,
         idempotency: IdempotencyStore | None = None,
         source: str = "",
@@ -102,6 +105,7 @@ class Mediator:
         self._publisher = publisher
         self._codec = codec
         self._codecs = codecs
+        self._packing = packing
         self._upcasters = upcasters
         self._idempotency = idempotency
         self._source = source
@@ -262,6 +266,8 @@ class Mediator:
         from simplecqrs.vocabulary import Vocabulary
 
         own: dict[str, Any] = {"codec": self._codec or JSONCodec(), "codecs": self._codecs}
+        if self._packing is not None:
+            own["packing"] = self._packing
         return Vocabulary(classes, upcasters=self._upcasters or default_upcasters, **{**own, **options})
 
     def _messages(self) -> list[type[Message]]:

@@ -123,9 +123,9 @@ class Rows:
 
     def bury(self, queue: str, content: Envelope | Garbage, reason: str, attempts: int = 0) -> int:
         """Make a dead letter of what never was a row, and return its number; nobody can retry it."""
-        known = {}
-        if isinstance(content, Envelope):
-            known = {"name": content.name, "topic": content.topic, "key": content.key, "message_id": str(content.id)}
+        known, found = {}, content if isinstance(content, Envelope) else content.claim
+        if found is not None:
+            known = {"name": found.name, "topic": found.topic, "key": found.key, "message_id": str(found.id)}
         letter = Letter(
             id=next(self._ids), box=self._box, queue=queue, dead=True, name=known.get("name", ""),
             topic=known.get("topic", ""), key=known.get("key", ""), message_id=known.get("message_id", ""),

@@ -100,11 +100,17 @@ class Destination(Publisher, Protocol):
 
 @frozen
 class Garbage:
-    """Something that came from a broker and could not be read as an envelope."""
+    """
+    Something that came from a broker and could not be read as an envelope, or is not to be believed.
+
+    Args:
+        claim: what it says of itself, if that can be read.
+    """
 
     error: str
     payload: bytes = field(repr=False)
     headers: Mapping[str, str] = field(default=NO_HEADERS)
+    claim: Envelope | None = field(default=None, repr=False)
 
 
 @frozen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from simplecqrs.codec.port import Codec, Inspects, PlainCodec
@@ -13,6 +13,7 @@ from simplecqrs.envelope import Envelope
 from simplecqrs.errors import InvalidMessage, NewerVersion, UnknownMessage
 from simplecqrs.messages import LONGEST, Event, Message, traits
 from simplecqrs.metadata import Metadata
+from simplecqrs.packing import Packing
 from simplecqrs.timing import EXPIRY, expires_at
 from simplecqrs.unit import Published
 from simplecqrs.upcasting import Upcasters, default_upcasters
@@ -21,6 +22,8 @@ __all__ = ["Naming", "Vocabulary", "class_name"]
 
 #: Gives a message class the name that it does not give itself.
 Naming = Callable[[type[Message]], str]
+#: Packs nothing, and unpacks what others have compressed.
+DEFAULT: Final = Packing()
 
 
 def class_name(cls: type[Message]) -> str:
@@ -36,6 +39,7 @@ class Vocabulary:
         classes: the message classes that handlers were registered for; their subclasses are known as well.
         codec: makes the payload.
         codecs: make it instead, for these classes and patterns of names.
+        packing: what is done to the payload after that.
         upcasters: make the fields of this version of a message of those of older ones.
         naming: names classes that do not name themselves.
         source: who we are, in the envelopes.
@@ -50,6 +54,7 @@ class Vocabulary:
         *,
         codec: Codec,
         codecs: Codecs | None = None,
+        packing: Packing = DEFAULT,
         upcasters: Upcasters = default_upcasters,
         naming: Naming = class_name,
         source: str = "",
@@ -59,6 +64,7 @@ class Vocabulary:
         self._roots = tuple(dict.fromkeys(classes))
         self._codecs = CodecRoutes(codec, codecs)
         self._codec_of: WeakKeyDictionary[type[Message], Codec] = WeakKeyDictionary()
+        self._packing = packing
         self._upcasters = upcasters
         self._naming = naming
         self._source = source
@@ -156,7 +162,7 @@ class Vocabulary:
         """
         cls = type(message)
         codec = self.codec(cls)
-        return Envelope(
+        envelope = Envelope(
             id=metadata.id,
             kind="event" if isinstance(message, Event) else "command",
             name=self.name(cls),
@@ -171,6 +177,7 @@ class Vocabulary:
             content_type=codec.content_type,
             payload=codec.encode(message),
         )
+        return self._packing.pack(envelope)
 
     def envelopes(self, published: Iterable[Published]) -> list[Envelope]:
         """Encode published events, in their order."""
@@ -184,6 +191,7 @@ class Vocabulary:
             UnknownMessage: if nobody here knows its name, or reads its format.
             NewerVersion: if a later release knows its version.
             InvalidPayload: if the payload does not fit the class, or an upcaster fails.
+            ClaimMissing: if the payload is not where it was put.
         """
         cls = self.find(envelope.name)
         known = traits(cls).version
@@ -192,6 +200,7 @@ class Vocabulary:
                 f"{envelope.name} came in version {envelope.version}; this release knows it up to {known}: deploy "
                 "consumers before producers"
             )
+        envelope = self._packing.unpack(envelope)
         codec = self._codecs.reader(cls, envelope.name, envelope.content_type)
         if envelope.version < known and self._upcasters.knows(cls):
             return self._upcast(cls, envelope, codec)
