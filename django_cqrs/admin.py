@@ -20,6 +20,7 @@ from django_cqrs.admin_lists import ActFilter, BoxFilter, CappedPaginator, Cause
 from django_cqrs.inspection import DjangoInspection
 from django_cqrs.models import Action, Blocked, Dead
 from simplecqrs.letters import cause_of
+from simplecqrs.packing.compression import opened
 
 __all__ = ["ActionAdmin", "BlockedAdmin", "DeadAdmin"]
 
@@ -132,7 +133,7 @@ class DeadAdmin(ReadOnly):
     @admin.display(description="payload")
     def shown_payload(self, dead: Dead) -> str:
         """Show the first bytes; the template escapes them."""
-        payload = bytes(dead.payload)
+        payload = opened(bytes(dead.payload), dead.content_type)
         rest = f" ... {len(payload):,} bytes in all" if len(payload) > SHOWN else ""
         return payload[:SHOWN].decode(errors="backslashreplace") + rest
 

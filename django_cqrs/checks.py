@@ -21,6 +21,8 @@ from simplecqrs.queue import DATABASE, DEFERRED
 __all__ = ["register_all"]
 
 TAG = "cqrs"
+#: Wire formats, by name or class, whose readers are not ours.
+OF_OTHERS = {"python-cqrs", "PythonCQRS", "diator", "Diator"}
 
 
 def register_all() -> None:
@@ -36,7 +38,8 @@ def check_settings(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]:
     messages: list[checks.CheckMessage] = [checks.Error(problem, id="cqrs.E001") for problem in problems]
     for name, broker in found.brokers.items():
         messages += _importable(broker.backend, f"BROKERS[{name!r}]")
-    optional = [path for path in (found.container, found.codec) if path is not None]
+    store = None if found.claims is None else found.claims.store
+    optional = [path for path in (found.container, found.codec, store) if path is not None]
     for path in (*found.middlewares, *optional, *found.codecs.values(), found.mediator):
         messages += _importable(path, "DJANGO_CQRS")
     if not problems and not messages:
@@ -55,7 +58,7 @@ def _importable(path: str, where: str) -> Iterator[checks.CheckMessage]:
 
 def _constructible(found: Settings) -> Iterator[checks.CheckMessage]:
     from django_cqrs.brokers import broker
-    from django_cqrs.codecs import project_codec, project_codecs
+    from django_cqrs.codecs import project_codec, project_codecs, project_packing
     from django_cqrs.engines import problems_of
 
     for name in found.brokers:
@@ -65,11 +68,25 @@ def _constructible(found: Settings) -> Iterator[checks.CheckMessage]:
             yield checks.Error(f"BROKERS[{name!r}]: {error}", id="cqrs.E003")
     for problem in problems_of(found):
         yield checks.Error(problem, id="cqrs.E003")
-    for codecs in (project_codec, project_codecs):
+    yield from _unreadable(found)
+    for made in (project_codec, project_codecs, project_packing):
         try:
-            codecs()
+            made()
         except CQRSError as error:
             yield checks.Error(str(error), id="cqrs.E003")
+
+
+def _unreadable(found: Settings) -> Iterator[checks.CheckMessage]:
+    """Warn of brokers that speak for readers who know neither compression nor claim checks."""
+    for name, broker in found.brokers.items():
+        wire = broker.options.get("format")
+        spoken = wire if isinstance(wire, str) else type(wire).__name__
+        if spoken in OF_OTHERS and (found.compress or found.claims):
+            yield checks.Warning(
+                f"BROKERS[{name!r}] speaks as {spoken}, whose readers know neither compression nor claim checks",
+                hint="Leave COMPRESS and CLAIMS out, or let `above` be more than what goes there.",
+                id="cqrs.W011",
+            )
 
 
 def check_wiring(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
@@ -101,7 +101,8 @@ def _known(
         try:
             values[known[key].name] = _accepted(known[key], value)
         except (TypeError, ValueError) as error:
-            problems.append(f"{where}: {key}={value!r} cannot be: {error.args[0]}")
+            shown = "" if known[key].metadata.get("secret") else f"={value!r}"
+            problems.append(f"{where}: {key}{shown} cannot be: {error.args[0]}")
     return values
 
 
@@ -125,6 +126,7 @@ def _contradictions(found: Settings) -> list[str]:
           if name not in django_settings.DATABASES),
         *(f"CONSUMERS[{name!r}]: there is no broker {consumer.broker!r}"
           for name, consumer in found.consumers.items() if consumer.broker not in known),
+        *_unsignable(found),
     ]  # fmt: skip
     if DATABASE in found.brokers:
         problems.append(f"BROKERS: the name {DATABASE!r} is taken: the database itself is the broker of that name")
@@ -136,6 +138,16 @@ def _contradictions(found: Settings) -> list[str]:
         if owners.setdefault(app, name) != name:
             problems.append(f"CONSUMERS[{name!r}]: the app {app!r} belongs to {owners[app]!r} already")
     return problems
+
+
+def _unsignable(found: Settings) -> Iterator[str]:
+    """Complain of consumers to which nothing could ever come in."""
+    for name, consumer in found.consumers.items():
+        where = f"CONSUMERS[{name!r}]: signed=True"
+        if consumer.signed and found.signature_keys is None:
+            yield f"{where} needs keys: SIGNATURE_KEYS"
+        if consumer.signed and consumer.broker == DATABASE:
+            yield f"{where} is about what comes from a broker, and {DATABASE!r} is this project itself; leave it out"
 
 
 def table(name: str) -> str:

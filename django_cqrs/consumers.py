@@ -26,8 +26,10 @@ from simplecqrs.expiry import handling_unexpired
 from simplecqrs.fetcher import Fetcher
 from simplecqrs.loop import Job
 from simplecqrs.messages import IntegrationEvent, Request
+from simplecqrs.packing import verifying
 from simplecqrs.queue import DATABASE, DEFERRED
 from simplecqrs.registration import Registration
+from simplecqrs.transport import Feed
 
 __all__ = ["consumer_names", "consumers", "fetchers", "of_its_app", "subscribe", "subscribe_after_migrate", "topics_of"]
 
@@ -165,9 +167,17 @@ class _Fetching:
     def step(self) -> int:
         if self._fetcher is None:
             source = broker(settings().consumer(self.consumer).broker)
-            feeds = source.feeds(self.consumer, topics_of(self.consumer, self.mediator))
+            feeds = _believed(self.consumer, source.feeds(self.consumer, topics_of(self.consumer, self.mediator)))
             self._fetcher = Fetcher(consumer=self.consumer, inbox=door(INBOXES), feeds=feeds, counts=self.counts)
         return self._fetcher.step()
+
+
+def _believed(consumer: str, feeds: Sequence[Feed]) -> Sequence[Feed]:
+    """Let only what was signed out of the feeds of a consumer that asks for it."""
+    signer = settings().signature_keys
+    if not settings().consumer(consumer).signed or signer is None:
+        return feeds
+    return [verifying(feed, signer) for feed in feeds]
 
 
 def _worker(name: str, alias: str, mediator: DjangoMediator, stopping: Callable[[], bool]) -> Consumer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
@@ -11,10 +11,21 @@ from attrs.converters import optional as optionally
 from attrs.validators import ge, in_, instance_of, le, matches_re, optional
 
 from simplecqrs.backoff import Retry
+from simplecqrs.errors import NotConfigured
+from simplecqrs.packing import Compress, Signer
 from simplecqrs.queue import DATABASE, LANES
 from simplecqrs.registration import OnDead
 
-__all__ = ["DAEMON", "BrokerSettings", "ConsumerSettings", "Guard", "Settings", "list_of_names", "most_specific"]
+__all__ = [
+    "DAEMON",
+    "BrokerSettings",
+    "ClaimSettings",
+    "ConsumerSettings",
+    "Guard",
+    "Settings",
+    "list_of_names",
+    "most_specific",
+]
 
 Guard = Literal["raise", "log", "off", "database"]
 MOST_LANES = 256
@@ -32,6 +43,22 @@ def list_of_names(value: Any) -> tuple[str, ...]:
 def _mapping() -> Any:
     kind: Any = Mapping
     return field(factory=dict, validator=instance_of(kind))
+
+
+def _object(kind: type, make: Callable[..., object] | None = None, **metadata: object) -> Any:
+    """Return a field that makes an object of a dict; what is wrong is a ValueError, as for any other entry."""
+
+    def converted(value: Any) -> Any:
+        if value is None or isinstance(value, kind):
+            return value
+        if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+            raise TypeError("it is a dict with names as keys")
+        try:
+            return (make or kind)(**value)
+        except (NotConfigured, TypeError) as error:
+            raise ValueError(error.args[0]) from None
+
+    return field(default=None, converter=converted, metadata=metadata)
 
 
 def _text(default: str) -> Any:
@@ -59,6 +86,22 @@ class BrokerSettings:
 
 
 @frozen(kw_only=True)
+class ClaimSettings:
+    """
+    Where large payloads go.
+
+    Args:
+        above: bytes, after compression.
+        storage: an alias of Django's STORAGES.
+        store: the dotted path of a ClaimStore, an object or a class without arguments, instead.
+    """
+
+    above: int = _number(int, 256 * 1024, ge(0))
+    storage: str = _text("default")
+    store: str | None = field(default=None, validator=optional(instance_of(str)))
+
+
+@frozen(kw_only=True)
 class ConsumerSettings:
     """
     One entry of CONSUMERS.
@@ -77,6 +120,7 @@ class ConsumerSettings:
         on_dead: what a dead letter does to the followers of its key.
         strict: a message without a handler is a dead letter.
         replay: a message older than SEEN_DAYS is handled, not a dead letter: for a new consumer of an old stream.
+        signed: what was not signed with one of SIGNATURE_KEYS is a dead letter.
     """
 
     topics: tuple[str, ...] | None = field(default=None, converter=optionally(list_of_names))
@@ -90,6 +134,7 @@ class ConsumerSettings:
     on_dead: OnDead = field(default="hold", validator=in_(("hold", "continue")))
     strict: bool = field(default=False, validator=instance_of(bool))
     replay: bool = field(default=False, validator=instance_of(bool))
+    signed: bool = field(default=False, validator=instance_of(bool))
 
 
 @frozen(kw_only=True)
@@ -100,6 +145,9 @@ class Settings:
     Args:
         codec: the dotted path of what makes payloads, an object or a class.  Default: ``JSONCodec``.
         codecs: those of some messages, by patterns of their names.
+        compress: which payloads are compressed, and how.  Default: none.
+        claims: which payloads are put elsewhere, and where.  Default: none.
+        signature_keys: what goes to brokers is signed with the first one.  Default: nothing is signed.
         scope: how long dependencies are shared, see ``Mediator``.
         relay_on_dead: what a dead event does to those that follow under its key.
         wakeup: whether commits tell waiting daemons of work, on PostgreSQL.
@@ -120,6 +168,9 @@ class Settings:
     container: str | None = field(default=None, validator=optional(instance_of(str)))
     codec: str | None = field(default=None, validator=optional(instance_of(str)))
     codecs: Mapping[str, str] = _mapping()
+    compress: Compress | None = _object(Compress)  # noqa: RUF009 - it is a field
+    claims: ClaimSettings | None = _object(ClaimSettings)  # noqa: RUF009 - it is a field
+    signature_keys: Signer | None = _object(Signer, lambda **keys: Signer(keys), secret=True)  # noqa: RUF009 - it is a field
     scope: Literal["message", "handler"] = field(default="message", validator=in_(("message", "handler")))
     event_workers: int = _number(int, 1, ge(1))
     databases: Mapping[str, str] = _mapping()

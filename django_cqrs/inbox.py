@@ -18,7 +18,7 @@ from django_cqrs.databases.statements import placeholders
 from django_cqrs.models import Dead, Seen, Subscription
 from django_cqrs.purging import horizon
 from django_cqrs.queue import inbox as queue_of
-from django_cqrs.rows import fields_of, header_fields, text
+from django_cqrs.rows import envelope_of, fields_of, header_fields, text
 from simplecqrs.envelope import Envelope
 from simplecqrs.queue import DEFERRED, LANES, Stored, lane_of
 from simplecqrs.transport import Garbage
@@ -78,6 +78,15 @@ class DjangoInbox:
         with transaction.atomic(using=self.alias, savepoint=False):
             Dead.objects.using(self.alias).bulk_create([_unread(consumer, piece) for piece in garbage], FEW)
 
+    def believe(self, dead: Dead) -> bool:
+        """Let a message in that was not believed, if it is now: its key may have become known."""
+        signer, envelope = settings().signature_keys, envelope_of(dead)
+        if signer is None or signer.problem(envelope):
+            return False
+        self.store(dead.queue, [envelope])
+        dead.delete()
+        return True
+
     def _bury_late(self, consumer: str, late: Sequence[Envelope], lanes: int) -> None:
         """Make dead letters of messages that may have been handled and forgotten; a retry lets them in."""
         Dead.objects.using(self.alias).bulk_create(
@@ -129,7 +138,9 @@ def _letter(consumer: str, reason: str, envelope: Envelope, *, lane: int = 0) ->
 
 
 def _unread(consumer: str, garbage: Garbage) -> Dead:
-    """Make a letter of what is no envelope: nothing is known of it but its bytes and headers."""
+    """Make a letter of what is no envelope, or not believed: it has bytes and headers, and may say what it is."""
+    if garbage.claim is not None:
+        return _letter(consumer, garbage.error, garbage.claim)
     unknown: dict[str, Any] = dict.fromkeys(("topic", "key", "kind", "name", "source", "correlation_id"), "")
     unknown |= {"version": 0, "content_type": ""}
     return _dead(consumer, garbage.error, payload=garbage.payload, **unknown, **header_fields(garbage.headers))

@@ -15,11 +15,12 @@ from django.utils import timezone
 from django_cqrs import rows
 from django_cqrs.bounded import capped, narrowed, oldest, queues_of
 from django_cqrs.databases import now
-from django_cqrs.inbox import TOO_LATE, lanes_of
+from django_cqrs.inbox import TOO_LATE, door, lanes_of
 from django_cqrs.models import Blocked, Dead, Inbox, Outbox, ParkedInbox, ParkedOutbox
 from django_cqrs.queue import DjangoStorage, inbox, outbox
 from django_cqrs.schedule import scheduled
 from simplecqrs.letters import ANY, CAP, LONGEST_CAUSE, BlockedKey, Wanted, cause_of
+from simplecqrs.packing.signatures import FORGED
 from simplecqrs.queue import LANES, Backlog, Box, Letter, lane_of_key
 
 __all__ = ["BOXES", "Cause", "DjangoInspection", "box_of"]
@@ -141,6 +142,8 @@ class DjangoInspection:
         """Park a dead letter again, due now and ahead of what waits behind it."""
         with transaction.atomic(using=self.alias):
             dead = self._lock(letter)
+            if dead is not None and dead.reason.startswith(FORGED) and dead.message_id is not None:
+                return door(self.alias).believe(dead)
             if dead is None or (dead.row is None and dead.reason != TOO_LATE):
                 return False
             storage = self._storage(dead)
@@ -241,5 +244,6 @@ def _letter(dead: Dead, *, payloads: bool) -> Letter:
         attempts=dead.attempts,
         since=dead.since,
         headers=dead.headers,
+        content_type=dead.content_type,
         payload=bytes(dead.payload) if payloads else b"",
     )

@@ -126,7 +126,7 @@ class DjangoMediator(Mediator):
 
     def vocabulary_of(self, classes: Sequence[type[Message]]) -> Vocabulary:
         """Translate these message classes, and their subclasses, as this project does."""
-        from django_cqrs.codecs import project_codec, project_codecs
+        from django_cqrs.codecs import project_codec, project_codecs, project_packing
         from django_cqrs.conf import settings
 
         # Any command may be deferred, so it has a name of its own; but one with a file in it need not be.
@@ -135,6 +135,7 @@ class DjangoMediator(Mediator):
             classes,
             codec=project_codec(),
             codecs=project_codecs(),
+            packing=project_packing(),
             naming=app_label_name,
             source=settings().source,
             stored=stored,

@@ -9,8 +9,10 @@ from django_cqrs.conf import settings
 from django_cqrs.queue import DjangoStorage
 from simplecqrs.errors import NotConfigured
 from simplecqrs.expiry import shipping_unexpired
+from simplecqrs.packing import signing
 from simplecqrs.queue import DATABASE
 from simplecqrs.relay import Relay
+from simplecqrs.transport import Destination
 
 __all__ = ["aliases", "choose_aliases", "relays"]
 
@@ -38,7 +40,7 @@ def relays(*, routes: Sequence[str] = (), databases: Sequence[str] = ()) -> list
         Relay(
             queue=name,
             storage=DjangoStorage("outbox", alias),
-            publisher=shipping_unexpired(per_thread(name)),
+            publisher=shipping_unexpired(_signing(name)),
             batch=found.relay_batch,
             retry=found.relay_retry,
             on_dead=found.relay_on_dead,
@@ -47,6 +49,12 @@ def relays(*, routes: Sequence[str] = (), databases: Sequence[str] = ()) -> list
         for alias in choose_aliases(databases)
         for name in names
     ]
+
+
+def _signing(name: str) -> Destination:
+    """Return a broker that gets what it is sent signed, if there are keys; our own database needs no signature."""
+    signer = settings().signature_keys
+    return per_thread(name) if signer is None or name == DATABASE else signing(per_thread(name), signer)
 
 
 def _choose(what: str, known: Iterable[str], wanted: Sequence[str]) -> list[str]:

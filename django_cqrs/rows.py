@@ -10,7 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_cqrs.conf import table
 from django_cqrs.databases import Dialect, dialect
-from django_cqrs.models import TRACEPARENT, Inbox, Outbox, ParkedInbox, ParkedOutbox
+from django_cqrs.models import TRACEPARENT, Inbox, MessageRow, Outbox, ParkedInbox, ParkedOutbox
 from simplecqrs.envelope import Envelope
 from simplecqrs.queue import Row
 
@@ -18,6 +18,7 @@ __all__ = [
     "COLUMNS",
     "INDEXES",
     "TABLES",
+    "envelope_of",
     "fields_of",
     "header_fields",
     "insert",
@@ -100,6 +101,25 @@ def fields_of(envelope: Envelope) -> dict[str, Any]:
         "content_type": envelope.content_type,
         "payload": envelope.payload,
     }
+
+
+def envelope_of(row: MessageRow) -> Envelope:
+    """Return the envelope that a row of our models tells of."""
+    return Envelope(
+        id=row.message_id,
+        kind="command" if row.kind == "command" else "event",
+        name=row.name,
+        version=row.version,
+        topic=row.topic,
+        key=row.key,
+        source=row.source,
+        time=row.time,
+        correlation_id=row.correlation_id,
+        causation_id=row.causation_id,
+        headers=json.loads(row.headers),
+        content_type=row.content_type,
+        payload=bytes(row.payload),
+    )
 
 
 def header_fields(headers: Mapping[str, str]) -> dict[str, Any]:

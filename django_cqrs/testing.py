@@ -26,7 +26,7 @@ from django_cqrs.mediator import project_mediator
 from django_cqrs.models import Blocked, Dead, Inbox, Outbox, ParkedInbox, Scheduled
 from django_cqrs.promotion import promoters
 from django_cqrs.relay import aliases, relays
-from django_cqrs.rows import COLUMNS, read_row
+from django_cqrs.rows import COLUMNS, envelope_of, read_row
 from django_cqrs.transactions import AfterCommit
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import UnknownMessage
@@ -61,7 +61,7 @@ def published(kind: type[E] | None = None) -> list[E]:
 def scheduled() -> list[Message]:
     """Return the commands and events that are not due yet, or are to be moved yet, in the order of their due times."""
     rows = [row for alias in _aliases() for row in Scheduled.objects.using(alias).order_by("due", "id")]
-    envelopes = {row.message_id: _envelope(row) for row in sorted(rows, key=lambda row: row.due)}
+    envelopes = {row.message_id: envelope_of(row) for row in sorted(rows, key=lambda row: row.due)}
     return [_decode(envelope) for envelope in envelopes.values()]
 
 
@@ -142,19 +142,6 @@ def _decode(envelope: Envelope) -> Any:
         return mediator.vocabulary.decode(envelope)
     except UnknownMessage:  # what is published for others need not have a handler here
         return mediator.vocabulary_of([Event]).decode(envelope)
-
-
-def _envelope(row: Scheduled) -> Envelope:
-    return Envelope(
-        id=row.message_id,
-        kind="command" if row.kind == "command" else "event",
-        name=row.name,
-        version=row.version,
-        topic=row.topic,
-        time=row.time,
-        content_type=row.content_type,
-        payload=bytes(row.payload),
-    )
 
 
 def _failures() -> list[str]:

@@ -12,6 +12,7 @@ from django_cqrs.bounded import narrowed
 from django_cqrs.inspection import DjangoInspection
 from django_cqrs.models import Action
 from simplecqrs.letters import CAP, BlockedKey, Letter, Wanted
+from simplecqrs.packing.compression import opened
 
 __all__ = ["count_of", "list_blocked", "list_causes", "list_log", "show"]
 
@@ -79,10 +80,12 @@ def show(letter: Letter, *, full: bool) -> Iterator[str]:
     """Write all that is known of a dead letter."""
     for name in ("id", "box", "queue", "name", "topic", "key", "message_id", "attempts", "since", "reason", "headers"):
         yield f"{name:11} {getattr(letter, name)}"
-    cut = not full and len(letter.payload) > SHOWN
-    yield f"payload     {letter.payload[:SHOWN] if cut else letter.payload!r}"
+    yield f"format      {letter.content_type}"
+    payload = opened(letter.payload, letter.content_type)
+    cut = not full and len(payload) > SHOWN
+    yield f"payload     {payload[:SHOWN] if cut else payload!r}"
     if cut:
-        yield f"            ... {len(letter.payload):,} bytes in all; --full shows them"
+        yield f"            ... {len(payload):,} bytes in all; --full shows them"
 
 
 def _time(moment: datetime) -> str:

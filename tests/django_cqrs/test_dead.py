@@ -398,7 +398,7 @@ def test_what_was_never_readable_is_told_by_a_canary(bank: Bank) -> None:
 
     said = dead("retry", "--all", "--run")
 
-    assert "was never a readable message; it can only be skipped" in said
+    assert "was never a readable message, or still is not believed; it can only be skipped" in said
     assert "1 of 1 went well" in said
 
 

@@ -162,4 +162,4 @@ class Command(BaseCommand):
 
 
 def _refusal(number: int) -> str:
-    return f"{number} was never a readable message; it can only be skipped"
+    return f"{number} was never a readable message, or still is not believed; it can only be skipped"
