@@ -1,7 +1,7 @@
 """
 Run benchmarks, all or the named ones, and print a table for each.
 
-    python -m benchmarks [--full] [core] [combined] [codec] [django_commands] [relay] [reading]
+    python -m benchmarks [--full] [core] [combined] [codec] [packing] [django_commands] [relay] [reading]
                          [several] [consumer] [brokers] [latency] [writers]
 
 Without ``--full`` all take about seven minutes.  Those of Django need the servers of ``scripts/services``, and skip
@@ -16,13 +16,14 @@ import os
 import sys
 
 NAMES = (
-    "core", "combined", "codec", "django_commands", "relay", "reading", "several", "consumer", "brokers", "latency",
-    "writers",
+    "core", "combined", "codec", "packing", "django_commands", "relay", "reading", "several", "consumer", "brokers",
+    "latency", "writers",
 )  # fmt: skip
 SERVERS = {
     "core": (),
     "combined": (),
     "codec": (),
+    "packing": (),
     "django_commands": ("CQRS_TEST_POSTGRESQL",),
     "relay": ("CQRS_TEST_POSTGRESQL", "CQRS_TEST_REDIS"),
     "reading": ("CQRS_TEST_POSTGRESQL", "CQRS_TEST_REDIS"),
