@@ -23,7 +23,7 @@ try:
 except ImportError as error:
     raise MissingExtra("the engine 'django-tasks' on a Django before 6.0", "tasks") from error
 
-__all__ = ["consume", "ring"]
+__all__ = ["check", "consume", "ring"]
 
 
 def _of_project(function: Any) -> Any:
@@ -42,6 +42,10 @@ def _of_project(function: Any) -> Any:
 def consume(consumer: str) -> None:
     """Handle what waits for a consumer, for at most RELAY_TICK_SECONDS."""
     ticks.consume(consumer)
+
+
+def check() -> None:
+    """Do nothing: what could be wrong was, when this was imported."""
 
 
 def ring(consumer: str) -> None:

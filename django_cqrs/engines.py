@@ -16,7 +16,7 @@ __all__ = ["Ring", "problems_of", "ring"]
 #: Asks an engine's workers to call ``django_cqrs.ticks.consume`` with the name of a consumer, soon.
 #: It bears no data and may be lost; it may raise whatever it likes, and is called in a thread of its own.
 Ring = Callable[[str], object]
-#: The modules in which the engines that have names find their ``ring``.
+#: The modules of the engines that have names; each has a ``ring``, and a ``check`` that raises if it could not ring.
 MODULES = {"celery": "django_cqrs.tasks", "django-tasks": "django_cqrs.django_tasks"}
 
 
@@ -43,7 +43,9 @@ def problems_of(found: Settings) -> Iterator[str]:
     """Say which consumers' engines cannot ring, and why."""
     for name, consumer in found.consumers.items():
         try:
-            if consumer.engine != DAEMON and not callable(_find(consumer.engine)):
+            if consumer.engine in MODULES:
+                import_module(MODULES[consumer.engine]).check()
+            elif consumer.engine != DAEMON and not callable(_find(consumer.engine)):
                 yield f"CONSUMERS[{name!r}]: the engine {consumer.engine!r} is no function that takes a consumer's name"
         except (CQRSError, ImportError) as error:
             yield f"CONSUMERS[{name!r}]: the engine {consumer.engine!r} cannot ring: {error}"

@@ -21,7 +21,7 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-from simplecqrs.errors import MissingExtra
+from simplecqrs.errors import MissingExtra, NotConfigured
 
 try:
     from celery import _state, current_app, shared_task
@@ -31,7 +31,7 @@ except ImportError as error:
 from django_cqrs import ticks
 from django_cqrs.conf import settings
 
-__all__ = ["consume", "purge", "relay", "ring"]
+__all__ = ["check", "consume", "purge", "relay", "ring"]
 
 #: Seconds after which a doorbell that nobody answered is forgotten.
 EXPIRES = 5.0
@@ -72,6 +72,7 @@ def ring(consumer: str) -> None:
     after each commit that put work into their inbox, on the queue CELERY_QUEUE.
 
     Raises:
+        NotConfigured: if this process has no Celery app.
         Exception: what Celery's broker raises, or the lack of one, within seconds.
     """
     app = _app()
@@ -89,6 +90,11 @@ def ring(consumer: str) -> None:
         _drop(connection)
         raise
     _here.kept = (os.getpid(), app, connection)
+
+
+def check() -> None:
+    """Raise NotConfigured if this process could not ring."""
+    _app()
 
 
 def _send(app: Any, consumer: str, connection: Any) -> None:
@@ -115,4 +121,8 @@ def _app() -> Any:
     """Return the project's app; what Celery calls the current one is nobody's in a thread that did not make it."""
     state: Any = _state
     apps = [app for app in state._get_active_apps() if app.set_as_current]
+    if not apps:
+        raise NotConfigured(
+            "this process has no Celery app; let the project's __init__.py import it, as Celery's documentation says"
+        )
     return apps[0] if len(apps) == 1 else current_app

@@ -277,6 +277,18 @@ def test_an_engine_that_cannot_ring_is_told_at_start_up(settings: Any, monkeypat
     assert "no function that takes a consumer's name" in three
 
 
+def test_a_process_without_a_celery_app_is_told_at_start_up(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a web server that does not import it: Celery would ring at localhost."""
+    from celery import _state
+
+    monkeypatch.setattr(_state, "_apps", set())
+    settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "CONSUMERS": {"deferred": {"engine": "celery"}}}
+
+    [told] = check_settings(None)
+
+    assert "has no Celery app; let the project's __init__.py import it" in str(told.msg)
+
+
 def test_no_task_is_ever_sent_for_later() -> None:
     """Celery keeps those in its workers' memory, and some brokers give them to all: the schedule is the database's."""
     code = "\n".join(path.read_text() for path in Path(django_cqrs.__file__).parent.rglob("*.py"))

@@ -1,6 +1,9 @@
 """The app under fire."""
 
+from importlib import import_module
+
 from django.apps import AppConfig
+from django.conf import settings
 
 
 class ChaosConfig(AppConfig):
@@ -11,7 +14,9 @@ class ChaosConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Put delays and faults in place."""
+        """Put delays and faults in place; and the Celery app, by which commits ring."""
+        if settings.CELERY_BROKER_URL:
+            import_module("tests.chaos.project.celery")
         from tests.chaos.project.faults import install
 
         install()

@@ -82,6 +82,10 @@ if second := os.environ.get("CHAOS_SECOND"):
         "OPTIONS": {"url": second, "prefix": f"{os.environ['CHAOS_PREFIX']}second:"},
     }
     DJANGO_CQRS["ROUTES"] = {"*": ["redis", "second"]}
+if ENGINE == "django-tasks":
+    INSTALLED_APPS.append("django_tasks_db")
+    TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend", "QUEUES": ["cqrs"]}}
+    DJANGO_CQRS["TASKS_QUEUE"] = "cqrs"
 CELERY_BROKER_URL = os.environ.get("CHAOS_CELERY", "")
 CELERY_TASK_DEFAULT_QUEUE = "cqrs"
 CELERY_BEAT_SCHEDULE = {
