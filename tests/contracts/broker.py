@@ -11,6 +11,7 @@ import pytest
 
 from simplecqrs.envelope import Envelope
 from simplecqrs.metadata import uuid7
+from simplecqrs.packing import Compress, Packing, Signer
 from simplecqrs.transport import ACCEPTED, Broker, Delivery, Feed, Garbage, Receipt
 
 DEADLINE = 5.0
@@ -226,6 +227,20 @@ class BrokerContract:
 
         (feed,) = broker.feeds("mailing", [topic])
         assert drain(feed) == [sent]
+
+    @pytest.mark.parametrize("packing", [Packing(), Packing(compress=Compress(above=0))], ids=["plain", "compressed"])
+    def test_hands_over_what_was_packed_and_signed(self, broker: Broker, topic: str, packing: Packing) -> None:
+        """Byte by byte, so that the signature holds."""
+        signer = Signer({"a": "s" * 32})
+        sent = envelope(topic, key="ä", headers={"tenant": "x y"}, payload=b'{"a":  "%s", "b": 1e2}' % (b"x" * 99))
+
+        broker.publish([signer.sign(packing.pack(sent))], deadline=DEADLINE)
+
+        (feed,) = broker.feeds("mailing", [topic])
+        [found] = drain(feed)
+        assert isinstance(found, Envelope)
+        assert signer.problem(found) == ""
+        assert Packing().unpack(found).payload == sent.payload
 
     def test_tells_the_time_in_utc(self, broker: Broker, topic: str) -> None:
         """A time of another zone arrives as the same moment in UTC."""

@@ -16,7 +16,7 @@ from simplecqrs import Mediator, NotificationEvent, Registry
 from simplecqrs.brokers.cloudevents import CloudEventsBinary, CloudEventsStructured
 from simplecqrs.codec import JSONCodec
 from simplecqrs.envelope import Envelope
-from simplecqrs.errors import ClaimMissing, InvalidPayload, NotConfigured, PayloadTooLarge, UnknownMessage
+from simplecqrs.errors import ClaimMissing, InvalidPayload, MissingExtra, NotConfigured, PayloadTooLarge, UnknownMessage
 from simplecqrs.memory import MemoryBroker
 from simplecqrs.metadata import new_metadata, uuid7
 from simplecqrs.packing import Claims, Compress, MemoryClaims, Packing
@@ -262,6 +262,23 @@ def test_what_is_no_claim_check_is_an_invalid_payload(claim: Any) -> None:
 
     with pytest.raises(InvalidPayload, match="no claim check"):
         Packing(claims=Claims(MemoryClaims())).unpack(envelope(payload, CLAIM))
+
+
+# Anything at all
+
+
+MARKED = [CLAIM, *(f"application/json+{suffix}" for suffix in ("zlib", "zstd", "br")), "+", "+zlib", "application/json"]
+
+
+@given(st.binary(max_size=200), st.sampled_from(MARKED) | st.text(max_size=20))
+def test_whatever_comes_is_unpacked_or_an_invalid_payload(payload: bytes, content_type: str) -> None:
+    """Behind the beginning of good bytes as well; and never larger than the limit."""
+    for sent in (payload, zlib.compress(LONG)[:10] + payload):
+        try:
+            found = Packing(claims=Claims(MemoryClaims()), max_bytes=100).unpack(envelope(sent, content_type))
+        except (InvalidPayload, MissingExtra):
+            continue
+        assert found.payload == sent or len(found.payload) <= 100
 
 
 # On its way
