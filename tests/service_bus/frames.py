@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
+from attrs import frozen
 from azure.servicebus._pyamqp import _decode as decoding
 from azure.servicebus._pyamqp import performatives
 from azure.servicebus._pyamqp._encode import encode_frame, encode_payload
@@ -18,6 +19,16 @@ from azure.servicebus._pyamqp.message import Header, Message
 SASL, AMQP = b"AMQP\x03\x01\x00\x00", b"AMQP\x00\x01\x00\x00"
 BATCH = 0x80013700
 HEADER, ANNOTATIONS, PROPERTIES, DATA = 0x70, 0x72, 0x73, 0x75
+
+
+@frozen
+class Sent:
+    """A message as it was sent: its sections, and of these what a broker looks at."""
+
+    sections: bytes
+    message_id: str
+    session: str
+    partition: str
 
 
 class Wire:
@@ -95,18 +106,20 @@ def parts(encoded: bytes) -> Iterator[tuple[int, bytes, Any]]:
         rest = after
 
 
-def split(encoded: bytes, format_code: int | None) -> list[tuple[bytes, str, str]]:
-    """Return bytes, message id and session of each message in a transfer: of one, or of a batch."""
+def split(encoded: bytes, format_code: int | None) -> list[Sent]:
+    """Return the messages in a transfer: one, or a batch."""
     if format_code == BATCH:
         return [message for code, _, value in parts(encoded) if code == DATA for message in split(bytes(value), 0)]
-    kept, message_id, session = b"", "", ""
+    kept, message_id, session, partition = b"", "", "", ""
     for code, raw, value in parts(encoded):
         if code == PROPERTIES:
             fields = [*value, *[None] * 13]
             message_id, session = _text(fields[0]), _text(fields[10])
+        if code == ANNOTATIONS:
+            partition = _text(value.get(b"x-opt-partition-key"))
         if code not in (HEADER, ANNOTATIONS):
             kept += raw
-    return [(kept, message_id, session)]
+    return [Sent(kept, message_id, session, partition)]
 
 
 def delivered(sections: bytes, failures: int, annotations: dict[bytes, Any]) -> bytes:

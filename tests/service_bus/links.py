@@ -173,7 +173,7 @@ class Connection:
         subscription = link.subscription
         while link.credit > 0 and subscription and (entry := subscription.take(link, link.session)):
             self._unsettled[self._next] = subscription, entry.tag
-            self._send(link, entry.tag, delivered(entry.sections, entry.failures, marks(entry)))
+            self._send(link, entry.tag, delivered(entry.sent.sections, entry.failures, marks(entry)))
 
     def _send(self, link: Link, tag: bytes, payload: bytes, *, settled: bool = False) -> None:
         size = self._frame_size - OVERHEAD
@@ -259,6 +259,7 @@ class Connection:
 def marks(entry: Entry) -> dict[bytes, Any]:
     """Return the annotations of a message that is handed over."""
     return {
+        **({b"x-opt-partition-key": entry.sent.partition} if entry.sent.partition else {}),
         b"x-opt-sequence-number": {"TYPE": "LONG", "VALUE": entry.sequence},
         b"x-opt-enqueued-time": {"TYPE": "TIMESTAMP", "VALUE": int(entry.enqueued * 1000)},
         b"x-opt-locked-until": {"TYPE": "TIMESTAMP", "VALUE": int(entry.until * 1000)},

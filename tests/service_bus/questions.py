@@ -51,7 +51,7 @@ def _peek(subscription: Subscription, asked: dict[bytes, Any]) -> tuple[int, dic
     from tests.service_bus.links import marks
 
     entries = subscription.peek(asked[b"from-sequence-number"], asked[b"message-count"])
-    messages = [{b"message": delivered(entry.sections, entry.failures, marks(entry))} for entry in entries]
+    messages = [{b"message": delivered(entry.sent.sections, entry.failures, marks(entry))} for entry in entries]
     return (200, {b"messages": messages}, b"") if messages else (204, None, b"")
 
 

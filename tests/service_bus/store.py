@@ -11,6 +11,8 @@ from threading import RLock
 
 from attrs import define, field
 
+from tests.service_bus.frames import Sent
+
 #: Deliveries after which Service Bus itself makes a message a dead letter, unless told otherwise.
 MAX_DELIVERIES = 10
 
@@ -20,7 +22,7 @@ class Entry:
     """A message of a subscription."""
 
     sequence: int
-    sections: bytes
+    sent: Sent
     session: str
     enqueued: float
     failures: int = 0
@@ -43,11 +45,11 @@ class Subscription:
     _ready: dict[str, list[int]] = field(factory=dict, init=False)
     _last: int = field(default=0, init=False)
 
-    def append(self, sections: bytes, session: str) -> None:
+    def append(self, sent: Sent) -> None:
         """Keep a copy of a message; one without a session is dead where sessions are asked for."""
         self._last += 1
-        entry = Entry(self._last, sections, session if self.sessions else "", time.time())
-        if self.sessions and not session:
+        entry = Entry(self._last, sent, sent.session if self.sessions else "", time.time())
+        if self.sessions and not sent.session:
             self.dead.append(entry)
             return
         self.entries[entry.sequence] = entry
@@ -148,15 +150,15 @@ class Topic:
     transfers: Counter[int] = field(factory=Counter, init=False)
     _seen: set[str] = field(factory=set, init=False)
 
-    def publish(self, messages: Sequence[tuple[bytes, str, str]]) -> None:
-        """Take messages, all or none: bytes, message id and session id of each."""
+    def publish(self, messages: Sequence[Sent]) -> None:
+        """Take messages, all or none."""
         self.transfers[len(messages)] += 1
-        for sections, message_id, session in messages:
-            if self.detects_duplicates and message_id in self._seen:
+        for sent in messages:
+            if self.detects_duplicates and sent.message_id in self._seen:
                 continue
-            self._seen.add(message_id)
+            self._seen.add(sent.message_id)
             for subscription in self.subscriptions.values():
-                subscription.append(sections, session)
+                subscription.append(sent)
 
 
 class Store:
