@@ -62,9 +62,28 @@ def _redis(folder: Path) -> Iterator[str]:
         yield server.url
 
 
+@contextmanager
+def _azure(folder: Path) -> Iterator[str]:
+    pytest.importorskip("azure.servicebus")
+    from tests.service_bus.peer import service_bus
+
+    with service_bus() as peer:
+        peer.store.create("orders", "mailing", "reports")
+        yield peer.url
+
+
 #: By the value of SHOP_BROKER: gives the URL of a server as long as its context lasts.
-BROKERS: dict[str, Callable[[Path], AbstractContextManager[str]]] = {"database": _database, "redis": _redis}
-MARKS = {"redis": [pytest.mark.services, pytest.mark.redis]}
+BROKERS: dict[str, Callable[[Path], AbstractContextManager[str]]] = {
+    "database": _database,
+    "redis": _redis,
+    "redis-pubsub": _redis,
+    "azure": _azure,
+}
+MARKS = {
+    "redis": [pytest.mark.services, pytest.mark.redis],
+    "redis-pubsub": [pytest.mark.services, pytest.mark.redis],
+    "azure": [pytest.mark.services],
+}
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, ())) for name in BROKERS])

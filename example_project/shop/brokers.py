@@ -5,11 +5,16 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+REDIS = os.environ.get("SHOP_REDIS_URL", "redis://127.0.0.1:6379/0")
 #: By the value of SHOP_BROKER: the adapter, and where its server is unless SHOP_BROKER_URL says so.
 BROKERS = {
-    "redis": (
-        "simplecqrs.brokers.redis.RedisStreams",
-        os.environ.get("SHOP_REDIS_URL", "redis://127.0.0.1:6379/0"),
+    "redis": ("simplecqrs.brokers.redis.RedisStreams", REDIS),
+    # What nobody listens to is lost: start the consumers first.
+    "redis-pubsub": ("simplecqrs.brokers.redis_pubsub.RedisPubSub", REDIS),
+    # The topic "orders" and its subscriptions "mailing" and "reports" are to be created there.
+    "azure": (
+        "simplecqrs.brokers.azure.AzureServiceBus",
+        "Endpoint=sb://localhost;SharedAccessKeyName=shop;SharedAccessKey=of-the-emulator;UseDevelopmentEmulator=true",
     ),
 }
 
