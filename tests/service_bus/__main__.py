@@ -1,5 +1,5 @@
 """
-Run a peer in a process of its own, as ``Child`` starts it.
+Run a peer in a process of its own, as ``Child`` starts it: lock seconds and subscriptions are its arguments.
 
 It prints its port, and then does what each line of its input says: ``create TOPIC SUBSCRIPTION...``, ``drop``,
 ``expire``, ``refuse``, ``accept``; it answers with ``done``, and ends with its input.
@@ -14,25 +14,18 @@ from tests.service_bus.peer import Peer
 
 def main() -> None:
     """Obey."""
-    peer = Peer(port=int(sys.argv[1]))
+    peer = Peer()
+    peer.lock_seconds, peer.on_demand = float(sys.argv[1]), tuple(sys.argv[2:])
     print(peer.port, flush=True)
     for line in sys.stdin:
         command, *arguments = line.split()
         match command:
             case "create":
-                peer.store.create(*arguments, lock_seconds=float(sys.argv[2]))
+                peer.store.create(*arguments, lock_seconds=peer.lock_seconds)
             case "refuse" | "accept":
                 peer.refuses = command == "refuse"
             case "drop" | "expire":
                 getattr(peer, command)()
-            case "counts":
-                print(
-                    *(
-                        f"{name}={len(s.dead)}"
-                        for t in peer.store.topics.values()
-                        for name, s in t.subscriptions.items()
-                    )
-                )
         print("done", flush=True)
 
 

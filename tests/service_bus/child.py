@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 class Child:
     """A peer that runs elsewhere; see ``__main__`` for what it can be told."""
 
-    def __init__(self, *, lock_seconds: float = 30.0) -> None:
-        command = [sys.executable, "-m", "tests.service_bus", "0", str(lock_seconds)]
+    def __init__(self, *on_demand: str, lock_seconds: float = 30.0) -> None:
+        command = [sys.executable, "-m", "tests.service_bus", str(lock_seconds), *on_demand]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
@@ -60,9 +60,9 @@ class Child:
 
 
 @contextmanager
-def service_bus_process(*, lock_seconds: float = 30.0) -> Generator[Child, None, None]:
-    """Run a peer in a process of its own, as long as the context lasts."""
-    child = Child(lock_seconds=lock_seconds)
+def service_bus_process(*on_demand: str, lock_seconds: float = 30.0) -> Generator[Child, None, None]:
+    """Run a peer in a process of its own, as long as the context lasts; see ``Peer.on_demand``."""
+    child = Child(*on_demand, lock_seconds=lock_seconds)
     try:
         yield child
     finally:

@@ -30,23 +30,26 @@ class Peer:
         key: the one that opens the door.
         forbidden: topics that nobody may touch.
         refuses: connections end at once.
-        loses: that many transfers are stored by nobody, and no answer is sent.
-        rejects: conditions by which the next transfers are rejected.
+        rejects: conditions by which the next transfers are rejected; None: it is taken; empty: no answer comes.
+        on_demand: the subscriptions of topics that are made when somebody asks for them.
+        lock_seconds: of these.
     """
 
-    def __init__(self, *, port: int = 0, key: str = "s3cret", max_bytes: int = 2**20) -> None:
+    def __init__(self, *, key: str = "s3cret", max_bytes: int = 2**20) -> None:
         self.connections = self.drops = 0
         self.max_bytes = max_bytes
         self.key = key
         self.forbidden: set[str] = set()
         self.refuses = False
         self.rejects: list[bytes | None] = []
+        self.on_demand: tuple[str, ...] = ()
+        self.lock_seconds = 30.0
         self.store = Store()
         self._speaking = Event()
         self._speaking.set()
         self._over = Event()
         self._open: dict[Connection, socket.socket] = {}
-        self._listener = socket.create_server(("127.0.0.1", port))
+        self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         Thread(target=self._accept, daemon=True).start()
         Thread(target=self._tick, daemon=True).start()
@@ -121,10 +124,13 @@ class Peer:
         node = node.removesuffix("/$management")
         if node == "$cbs":
             return None
+        topic = node.partition("/")[0]
+        if self.on_demand and topic not in self.store.topics:
+            self.store.create(topic, *self.on_demand, lock_seconds=self.lock_seconds)
         known = self.store.subscription(node) if "/" in node else self.store.topics.get(node)
         if known is None:
             return b"amqp:not-found", f"The messaging entity '{node}' could not be found."
-        if node.partition("/")[0] in self.forbidden:
+        if topic in self.forbidden:
             return b"amqp:unauthorized-access", f"Unauthorized access. '{'Listen' if reads else 'Send'}' is required."
         return None
 
