@@ -182,11 +182,12 @@ def _believed(consumer: str, feeds: Sequence[Feed]) -> Sequence[Feed]:
 
 def _worker(name: str, alias: str, mediator: DjangoMediator, stopping: Callable[[], bool]) -> Consumer:
     found = settings().consumer(name)
+    # Deferred commands come from this project's own transactions; from a broker, anybody could give them.
+    allowed = name == DEFERRED or found.allow_commands
     return Consumer(
         consumer=name,
         storage=DjangoStorage("inbox", alias),
-        # Deferred commands come from this project's own transactions; from a broker, anybody could give them.
-        receive=handling_unexpired(partial(mediator.receive, consumer=name, allow_commands=name == DEFERRED)),
+        receive=handling_unexpired(partial(mediator.receive, consumer=name, allow_commands=allowed)),
         policy=_policy(name, mediator),
         lanes=lanes_of(name, alias),
         strict=found.strict,

@@ -119,6 +119,7 @@ class ConsumerSettings:
         retry: attempts and pauses of its handlers that say nothing else.
         on_dead: what a dead letter does to the followers of its key.
         strict: a message without a handler is a dead letter.
+        allow_commands: whoever can write to its broker may give commands, all that this project has handlers for.
         replay: a message older than SEEN_DAYS is handled, not a dead letter: for a new consumer of an old stream.
         signed: what was not signed with one of SIGNATURE_KEYS is a dead letter.
     """
@@ -133,6 +134,7 @@ class ConsumerSettings:
     retry: Retry = field(factory=Retry, validator=instance_of(Retry))
     on_dead: OnDead = field(default="hold", validator=in_(("hold", "continue")))
     strict: bool = field(default=False, validator=instance_of(bool))
+    allow_commands: bool = field(default=False, validator=instance_of(bool))
     replay: bool = field(default=False, validator=instance_of(bool))
     signed: bool = field(default=False, validator=instance_of(bool))
 

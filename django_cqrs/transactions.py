@@ -19,6 +19,7 @@ from django_cqrs.errors import InsideTransaction, PublishedOutsideTransaction, T
 from django_cqrs.guards import alias_guard
 from django_cqrs.locks import LANE, held_lane
 from django_cqrs.outbox import store
+from simplecqrs.dispatch import stack, top
 from simplecqrs.messages import Event, Message
 from simplecqrs.unit import Published
 
@@ -127,13 +128,13 @@ class UnitsOfWork:
         """
         Open an ``atomic``, a savepoint inside of another one; the outermost stores the events at its end.
 
-        Under a lane's lock the message is all that happens in the transaction, so it needs no savepoint.  An event
-        that a consumer handles there belongs to that transaction, whatever alias it was published on.
+        Under a lane's lock the message is all that happens in the transaction, so it needs no savepoint.  What a
+        consumer handles there belongs to that transaction, whatever alias it would have elsewhere.
 
         Raises:
             TransactionBroken: if the transaction was lost and nobody said so.
         """
-        alias = (isinstance(message, Event) and held_lane()) or self._mediator.alias(message)
+        alias = (_may_be_received(message) and held_lane()) or self._mediator.alias(message)
         connection = connections[alias]
         unit: UnitOfWork | None = getattr(connection, UNIT, None)
         savepoint = unit is not None or not getattr(connection, LANE, False)
@@ -151,6 +152,15 @@ class UnitsOfWork:
                 unit.flush()
             finally:
                 delattr(connection, UNIT)
+
+
+def _may_be_received(message: Message) -> bool:
+    """Tell whether a consumer handles it, and no handler has sent it: a command of its own transaction is its own."""
+    if isinstance(message, Event):
+        return True
+    dispatch = top(stack.frames) if stack.frames else None
+    metadata = dispatch.made_metadata if dispatch is not None and dispatch.parent is None else None
+    return metadata is not None and metadata.received
 
 
 def in_transaction(alias: str) -> bool:

@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from simplecqrs.backoff import Retry
 from simplecqrs.counts import Counts
 from simplecqrs.envelope import Envelope
-from simplecqrs.errors import InvalidPayload, UnknownMessage
+from simplecqrs.errors import CommandRefused, InvalidPayload, NewerVersion, UnknownMessage
 from simplecqrs.queue import LANES, PASSES, Failure, Held, Row, Storage, Work
 from simplecqrs.registration import OnDead
 from simplecqrs.territory import RIPE, Territory
@@ -28,6 +28,8 @@ MiB = 1024 * 1024
 #: How often a message is begun by others who do not come back before it is put aside untried: they may have been
 #: stopped in it by chance.  On a retry once is enough: that is an attempt that has failed.
 DEATHS = 3
+#: A message from the future waits until it is there, however long a deploy takes; it is looked at once a minute.
+AWAITED = Retry(2**31 - 1, first=1, cap=60)
 KILLS = "the processes that handle it end, or hang until the database takes the lane from them"
 
 #: Handles a message and tells whether it had a handler.
@@ -266,12 +268,15 @@ class Consumer:
     def _failure(self, row: Row, error: Exception) -> Failure:
         policy = self.policy(row.envelope)
         attempts = row.attempts + 1
-        hopeless = isinstance(error, (InvalidPayload, _Unclaimed))
-        pause = None if hopeless or policy.retry.exhausted(attempts) else policy.retry.pause(attempts)
+        hopeless = isinstance(error, (CommandRefused, InvalidPayload, _Unclaimed))
+        retry = AWAITED if isinstance(error, NewerVersion) else policy.retry
+        pause = None if hopeless or retry.exhausted(attempts) else retry.pause(attempts)
+        # What is refused was never in an order that we keep, so nothing waits behind it.
+        holds = policy.holds and not isinstance(error, CommandRefused)
         reason = f"{UnknownMessage.__name__ if isinstance(error, _Unclaimed) else type(error).__name__}: {error}"[:2000]
         if pause is None and row.envelope.key and not policy.holds:
             reason += f"\nwhat follows under the key {row.envelope.key} went on without it"
-        return Failure(reason, attempts, pause, hold=policy.holds)
+        return Failure(reason, attempts, pause, hold=holds)
 
 
 class _Unclaimed(UnknownMessage):

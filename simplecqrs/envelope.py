@@ -61,7 +61,7 @@ class Envelope:
         headers = self.headers
         if not OWN.isdisjoint(headers):
             headers = {name: value for name, value in headers.items() if name not in OWN}
-        return Metadata(self.id, self.time, self.correlation_id, self.causation_id, headers)
+        return Metadata(self.id, self.time, self.correlation_id, self.causation_id, headers, received=True)
 
     @property
     def expires(self) -> datetime | None:

@@ -34,6 +34,8 @@ class Metadata:
         correlation_id: shared by all that has one first cause.
         causation_id: the id of the message in whose handler this one was made, if any.
         headers: what ``context(...)`` set, strings both.
+        received: whether it, or what caused it, came out of an inbox: then the headers are what somebody claims, and
+            say who caused it, not who may.
     """
 
     id: UUID
@@ -41,6 +43,7 @@ class Metadata:
     correlation_id: str
     causation_id: str | None = None
     headers: Mapping[str, str] = field(default=NO_HEADERS)
+    received: bool = field(default=False, eq=False)
 
 
 @frozen(eq=False, repr=False)  # each method that attrs writes costs at import
@@ -104,6 +107,7 @@ def new_metadata(cause: Metadata | None, within: Context | None) -> Metadata:
         correlation_id,
         str(cause.id) if cause else None,
         MappingProxyType({**inherited, **within.headers}) if within.headers else inherited,
+        cause is not None and cause.received,
     )
 
 

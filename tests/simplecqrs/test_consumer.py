@@ -14,7 +14,7 @@ import pytest
 from simplecqrs.backoff import Retry
 from simplecqrs.consumer import Consumer, Policy
 from simplecqrs.envelope import Envelope
-from simplecqrs.errors import InvalidPayload, UnknownMessage
+from simplecqrs.errors import CommandRefused, InvalidPayload, NewerVersion, UnknownMessage
 from simplecqrs.loop import Loop
 from simplecqrs.memory_queue import MemoryQueue
 from simplecqrs.memory_transactions import MemoryTransactions
@@ -308,6 +308,35 @@ def test_a_newer_version_waits_with_its_reason() -> None:
     mailing.now += 61
     mailing.work()
     assert mailing.effects == ["a1", "a2"]
+
+
+def test_a_newer_version_waits_for_its_release_however_often_it_is_looked_at() -> None:
+    """Its key waits with it, others go on; it is looked at once a minute, whatever the policy says."""
+    mailing = Mailing(policy=Policy(Retry(1)))
+    mailing.errors["a1"] = NewerVersion("OrderPlaced came in version 2")
+    mailing.store("a1", "a2", "b1")
+    for _ in range(30):
+        mailing.work()
+        mailing.now += 73
+    assert (mailing.effects, mailing.tried.count("a1"), mailing.counts) == (["b1"], 30, (0, 2, 1, 0))
+
+    mailing.errors.clear()
+    mailing.work()
+
+    assert mailing.effects == ["b1", "a1", "a2"]
+
+
+def test_a_command_that_is_refused_is_dead_and_nothing_waits_behind_it() -> None:
+    """No retry makes it welcome, and it had no place in the order of events."""
+    mailing = Mailing(policy=Policy(MINUTE))
+    mailing.errors["a1"] = CommandRefused("Pay is a command")
+    mailing.store("a1", "a2")
+
+    mailing.work()
+
+    [letter] = mailing.inbox.letters()
+    assert (letter.reason, letter.attempts) == ("CommandRefused: Pay is a command", 1)
+    assert mailing.effects == ["a2"]
 
 
 class Unwilling:
