@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,10 +20,21 @@ SERVICES = Path(__file__).resolve().parent.parent / "scripts" / "services"
 
 
 class RabbitServer:
-    """Run a node on ports that are free, with data in a folder; ``settings`` are lines of its configuration file."""
+    """
+    Run a node on ports that are free, with data in a folder.
+
+    Args:
+        settings: lines of its configuration file.
+
+    Attributes:
+        ca_file: signed the certificate that it shows on ``tls_port``.
+    """
 
     def __init__(self, folder: Path, settings: str) -> None:
         self.port = free_ports()
+        self.tls_port = self.port + 3
+        self.ca_file = folder / "ca.pem"
+        settings = f"{settings}\n{_tls_settings(folder, self.tls_port)}"
         self._env = {
             **os.environ,
             "CQRS_SERVICES_HOME": str(folder),
@@ -84,14 +95,34 @@ def rabbitmq_server(settings: str = "") -> Iterator[RabbitServer]:
 
 
 def free_ports() -> int:
-    """Return a port that is free, as are the two after it."""
+    """Return a port that is free, as are the three after it."""
     while True:
-        with socket.socket() as first, socket.socket() as second, socket.socket() as third:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
+        with ExitStack() as stack:
+            probes = [stack.enter_context(socket.socket()) for _ in range(4)]
+            probes[0].bind(("127.0.0.1", 0))
+            port: int = probes[0].getsockname()[1]
             try:
-                second.bind(("127.0.0.1", port + 1))
-                third.bind(("127.0.0.1", port + 2))
-            except OSError:
+                for distance, probe in enumerate(probes[1:], 1):
+                    probe.bind(("127.0.0.1", port + distance))
+            except (OSError, OverflowError):
                 continue
             return port
+
+
+def _tls_settings(folder: Path, port: int) -> str:
+    """Make a certificate for 127.0.0.1 that nobody else has signed, and return what shows it."""
+    key, certificate = folder / "key.pem", folder / "ca.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost",
+         "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    key.chmod(0o644)
+    return "\n".join((
+        f"listeners.ssl.default = 127.0.0.1:{port}",
+        f"ssl_options.cacertfile = {certificate}",
+        f"ssl_options.certfile = {certificate}",
+        f"ssl_options.keyfile = {key}",
+        "ssl_options.verify = verify_none",
+    ))  # fmt: skip

@@ -8,14 +8,18 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 from uuid import uuid4
 
+from attrs import define, field
+
 from simplecqrs.brokers.rabbitmq_link import Link
 from simplecqrs.envelope import Envelope
 from simplecqrs.transport import Delivery, Garbage
 
 __all__ = ["RabbitFeed"]
 
-#: Seconds that a queue may pause between messages that it has, and that it may take to forget a consumer.
-PAUSE: Final = 0.1
+#: Seconds that a queue may pause between messages that it has.
+PAUSE: Final = 0.5
+#: Seconds that it may take to forget a consumer who has left.
+GOODBYE: Final = 0.1
 #: The most that AMQP can ask for at a time.
 MOST: Final = 65535
 NOT_FOUND: Final = 404
@@ -24,13 +28,33 @@ GONE: Final = "%s: the queue is gone, and is made again; what was published mean
 log = logging.getLogger("simplecqrs.brokers.rabbitmq")
 
 
+@define
+class _Stay:
+    """
+    What a feed knows for as long as its channel lasts.
+
+    Args:
+        life: of the link.
+    """
+
+    channel: Any = None
+    life: int = 0
+    name: str = field(factory=lambda: uuid4().hex)  # since numbers of deliveries begin anew with each channel
+    tag: str = ""  # of the last consumer
+    prefetch: int = 0
+    open: dict[str, Any] = field(factory=dict[str, Any])  # fetched and not acknowledged, by the ids of the deliveries
+    may_get_more: bool = False
+    was_removed: bool = False
+
+
 class RabbitFeed:
     """
     The queue of a consumer and a topic.
 
-    It is consumed only from a fetch that brings something to the acknowledgement of all that it has brought.  So the
-    server gives what a dead fetcher left to whoever fetches next, and a fetcher that pauses is in nobody's way.  A
-    fetch asks first whether somebody else consumes: waiting for nothing, it would keep the fetcher's lock from him.
+    It has a single active consumer, so that the server gives what a dead one left to the next before all that is new;
+    and a fetcher is that consumer only from a fetch that brings something to the acknowledgement of all of it, so that
+    one that pauses is in nobody's way.  A fetch asks first whether somebody else consumes: while it waited for
+    nothing, it would keep the fetchers' lock from him.
 
     Args:
         name: of the queue.
@@ -45,12 +69,8 @@ class RabbitFeed:
         self._link = link
         self._declare = declare
         self._read = read
-        self._channel: Any = None
-        self._life = 0
-        self._life_id = ""
-        self._tag = ""  # of the last consumer
-        self._open: dict[str, Any] = {}  # fetched and not acknowledged, by the ids of the deliveries
-        self._leave()
+        self._has_left = False  # and the server may not have noticed yet
+        self._stay = _Stay()
 
     def join(self) -> None:
         """Make queue and binding, unless they are there.  Raises BrokerDown."""
@@ -62,101 +82,98 @@ class RabbitFeed:
         with self._link.using() as connection:
             self._join(connection)
             try:
-                if not (self._open or self._was_removed):
+                if not (self._stay.open or self._stay.was_removed):
                     self._take(connection, limit)
             except self._link.errors as error:
                 if getattr(error, "reply_code", 0) != NOT_FOUND:
                     raise
-                self._was_removed = True
-            if self._was_removed:
-                log.error(GONE, self.name, extra={"cqrs_feed": self.name})
-                self._leave()
-                self._join(connection)
-            return [Delivery(key, self._read(message)) for key, message in list(self._open.items())[:limit]]
+                self._stay.was_removed = True
+        if self._stay.was_removed:
+            log.error(GONE, self.name, extra={"cqrs_feed": self.name})
+            self._link.close()
+            self.join()
+        return [Delivery(key, self._read(message)) for key, message in list(self._stay.open.items())[:limit]]
 
     def acknowledge(self, deliveries: Sequence[Delivery], /) -> None:
         """Acknowledge what came over this connection; all else comes again."""
-        keys = [delivery.id for delivery in deliveries if delivery.id in self._open]
+        keys = [delivery.id for delivery in deliveries if delivery.id in self._stay.open]
         if not keys:
             return
         with self._link.using():
-            if self._life != self._link.life:
-                return
-            self._acknowledge(keys)
+            if self._stay.life == self._link.life:
+                self._acknowledge(keys)
 
     def _acknowledge(self, keys: Sequence[str]) -> None:
-        tags = [self._open.pop(key).delivery_tag for key in keys]
-        if self._open:
-            self._is_short = True  # whoever has acknowledged some is sent more
+        tags = [self._stay.open.pop(key).delivery_tag for key in keys]
+        if self._stay.open:
+            self._stay.may_get_more = True  # in the place of these
             for tag in tags:
-                self._channel.basic_ack(tag)
-            return
-        # In this order: after the acknowledgement the server would send more.
-        self._channel.basic_cancel(self._tag, nowait=True)
-        self._channel.basic_ack(max(tags), multiple=True)
-        if self._is_short:
-            self._leave()  # what has come meanwhile is anybody's
-        self._has_left = True
+                self._stay.channel.basic_ack(tag)
+        elif self._stay.may_get_more:
+            self._stay.channel.basic_ack(max(tags), multiple=True)
+            self._leave()
+        else:
+            # In this order: after the acknowledgement the server would send more.
+            self._stay.channel.basic_cancel(self._stay.tag, nowait=True)
+            self._stay.channel.basic_ack(max(tags), multiple=True)
+            self._has_left = True
 
     def _take(self, connection: Any, limit: int) -> None:
         """Consume as much as there is, up to the limit."""
-        _, waiting, consumers = self._channel.queue_declare(self.name, passive=True)
-        self._has_left = self._has_left and consumers > 0
-        if not waiting or (consumers and not self._has_left):  # our own goodbye may still be under way
+        _, waiting, consumers = self._stay.channel.queue_declare(self.name, passive=True)
+        may_be_us, self._has_left = self._has_left, self._has_left and consumers > 0
+        if not waiting or (consumers and not may_be_us):
             return
         expected = min(limit, waiting, MOST)
-        if expected != self._prefetch:
-            self._channel.basic_qos(0, expected, False)
-            self._prefetch = expected
-        self._number += 1
-        self._channel.callbacks.pop(self._tag, None)
-        self._tag = str(self._number)
-        self._channel.basic_consume(
-            self.name, self._tag, nowait=True, callback=self._came, on_cancel=self._was_cancelled
+        if expected != self._stay.prefetch:
+            self._stay.channel.basic_qos(0, expected, False)
+            self._stay.prefetch = expected
+        self._stay.channel.callbacks.pop(self._stay.tag, None)
+        self._stay.tag = uuid4().hex
+        self._stay.channel.basic_consume(
+            self.name, self._stay.tag, nowait=True, callback=self._came, on_cancel=self._was_cancelled
         )
-        self._collect(connection, expected, PAUSE if consumers else self._link.timeout)
-        self._is_short = len(self._open) < expected
-        if not self._open:
+        self._collect(connection, expected, GOODBYE if consumers else self._link.timeout)
+        self._stay.may_get_more = len(self._stay.open) < expected
+        if not self._stay.open:
             self._leave()
+            self._has_left = False
 
     def _collect(self, connection: Any, expected: int, patience: float) -> None:
         """Read what comes until it is as much as expected, or nothing comes any more."""
         until = time.monotonic() + patience
         try:
-            while len(self._open) < expected and not self._was_removed:
-                before = len(self._open)
+            while len(self._stay.open) < expected and not self._stay.was_removed:
+                before = len(self._stay.open)
                 self._link.wait(until - time.monotonic())
                 connection.blocking_read(None)
-                if len(self._open) > before:
+                if len(self._stay.open) > before:
                     until = time.monotonic() + PAUSE
         except TimeoutError:
             pass
         self._link.wait(self._link.timeout)
 
     def _join(self, connection: Any) -> None:
-        if self._life == self._link.life and self._channel is not None:
+        if self._stay.life == self._link.life:
             return
-        self._leave()
-        self._life, self._life_id = self._link.life, uuid4().hex
         channel = connection.channel()
         channel.auto_decode = False  # a body is bytes, whatever its properties say
         self._declare(channel)
-        self._channel = channel
+        self._stay = _Stay(channel, self._link.life)
 
     def _leave(self) -> None:
-        """Close the channel, if it is still there: the server takes back what came by it."""
-        channel, self._channel, tag = self._channel, None, self._tag
-        self._prefetch = self._number = 0
-        self._tag = ""
-        self._has_left = self._is_short = self._was_removed = False
-        if channel is not None and self._life == self._link.life:
-            if tag in channel.callbacks:
-                channel.basic_cancel(tag)  # else py-amqp warns of each message that it reads while it closes
-            channel.close()
-        self._open.clear()
+        """
+        Give back what may be on its way to us.
+
+        By the end of the connection, and not by a farewell to the queue: that would have the next consumer begin with
+        what comes after it.
+        """
+        self._link.close()
+        self._stay = _Stay()
+        self._has_left = True
 
     def _came(self, message: Any) -> None:
-        self._open[f"{self._life_id}-{message.delivery_tag}"] = message
+        self._stay.open[f"{self._stay.name}-{message.delivery_tag}"] = message
 
     def _was_cancelled(self, _: str) -> None:
-        self._was_removed = True
+        self._stay.was_removed = True

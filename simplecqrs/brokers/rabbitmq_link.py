@@ -37,7 +37,7 @@ class Link:
     """
 
     name: str
-    connect: Connect
+    connect: Connect = field(repr=False)  # which holds the password
     errors: tuple[type[Exception], ...]
     timeout: float
     life: int = field(default=0, init=False)
@@ -63,7 +63,7 @@ class Link:
             if not (self.blocked and isinstance(error, BrokerDown)):
                 self.drop()
             if isinstance(error, self.errors):
-                raise BrokerDown(f"{self.name}: {error or type(error).__name__}") from error
+                raise BrokerDown(f"{self.name}: {str(error) or type(error).__name__}") from error
             raise
 
     def wait(self, seconds: float) -> None:
