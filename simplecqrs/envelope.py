@@ -61,7 +61,9 @@ class Envelope:
         headers = self.headers
         if not OWN.isdisjoint(headers):
             headers = {name: value for name, value in headers.items() if name not in OWN}
-        return Metadata(self.id, self.time, self.correlation_id, self.causation_id, headers, received=True)
+        # A stranger's message may be correlated with nothing; then it is the first cause of what it causes here.
+        correlation_id = self.correlation_id or str(self.id)
+        return Metadata(self.id, self.time, correlation_id, self.causation_id, headers, received=True)
 
     @property
     def expires(self) -> datetime | None:

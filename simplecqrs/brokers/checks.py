@@ -16,6 +16,8 @@ __all__ = ["checked", "kind_of", "read_headers", "reading", "refuse_large"]
 KINDS: Final[Mapping[str, Kind]] = {"command": "command", "event": "event"}
 #: The largest version that fits into an integer column everywhere.
 NEWEST: Final = 2**31 - 1
+#: What a table has so many characters for.
+LIMITED: Final = ("name", "key", "source", "correlation_id", "causation_id", "content_type")
 #: How many attributes of garbage are shown, and how many characters of each.
 SHOWN, CHARACTERS = 50, 1000
 
@@ -68,21 +70,25 @@ def checked(envelope: Envelope, /) -> Envelope:
     """
     if not 1 <= envelope.version <= NEWEST:
         raise ValueError(f"version {envelope.version}")
-    facts = {
-        "name": envelope.name,
-        "key": envelope.key,
-        "source": envelope.source,
-        "correlation_id": envelope.correlation_id,
-        "causation_id": envelope.causation_id or "",
-        "content_type": envelope.content_type,
-    }
-    for name, value in facts.items():
-        if len(value) > LONGEST:
-            raise ValueError(f"{name} has {len(value)} characters; the limit is {LONGEST}")
-    text = "".join(facts.values()) + "".join(envelope.headers) + "".join(envelope.headers.values())
-    if "\0" in text:
-        raise ValueError("a NUL character in an attribute")
-    text.encode()  # JSON can spell halves of surrogate pairs, which are no text
+    if not envelope.name:
+        raise ValueError("no name")
+    texts = (
+        envelope.name,
+        envelope.key,
+        envelope.source,
+        envelope.correlation_id,
+        envelope.causation_id or "",
+        envelope.content_type,
+    )
+    if max(map(len, texts)) > LONGEST:
+        lengths = {name: len(value) for name, value in zip(LIMITED, texts, strict=True)}
+        longest = max(lengths, key=lengths.__getitem__)
+        raise ValueError(f"{longest} has {lengths[longest]} characters; the limit is {LONGEST}")
+    text = "".join((*texts, *envelope.headers, *envelope.headers.values()))
+    if not text.isprintable():
+        if "\0" in text:
+            raise ValueError("a NUL character in an attribute")
+        text.encode()  # JSON can spell halves of surrogate pairs, which are no text
     return envelope
 
 

@@ -57,11 +57,10 @@ class CloudEventsBinary:
         )
 
     def _attributes(self, parcel: Parcel) -> dict[str, str]:
-        own, found = self.prefix.lower(), dict[str, str]()
-        for prefix in (*PREFIXES, own):  # the own one last, so that it counts
-            for name, value in parcel.attributes.items():
-                if name.lower().startswith(prefix):
-                    found[name[len(prefix) :].lower()] = value
+        found = _prefixed(parcel.attributes, self.prefix.lower())
+        if "specversion" not in found:
+            for prefix in PREFIXES:
+                found = {**_prefixed(parcel.attributes, prefix), **found}
         if parcel.content_type:
             found["datacontenttype"] = parcel.content_type
         return found
@@ -91,6 +90,13 @@ class CloudEventsStructured:
             max_bytes=max_bytes,
             limit=ROOM * max_bytes,
         )
+
+
+def _prefixed(attributes: Mapping[str, str], prefix: str) -> dict[str, str]:
+    begin = len(prefix)
+    return {
+        lowered[begin:]: value for name, value in attributes.items() if (lowered := name.lower()).startswith(prefix)
+    }
 
 
 _STRUCTURED: Final = CloudEventsStructured()

@@ -45,27 +45,30 @@ def write_attributes(envelope: Envelope, /) -> dict[str, str]:
         ValueError: if an attribute is too long, or no text that CloudEvents can hold.
     """
     checked(envelope)
-    if FORBIDDEN.search(envelope.name):
+    if _forbidden(envelope.name):
         raise ValueError(f"the name {envelope.name!r} has a character that CloudEvents cannot hold")
     attributes = {
         "specversion": "1.0",
         "id": str(envelope.id),
         "source": envelope.source or NOBODY,
         "type": envelope.name,
-        "time": envelope.time.astimezone(timezone.utc).isoformat().replace("+00:00", "Z"),
-        "datacontenttype": envelope.content_type,
-        "partitionkey": envelope.key,
-        "correlationid": envelope.correlation_id,
-        "causationid": envelope.causation_id or "",
+        "time": f"{envelope.time.astimezone(timezone.utc).isoformat()[:-6]}Z",
         "cqrskind": envelope.kind,
         "cqrsversion": str(envelope.version),
-        **_headers(envelope.headers),
     }
-    escaped = {name: attributes[name] for name in FREE if FORBIDDEN.search(attributes[name])}
-    if escaped:
-        attributes |= dict.fromkeys(escaped, "") | {ESCAPED: _ascii(escaped)}
-        attributes["source"] = attributes["source"] or NOBODY
-    return {name: value for name, value in attributes.items() if value}
+    if envelope.content_type:
+        attributes["datacontenttype"] = envelope.content_type
+    if envelope.key:
+        attributes["partitionkey"] = envelope.key
+    if envelope.correlation_id:
+        attributes["correlationid"] = envelope.correlation_id
+    if envelope.causation_id:
+        attributes["causationid"] = envelope.causation_id
+    if _forbidden("".join(attributes.values())):
+        _escape(attributes)
+    if envelope.headers:
+        attributes.update(_headers(envelope.headers))
+    return attributes
 
 
 def read_attributes(attributes: Mapping[str, str], payload: bytes, /, *, topic: str) -> Envelope:
@@ -108,8 +111,19 @@ def read_attributes(attributes: Mapping[str, str], payload: bytes, /, *, topic: 
     )
 
 
+def _forbidden(text: str) -> bool:
+    return not text.isprintable() and FORBIDDEN.search(text) is not None
+
+
+def _escape(attributes: dict[str, str]) -> None:
+    """Put what CloudEvents cannot hold into an attribute that can."""
+    escaped = {name: attributes.pop(name) for name in FREE if _forbidden(attributes.get(name, ""))}
+    attributes.setdefault("source", NOBODY)
+    attributes[ESCAPED] = _ascii(escaped)
+
+
 def _headers(headers: Mapping[str, str]) -> dict[str, str]:
-    known = {n: headers[n] for n in KNOWN if headers.get(n) and not FORBIDDEN.search(headers[n])}
+    known = {name: headers[name] for name in KNOWN if headers.get(name) and not _forbidden(headers[name])}
     others = {name: value for name, value in headers.items() if name not in known}
     return {**known, HEADERS: _ascii(others)} if others else known
 

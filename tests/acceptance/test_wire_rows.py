@@ -327,6 +327,19 @@ def test_b24_correlation_causation_trace_and_user_come_over_the_wire(wire: Parce
     assert second.headers == seen[0].headers
 
 
+def test_b24_a_strangers_message_is_the_first_cause_of_what_it_causes() -> None:
+    """It says nothing of a correlation; what is published while it is handled bears its id."""
+    registry, broker = Registry(), MemoryBroker()
+    registry.add(Moved, lambda event, publish: publish(Seen("ada")), consumer="walk")
+    wire = ParcelBroker(format="python-cqrs")
+    wire.arrive("moves", Parcel(b'{"event_name": "shop.moved", "payload": {"who": "ada"}}'))
+    stranger = evolve(wire.published[0], version=2)
+
+    Mediator(registry, publisher=broker).receive(stranger, consumer="walk")
+
+    assert broker.published[0].correlation_id == broker.published[0].causation_id == str(stranger.id)
+
+
 # B25: versions
 
 
