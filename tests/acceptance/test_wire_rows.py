@@ -26,6 +26,7 @@ from simplecqrs.errors import InvalidPayload, NotConfigured, UnknownMessage
 from simplecqrs.memory import MemoryBroker
 from simplecqrs.messages import message
 from simplecqrs.metadata import Metadata
+from simplecqrs.packing.signatures import Signer, signing
 from simplecqrs.transport import Garbage
 from simplecqrs.upcasting import Upcasters
 from tests.desk.parcels import ParcelBroker
@@ -338,6 +339,20 @@ def test_b24_a_strangers_message_is_the_first_cause_of_what_it_causes() -> None:
     Mediator(registry, publisher=broker).receive(stranger, consumer="walk")
 
     assert broker.published[0].correlation_id == broker.published[0].causation_id == str(stranger.id)
+
+
+@each_format
+def test_b24_a_signature_holds_whatever_the_message_is_carried_in(name: str) -> None:
+    """Payload, time, key and headers arrive to the last byte; what was changed on the way is found out."""
+    signer = Signer({"2026": "0123456789abcdef0123456789abcdef"})
+    wire = ParcelBroker(format=name)
+    with context(tenant="north", note="Zoë\n"):
+        Mediator(Registry(), publisher=signing(wire, signer), source="shop").publish(Moved("Zoë 🎈", 7))
+
+    [arrived] = wire.published
+
+    assert signer.problem(arrived) == ""
+    assert signer.problem(evolve(arrived, headers={**arrived.headers, "tenant": "south"}))
 
 
 # B25: versions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta
@@ -9,7 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from simplecqrs import NotificationEvent
 from simplecqrs.brokers.checks import checked
@@ -22,11 +23,17 @@ from simplecqrs.codec import JSONCodec
 from simplecqrs.codec.msgspec import MsgspecCodec
 from simplecqrs.codec.orjson import OrjsonCodec
 from simplecqrs.envelope import Envelope
-from simplecqrs.errors import InvalidPayload, MissingExtra
+from simplecqrs.errors import ClaimMissing, InvalidPayload, MissingExtra, UnknownMessage
+from simplecqrs.packing.claims import CLAIM, Claims, MemoryClaims
+from simplecqrs.packing.compression import Compress
+from simplecqrs.packing.packing import Packing
+from simplecqrs.packing.signatures import Signer
 from simplecqrs.transport import Garbage
 
 #: Bytes, of the body and of all attributes together.
 LIMIT: Final = 2000
+PACKING: Final = Packing(claims=Claims(MemoryClaims()), max_bytes=LIMIT)
+SIGNER: Final = Signer({"fuzz": secrets.token_hex(32)})
 #: What separates body, content type, names and values in what a fuzzer makes.
 SEPARATOR: Final = b"\n\n"
 
@@ -91,6 +98,7 @@ def read_anything(wire: WireFormat, parcel: Parcel, *, exact: bool, max_bytes: i
         return
     assert checked(found) is found
     assert len(found.payload) <= max_bytes
+    unpack_anything(found)
     with suppress(ValueError):  # a name may have characters that another format has not
         again = wire.read(wire.write(found), topic="orders", max_bytes=10 * max_bytes)
         assert not exact or again == found, (found, again)
@@ -102,6 +110,15 @@ def decode_anything(payload: bytes) -> None:
         for kind in (Everything, Tree):
             with suppress(InvalidPayload):
                 codec.encode(codec.decode(kind, payload))  # type: ignore[arg-type]
+
+
+def unpack_anything(envelope: Envelope) -> None:
+    """Open whatever was packed or signed, and fail unless it is small, or one of the errors that are foreseen."""
+    assert SIGNER.problem(envelope)
+    for content_type in (envelope.content_type, "a/b+zlib", "a/b+zstd", CLAIM):
+        with suppress(InvalidPayload, UnknownMessage, ClaimMissing, MissingExtra):
+            opened = PACKING.unpack(evolve(envelope, content_type=content_type))
+            assert len(opened.payload) <= max(LIMIT, len(envelope.payload))
 
 
 def fuzz(data: bytes) -> None:
@@ -129,8 +146,9 @@ def seeds() -> Iterator[bytes]:
         headers={"user": "7", "traceparent": "00-1-2-01"},
         payload=JSONCodec().encode(Everything(Tree("a", [Tree("b", [])]), id=UUID(int=7), whatever={"userId": [1.5]})),
     )
-    for wire, _ in FORMATS.values():
-        parcel = wire.write(envelope)
+    packed = evolve(Compress(above=0).pack(evolve(envelope, payload=envelope.payload * 3)), headers={})
+    parcels = [wire.write(envelope) for wire, _ in FORMATS.values()]
+    for parcel in [*parcels, CloudEventsBinary().write(packed), CloudEventsStructured().write(packed)]:
         parts = [parcel.body, parcel.content_type.encode()]
         for name, value in parcel.attributes.items():
             parts += [name.encode(), value.encode()]

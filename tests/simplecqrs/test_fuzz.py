@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from simplecqrs.brokers.formats import Parcel
-from tests.simplecqrs.fuzz_targets import FORMATS, LIMIT, decode_anything, fuzz, read_anything, seeds
+from tests.simplecqrs.fuzz_targets import FORMATS, LIMIT, SEPARATOR, decode_anything, fuzz, read_anything, seeds
 
 #: scripts/fuzz has more time.
 EXAMPLES: Final = int(os.environ.get("CQRS_FUZZ_EXAMPLES", "0"))
@@ -23,7 +23,7 @@ many = settings(
 SEEDS: Final = tuple(seeds())
 #: All that is ever said by name: attributes, members, fields; and values that mean something.
 WORDS: Final = sorted(
-    {word for seed in SEEDS for part in seed.split(b"\n\n") for word in part.decode().split('"')}
+    {word for seed in SEEDS for part in seed.split(SEPARATOR) for word in part.decode(errors="ignore").split('"')}
     | {
         "eventName",
         "eventId",
@@ -112,8 +112,9 @@ def test_any_payload_is_a_message_or_an_invalid_payload(payload: bytes) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_fuzzers_begin_with_is_right(seed: bytes) -> None:
     """Else they would only try what is refused at once."""
-    body, content_type, *parts = [part.decode() for part in seed.split(b"\n\n")]
-    parcel = Parcel(body.encode(), content_type, dict(zip(parts[::2], parts[1::2], strict=True)))
+    body, *rest = seed.split(SEPARATOR)
+    content_type, *parts = [part.decode() for part in rest]
+    parcel = Parcel(body, content_type, dict(zip(parts[::2], parts[1::2], strict=True)))
 
     read = [wire.read(parcel, topic="orders", max_bytes=LIMIT) for wire, _ in FORMATS.values()]
 
