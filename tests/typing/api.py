@@ -45,7 +45,9 @@ from simplecqrs import (
 )
 from simplecqrs.containers import Container, Provider
 from simplecqrs.handlers import Combined
+from simplecqrs.idempotency import IdempotencyStore
 from simplecqrs.memory import MemoryBroker
+from simplecqrs.memory_idempotency import MemoryIdempotency
 from simplecqrs.pipeline import Middleware
 from simplecqrs.testing import recording
 from simplecqrs.timing import Timed
@@ -282,6 +284,8 @@ def open_users() -> Generator[Users, None, None]:
 
 assert_type(timed, Middleware)
 
+keys = MemoryIdempotency()
+store: IdempotencyStore = keys
 bus = Mediator(
     registry,
     middlewares=[middleware, timed],
@@ -295,9 +299,12 @@ bus = Mediator(
 provider: Container = Provider({Users: Users})
 assert_type(Mediator(), Mediator)
 assert_type(Mediator(container=provider), Mediator)
+assert_type(Mediator(idempotency=store, transaction=keys.transaction), Mediator)
 
 assert_type(bus.send(CreateUser("Ada")), int)
 assert_type(bus.send(RenameUser(1)), None)
+assert_type(bus.send(CreateUser("Ada"), idempotency_key="key"), int)
+assert_type(bus.send(RenameUser(1), idempotency_key=None, concurrent="raise"), None)
 assert_type(bus.send(FindUser(1)), "UserView | None")
 assert_type(bus.send(ListUsers()), "list[UserView]")
 assert_type(bus.publish(Registered(1)), None)
