@@ -72,16 +72,27 @@ def _azure(folder: Path) -> Iterator[str]:
         yield peer.url
 
 
+@contextmanager
+def _rabbitmq(folder: Path) -> Iterator[str]:
+    pytest.importorskip("amqp")
+    from tests.rabbitmq_server import rabbitmq_server
+
+    with rabbitmq_server() as server:
+        yield server.url
+
+
 #: By the value of SHOP_BROKER: gives the URL of a server as long as its context lasts.
 BROKERS: dict[str, Callable[[Path], AbstractContextManager[str]]] = {
     "database": _database,
     "redis": _redis,
     "redis-pubsub": _redis,
+    "rabbitmq": _rabbitmq,
     "azure": _azure,
 }
 MARKS = {
     "redis": [pytest.mark.services, pytest.mark.redis],
     "redis-pubsub": [pytest.mark.services, pytest.mark.redis],
+    "rabbitmq": [pytest.mark.services, pytest.mark.rabbitmq],
     "azure": [pytest.mark.services],
 }
 

@@ -9,6 +9,8 @@ REDIS = os.environ.get("SHOP_REDIS_URL", "redis://127.0.0.1:6379/0")
 #: By the value of SHOP_BROKER: the adapter, and where its server is unless SHOP_BROKER_URL says so.
 BROKERS = {
     "redis": ("simplecqrs.brokers.redis.RedisStreams", REDIS),
+    # Queues begin with their consumers: start these first.
+    "rabbitmq": ("simplecqrs.brokers.rabbitmq.RabbitMQ", "amqp://guest:guest@127.0.0.1:5672/"),
     # What nobody listens to is lost: start the consumers first.
     "redis-pubsub": ("simplecqrs.brokers.redis_pubsub.RedisPubSub", REDIS),
     # The topic "orders" and its subscriptions "mailing" and "reports" are to be created there.
