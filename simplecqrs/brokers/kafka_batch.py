@@ -1,0 +1,83 @@
+"""The envelopes of one call to Kafka: as records, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from attrs import define, field
+
+from simplecqrs.brokers.formats import WireFormat
+from simplecqrs.brokers.kafka_records import Record, record_of
+from simplecqrs.envelope import Envelope
+from simplecqrs.transport import UNKNOWN, Receipt, order_of, refused
+
+__all__ = ["Batch"]
+
+
+@define
+class Batch:
+    """
+    What one call publishes.
+
+    Args:
+        largest: bytes of a record.
+        closed: topics that cannot be written to, and why.
+
+    Attributes:
+        records: what is to be sent, by its place in the call; a key only until its first that is not.
+        unsent: why others are not.
+    """
+
+    wire: WireFormat
+    prefix: str
+    largest: int
+    closed: Mapping[str, str]
+    records: dict[int, Record] = field(factory=dict[int, Record], init=False)
+    unsent: dict[int, str] = field(factory=dict[int, str], init=False)
+
+    def add(self, envelopes: Sequence[Envelope]) -> None:
+        """Make records of envelopes."""
+        stopped = set[tuple[str, str]]()
+        for place, envelope in enumerate(envelopes):
+            if stopped and order_of(envelope) in stopped:
+                continue
+            reason = self._add(place, envelope)
+            if reason:
+                self.unsent[place] = reason
+                if envelope.key:
+                    stopped.add(order_of(envelope))
+
+    def _add(self, place: int, envelope: Envelope) -> str:
+        """Make a record, or return why there is none."""
+        topic = f"{self.prefix}{envelope.topic}"
+        if topic in self.closed:
+            return self.closed[topic]
+        try:
+            record = record_of(envelope, self.wire, topic)
+        except ValueError as error:
+            return f"{topic}: {error}"
+        if record.size > self.largest:
+            return f"{topic}: it has {record.size} bytes; the limit is {self.largest}, see message.max.bytes"
+        self.records[place] = record
+        return ""
+
+    def receipts(
+        self, envelopes: Sequence[Envelope], known: Mapping[int, Receipt], unsent: Mapping[int, str]
+    ) -> list[Receipt]:
+        """
+        Return a receipt for each envelope.
+
+        Args:
+            known: what became of records.
+            unsent: why the producer itself would not have some of them.
+        """
+        unsent = {**self.unsent, **unsent}
+        receipts, stopped = list[Receipt](), set[tuple[str, str]]()
+        for place, envelope in enumerate(envelopes):
+            receipt = known.get(place, UNKNOWN)
+            if place in unsent and not (envelope.key and order_of(envelope) in stopped):
+                receipt = refused(unsent[place])
+            if receipt.status != "accepted" and envelope.key:
+                stopped.add(order_of(envelope))
+            receipts.append(receipt)
+        return receipts

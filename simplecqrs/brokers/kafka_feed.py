@@ -1,0 +1,233 @@
+"""
+A Kafka topic, as a consumer reads it.
+
+Nobody is a member of a group here, so nothing is ever rebalanced and nobody is thrown out for being slow: the lock on
+the feed's name says who fetches.  A consumer is a group in name only, under which the server keeps its offsets.  What
+these say is the truth at each fetch, whoever has committed them.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Final, TypeAlias
+
+from simplecqrs.brokers.formats import WireFormat
+from simplecqrs.brokers.kafka_client import Client
+from simplecqrs.brokers.kafka_offsets import Offsets
+from simplecqrs.brokers.kafka_places import Place
+from simplecqrs.brokers.kafka_records import content_of
+from simplecqrs.errors import BrokerDown
+from simplecqrs.transport import Delivery
+
+__all__ = ["Asking", "KafkaFeed"]
+
+#: Turns what goes wrong with the client library into ``BrokerDown``.
+Asking: TypeAlias = Callable[[], AbstractContextManager[None]]
+
+#: Seconds to wait for what must be on its way, and for what may be.
+PATIENCE, GLANCE = 0.5, 0.005
+#: Seconds between two looks at where we are, while nothing comes.
+LOOK: Final = 1.0
+#: Seconds between two looks at which partitions there are; and while there are none.
+PARTITIONS, NO_PARTITIONS = 30.0, 1.0
+
+log = logging.getLogger("simplecqrs.brokers.kafka")
+
+
+class KafkaFeed:
+    """
+    One topic with all its partitions, as one consumer reads it.
+
+    Args:
+        name: the topic's on the server.
+        group: under which the server keeps the consumer's offsets.
+        topic: the name without the prefix.
+        connect: makes a client of the group.
+        spot: makes what the client library takes for a place: of topic, partition, offset and metadata.
+        asking: see ``Asking``.
+        timeout: seconds that the server may take for an answer.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        group: str,
+        *,
+        topic: str,
+        connect: Callable[[], Client],
+        spot: Callable[..., Any],
+        asking: Asking,
+        wire: WireFormat,
+        max_bytes: int,
+        timeout: float,
+    ) -> None:
+        self.name = name
+        self._group = group
+        self._topic = topic
+        self._connect = connect
+        self._spot = spot
+        self._asking = asking
+        self._wire = wire
+        self._max_bytes = max_bytes
+        self._timeout = timeout
+        self._client: Client | None = None
+        self._offsets: Offsets | None = None
+        self._places: dict[int, Place] = {}
+        self._looked = self._counted = 0.0
+        self._lost: set[int] = set()
+
+    def join(self) -> None:
+        """Find out which partitions there are, and where the consumer is in them.  Raises BrokerDown."""
+        with self._asking():
+            self._open()
+
+    def close(self) -> None:
+        """Let go of the connection.  The next call opens it again."""
+        self._client = self._offsets = None
+        self._places = {}
+
+    def fetch(self, limit: int, /) -> Sequence[Delivery]:
+        """Return what is not stored on our side, of each partition in its order."""
+        with self._asking():
+            self._open()
+            self._read(limit)
+            if self._held() or time.monotonic() - self._looked > LOOK:
+                self._look()
+                self._read(limit)
+        found = [(p, offset, place.entries[offset]) for p, place in self._places.items() for offset in place.open()]
+        return [Delivery(f"{p}:{offset}", content) for p, offset, content in found[:limit]]
+
+    def acknowledge(self, deliveries: Sequence[Delivery], /) -> None:
+        """Commit offsets: the first that is not stored, and as metadata what is stored beyond it."""
+        stored = dict[int, list[int]]()
+        for delivery in deliveries:
+            partition, _, offset = delivery.id.partition(":")
+            stored.setdefault(int(partition), []).append(int(offset))
+        with self._asking():
+            if stored:
+                self._acknowledge(stored)
+
+    def _acknowledge(self, stored: Mapping[int, list[int]]) -> None:
+        offsets = self._open()
+        if time.monotonic() - self._looked > LOOK:
+            self._look()  # others may have gone on, if we were stopped, and are not to be sent back
+        places = {p: self._places[p] for p in stored if p in self._places}
+        offsets.commit({p: place for p, place in places.items() if place.acknowledge(stored[p])})
+
+    def _open(self) -> Offsets:
+        """Connect, if need be, and look at the partitions, if it is time to."""
+        if self._client is None or not self._client.is_ours or self._offsets is None or self._offsets.is_stuck:
+            self.close()
+            self._client = self._connect()
+            self._offsets = Offsets(self._client.handle, self.name, spot=self._spot, timeout=self._timeout)
+            self._counted = 0.0
+        if time.monotonic() - self._counted > (PARTITIONS if self._places else NO_PARTITIONS):
+            self._count()
+        return self._offsets
+
+    def _count(self) -> None:
+        """Find out which partitions there are; new ones are read from their beginning."""
+        found = self._handle.list_topics(self.name, timeout=self._timeout).topics[self.name]
+        if found.error is not None and found.error.name() != "UNKNOWN_TOPIC_OR_PART":
+            raise BrokerDown(f"{self.name}: {found.error.str()}")
+        self._counted = time.monotonic()
+        if set(found.partitions) != set(self._places):
+            self._places = {partition: Place() for partition in sorted(found.partitions)}
+            self._look()
+            self._go(dict.fromkeys(self._places, True))
+
+    def _look(self) -> None:
+        """Ask the server where we are, and read from there if that is elsewhere."""
+        if not self._places:
+            return
+        assert self._offsets is not None
+        known = self._offsets.known(self._places)
+        self._looked = time.monotonic()
+        self._go({p: not self._places[p].believe(done, ahead) for p, (done, ahead) in known.items()})
+
+    def _go(self, elsewhere: Mapping[int, bool]) -> None:
+        """Read on in all partitions, in some of them elsewhere."""
+        if any(elsewhere.values()):
+            for partition, place in self._places.items():
+                place.go_to(place.done if elsewhere.get(partition) else place.start)
+            self._handle.assign([self._spot(self.name, p, place.start) for p, place in self._places.items()])
+
+    @property
+    def _handle(self) -> Any:
+        assert self._client is not None
+        return self._client.handle
+
+    def _held(self) -> int:
+        return sum(len(place.open()) for place in self._places.values())
+
+    def _read(self, limit: int) -> None:
+        """Read until there is as much as is wanted, or nothing more."""
+        until = time.monotonic() + PATIENCE
+        room = limit - self._held()
+        while room > 0 and self._places:
+            messages = self._handle.consume(room, 0)
+            if not messages:
+                if self._held():
+                    return
+                messages = self._wait(until)
+                if not messages:
+                    return
+            trouble = [error for error in map(self._take, messages) if error]
+            self._make_good()
+            room = limit - self._held()
+            if trouble and not self._held():
+                raise BrokerDown(f"{self.name}: {trouble[0]}")
+
+    def _wait(self, until: float) -> Sequence[Any]:
+        """Wait for a message: long where something must come, else only for what arrives just now."""
+        is_coming = not all(place.at_end for place in self._places.values())
+        messages: Sequence[Any] = self._handle.consume(1, max(until - time.monotonic(), 0) if is_coming else GLANCE)
+        if not messages:
+            for place in self._places.values():
+                place.at_end = True
+        return messages
+
+    def _take(self, message: Any) -> str:
+        """Take a message, or what stands for one; return what is wrong."""
+        error, place = message.error(), self._places.get(message.partition())
+        if error is None:
+            if place is not None:
+                content = content_of(message, self._wire, topic=self._topic, max_bytes=self._max_bytes)
+                place.take(message.offset(), content)
+            return ""
+        if error.name() == "_PARTITION_EOF":
+            if place is not None:
+                place.at_end = True
+        elif error.name() in ("_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE"):
+            self._lost.add(message.partition())
+        elif error.name() in ("UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION"):
+            self._counted = 0.0
+        else:
+            return str(error.str())
+        return ""
+
+    def _make_good(self) -> None:
+        """Go on where there is something, in partitions of which the server has dropped what we are to read."""
+        lost = {p: self._places[p] for p in self._lost if p in self._places}
+        self._lost.clear()
+        for partition, place in lost.items():
+            assert self._offsets is not None
+            first, end = self._offsets.range(partition)
+            self._tell(partition, place, first, end)
+            place.done, place.ahead = first, set()
+            self._offsets.commit({partition: place})
+        self._go(dict.fromkeys(lost, True))
+
+    def _tell(self, partition: int, place: Place, first: int, end: int) -> None:
+        """Sound an alarm: something is missing; not if the consumer is new, and never was to read it."""
+        where = f"{self.name}[{partition}]"
+        known = {"cqrs_consumer": self._group, "cqrs_feed": self.name}
+        if place.next > end:
+            text = "%s ends at %d, before the place of %s, %d: it was made anew, or cut; it is read from its beginning"
+            log.error(text, where, end, self._group, place.next, extra=known)
+        elif not place.is_new:
+            text = "%s: %d messages are gone that %s had not stored, from %d to %d: its retention was too short"
+            log.error(text, where, first - place.next, self._group, place.next, first - 1, extra=known)

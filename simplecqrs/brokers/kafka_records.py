@@ -1,0 +1,77 @@
+"""An envelope as a record of Kafka: key, value and headers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from simplecqrs.brokers.checks import checked, reading
+from simplecqrs.brokers.formats import Parcel, WireFormat
+from simplecqrs.envelope import Envelope
+from simplecqrs.transport import Garbage
+
+__all__ = ["Record", "content_of", "record_of"]
+
+CONTENT_TYPE = "content-type"
+#: What a record takes besides its bytes, and a header besides its: more than it is.
+ROOM, ROOM_OF_HEADER = 100, 10
+
+
+@frozen
+class Record:
+    """What is handed to a producer, and its size in bytes."""
+
+    topic: str
+    key: bytes | None
+    value: bytes = field(repr=False)
+    headers: list[tuple[str, bytes]]
+    size: int
+
+
+def record_of(envelope: Envelope, wire: WireFormat, topic: str) -> Record:
+    """
+    Return an envelope as a record; what has no key goes to any partition.
+
+    Raises:
+        ValueError: if the format cannot say it.
+    """
+    parcel = wire.write(envelope)
+    headers = [(name, value.encode()) for name, value in parcel.attributes.items()]
+    if parcel.content_type:
+        headers.append((CONTENT_TYPE, parcel.content_type.encode()))
+    key = envelope.key.encode() or None
+    size = len(parcel.body) + len(key or b"") + ROOM
+    size += sum(len(name) + len(value) + ROOM_OF_HEADER for name, value in headers)
+    return Record(topic, key, parcel.body, headers, size)
+
+
+def content_of(message: Any, wire: WireFormat, *, topic: str, max_bytes: int) -> Envelope | Garbage:
+    """Return what a message of librdkafka's holds.  Raises nothing, whatever came."""
+    body, raw = b"", dict[str, bytes]()
+    try:
+        value = message.value()
+        raw = {name: content or b"" for name, content in message.headers() or ()}
+        if value is None:
+            raise ValueError("a tombstone: it has a key and no body")
+        body = value
+        attributes = {name: content.decode() for name, content in raw.items()}
+        parcel = Parcel(body, attributes.pop(CONTENT_TYPE, ""), attributes)
+        content = wire.read(parcel, topic=topic, max_bytes=max_bytes)
+        return _with_key(content, message.key())
+    except Exception as error:  # noqa: BLE001 - a stranger may have written anything, and it must not stop the feed
+        return reading(_raising(error), body, raw, max_bytes=max_bytes)
+
+
+def _with_key(content: Envelope | Garbage, key: bytes | None) -> Envelope | Garbage:
+    """Take the record's key for the order key where the format has not said one."""
+    if isinstance(content, Garbage) or content.key or not key:
+        return content
+    return checked(evolve(content, key=key.decode(errors="backslashreplace")))
+
+
+def _raising(error: Exception) -> Any:
+    def read() -> Envelope:
+        raise error
+
+    return read
