@@ -21,6 +21,8 @@ from simplecqrs.transport import Garbage, Promise, Receipt
 
 __all__ = ["AzureServiceBus"]
 
+#: Seconds that a receiver waits for something to read before it looks at the clock.
+POLL: Final = 0.005
 #: Between topic and subscription in a path.
 SUBSCRIPTIONS: Final = "/Subscriptions/"
 #: What Service Bus says about a message, and not about who sends it.
@@ -176,7 +178,9 @@ class AzureServiceBus:
         topic, is_subscription, name = path.partition(SUBSCRIPTIONS)
         if not is_subscription:
             return client.get_topic_sender(topic, keep_alive=0)
-        options: dict[str, Any] = {"prefetch_count": max(self._prefetch, 1), "socket_timeout": 0.05, "keep_alive": 0}
+        options: dict[str, Any] = {
+            "prefetch_count": max(self._prefetch, 1), "keep_alive": 0, "socket_timeout": POLL, "timeout": self._timeout
+        }  # fmt: skip
         if self.sessions:
             from azure.servicebus import NEXT_AVAILABLE_SESSION
 

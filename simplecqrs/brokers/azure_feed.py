@@ -21,8 +21,8 @@ Complete: TypeAlias = Callable[[Any, Any], bool]
 #: Reads a message of the client library.
 Read: TypeAlias = Callable[[Any], "Envelope | Garbage"]
 
-#: Seconds to listen for messages that are on their way.
-WAIT: Final = 0.05
+#: Seconds to listen for messages that are on their way; the second one where there were none the last time.
+WAIT: Final = 0.05, 0.005
 #: Messages that are kept while older ones are locked by somebody else.
 ROOM: Final = 2000
 #: Sequence numbers from here on begin with the number of a partition: gaps between them say nothing.
@@ -91,6 +91,7 @@ class AzureFeed:
         self._held: dict[str, tuple[Delivery, Any]] = {}  # fetched and not acknowledged
         self._waiting: list[Any] = []  # received, in order
         self._last: int | None = None  # the number that was handed on last
+        self._is_quiet = False
         self._locks = Locks()
 
     def _adopt(self, receiver: Any) -> None:
@@ -102,7 +103,8 @@ class AzureFeed:
     def _receive(self, receiver: Any, limit: int) -> None:
         room = min(limit, ROOM - len(self._waiting))
         if room > 0:
-            received = receiver.receive_messages(max_message_count=room, max_wait_time=WAIT)
+            received = receiver.receive_messages(max_message_count=room, max_wait_time=WAIT[self._is_quiet])
+            self._is_quiet = not received
             self._waiting = sorted([*self._waiting, *received], key=_number)
 
     def _hand_on(self, receiver: Any, limit: int) -> None:

@@ -1,8 +1,8 @@
 """
 Run a peer in a process of its own, as ``Child`` starts it: lock seconds and subscriptions are its arguments.
 
-It prints its port, and then does what each line of its input says: ``create TOPIC SUBSCRIPTION...``, ``drop``,
-``expire``, ``refuse``, ``accept``; it answers with ``done``, and ends with its input.
+It prints its port, and then does what each line of its input says: ``create TOPIC SUBSCRIPTION...``, ``clear``,
+``drop``, ``expire``, ``refuse``, ``accept``; it answers with ``done``, and ends with its input.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main() -> None:
                 peer.store.create(*arguments, lock_seconds=peer.lock_seconds)
             case "refuse" | "accept":
                 peer.refuses = command == "refuse"
-            case "drop" | "expire":
+            case "clear" | "drop" | "expire":
                 getattr(peer, command)()
         print("done", flush=True)
 
