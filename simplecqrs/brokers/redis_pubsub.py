@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
+from threading import Lock
+from typing import Final
 
 from simplecqrs.brokers.cloudevents import CloudEventsBinary
 from simplecqrs.brokers.formats import Parcel, WireFormat
@@ -15,6 +18,10 @@ from simplecqrs.errors import NotConfigured
 from simplecqrs.transport import ACCEPTED, UNKNOWN, Garbage, Promise, Receipt, order_of, refused
 
 __all__ = ["RedisPubSub"]
+
+#: By URL and prefix: a relay has an object for each of its threads, and whoever shows the count may be another thread.
+_unclaimed: Final[Counter[tuple[str, str]]] = Counter()
+_lock: Final = Lock()
 
 
 class RedisPubSub:
@@ -32,7 +39,7 @@ class RedisPubSub:
         max_bytes: what has a larger payload is read as garbage.
 
     Attributes:
-        unclaimed: events of this object that nobody heard.
+        unclaimed: events that nobody heard, of all objects of this process that publish to the same place.
         promise: what an acknowledgement is worth: ``none``.
 
     Raises:
@@ -55,7 +62,7 @@ class RedisPubSub:
         self._server = RedisServer("RedisPubSub", url, timeout)
         self.prefix = prefix
         self.max_bytes = max_bytes
-        self.unclaimed = 0
+        self._place = (url, prefix)
         self._wire = named_format(format, prefix="ce_")
         if isinstance(self._wire, CloudEventsBinary):
             raise NotConfigured(
@@ -66,6 +73,11 @@ class RedisPubSub:
 
     def __repr__(self) -> str:
         return repr(self._server)
+
+    @property
+    def unclaimed(self) -> int:
+        """Return how many events of this process nobody heard."""
+        return _unclaimed[self._place]
 
     def publish(self, envelopes: Sequence[Envelope], /, *, deadline: float) -> Sequence[Receipt]:
         """Send envelopes to the channels of their topics, all in one round trip, and count those that nobody heard."""
@@ -79,13 +91,15 @@ class RedisPubSub:
                 commands[index] = "PUBLISH", f"{self.prefix}{envelope.topic}", self._wire.write(envelope).body
             except ValueError as error:
                 receipts[index] = self._refuse(envelope, f"it cannot be written: {error}", stopped)
+        unheard = 0
         for index, reply in zip(commands, self._converse(list(commands.values()), until), strict=True):
             envelope = envelopes[index]
             if not isinstance(reply, Exception):
                 receipts[index] = ACCEPTED
-                self.unclaimed += not reply
+                unheard += not reply
             elif order_of(envelope) not in stopped:  # a channel is forbidden for all that goes there
                 receipts[index] = self._refuse(envelope, f"{commands[index][1]}: {reply}", stopped)
+        self._count(unheard)
         return receipts
 
     def ping(self, *, deadline: float) -> None:
@@ -113,6 +127,10 @@ class RedisPubSub:
             feed.join()
             self._feeds[consumer, topic] = feed
         return feed
+
+    def _count(self, unheard: int) -> None:
+        with _lock:
+            _unclaimed[self._place] += unheard
 
     def _refuse(self, envelope: Envelope, reason: str, stopped: set[tuple[str, str]]) -> Receipt:
         if envelope.key:
