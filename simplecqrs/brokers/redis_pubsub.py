@@ -31,6 +31,8 @@ class RedisPubSub:
     An event reaches who listens at that moment, once at most.  What is published while a consumer does not run, while
     its connection is cut, or while nobody listens at all, is lost; so is what a process holds when it dies.
 
+    ``*`` in the topic of a consumer stands for anything, as other producers may have a channel for each message.
+
     Args:
         url: ``redis://[[user]:password@]host[:port][/db]``, ``rediss://...`` or ``unix://...``.
         prefix: a channel's name is the prefix and the topic.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -20,12 +21,15 @@ WAIT: Final = 0.01
 #: Seconds of silence after which the server is asked whether it is there.
 SILENCE: Final = 5.0
 
+#: What else stands for something in a pattern of Redis, and here only for itself.
+_special: Final = re.compile(r"[\[\]?\\]")
+
 log = logging.getLogger("simplecqrs.brokers.redis")
 
 
 class RedisSubscription:
     """
-    One channel, as one consumer hears it, from when it joined on.
+    One channel, as one consumer hears it, from when it joined on; or all those that ``*`` in its name stands for.
 
     Attributes:
         gaps: how often the connection was lost, and with it whatever was published until it was there again.
@@ -36,6 +40,7 @@ class RedisSubscription:
     ) -> None:
         self.name = name
         self.gaps = 0
+        self._pattern = _special.sub(r"\\\g<0>", name) if "*" in name else ""
         self._consumer = consumer
         self._server = server
         self._read = read
@@ -49,7 +54,10 @@ class RedisSubscription:
         """Subscribe, and wait until the server has noted it.  Raises BrokerDown."""
         with self._server.translating():
             listening = self._server.open(self._server.timeout).pubsub()
-            listening.subscribe(self.name)
+            if self._pattern:
+                listening.psubscribe(self._pattern)
+            else:
+                listening.subscribe(self.name)
             if listening.get_message(timeout=self._server.timeout) is None:
                 listening.close()
                 raise TimeoutError(f"no answer to SUBSCRIBE within {self._server.timeout} s")
@@ -86,7 +94,7 @@ class RedisSubscription:
         wait = WAIT
         while len(self._held) < limit and (message := self._listening.get_message(timeout=wait)) is not None:
             self._heard, self._asked, wait = time.monotonic(), 0.0, 0.0
-            if message["type"] == "message":
+            if message["type"] in ("message", "pmessage"):
                 self._number += 1
                 self._held[str(self._number)] = Delivery(str(self._number), self._read(message["data"]))
         if not self._held:

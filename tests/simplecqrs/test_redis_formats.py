@@ -10,6 +10,7 @@ import pytest
 redis = pytest.importorskip("redis", reason="redis-py is not installed: pip install 'simplecqrs[redis]'")
 
 from simplecqrs.brokers.redis import RedisStreams  # noqa: E402
+from simplecqrs.brokers.redis_pubsub import RedisPubSub  # noqa: E402
 from simplecqrs.envelope import Envelope  # noqa: E402
 from simplecqrs.errors import NotConfigured  # noqa: E402
 from simplecqrs.metadata import uuid7  # noqa: E402
@@ -109,3 +110,42 @@ def test_refuses_a_format_that_nobody_knows(url: str) -> None:
     """When the broker is made, and not when it is used."""
     with pytest.raises(NotConfigured, match="did you mean 'cloudevents'"):
         RedisStreams(url, format="cloud-events")
+
+
+def test_hears_what_diator_publishes(url: str) -> None:
+    """It has a channel for each message, which ends in its id; these bytes were recorded from diator 0.1.2."""
+    prefix, message = f"test[{uuid7()}]?:", "94b92e6e-1233-46ea-ab32-dc52d43dc887"
+    body = (
+        f'{{"message_type":"notification_event","message_name":"UserJoined","message_id":"{message}",'
+        f'"payload":{{"event_id":"{message}","event_timestamp":"2026-11-21T11:52:00.139019","user_id":7}}}}'
+    )
+    broker = RedisPubSub(url, prefix=prefix, format="diator")
+    (feed,) = broker.feeds("mailing", ["notification_event:*"])
+    with redis.Redis.from_url(url) as client:
+        client.publish(f"{prefix}ecst_event:{message}", body)
+        heard = client.publish(f"{prefix}notification_event:{message}", body)
+
+    found = next(filter(None, (drain(feed) for _ in range(500))))  # it is on its way
+    broker.close()
+
+    assert heard == 1
+    assert [(e.name, str(e.id), e.payload) for e in found if isinstance(e, Envelope)] == [
+        ("UserJoined", message, b'{"user_id":7}')
+    ]
+
+
+def test_publishes_where_diator_would(url: str) -> None:
+    """Its subscribers listen to a pattern, so the end of the channel's name may be the topic."""
+    prefix = f"test-{uuid7()}:notification_event:"
+    broker = RedisPubSub(url, prefix=prefix, format="diator")
+    with redis.Redis.from_url(url) as client, client.pubsub() as theirs:
+        theirs.psubscribe(f"{prefix}*")
+        theirs.get_message(timeout=5)
+
+        broker.publish([envelope("users", name="UserJoined", payload=b'{"user_id":7}')], deadline=DEADLINE)
+        message = theirs.get_message(timeout=5)
+    broker.close()
+
+    assert message["channel"] == f"{prefix}users".encode()
+    assert b'"message_name":"UserJoined"' in message["data"]
+    assert b'"user_id":7' in message["data"]
