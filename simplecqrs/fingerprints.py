@@ -43,7 +43,7 @@ def _in_order(data: Any, value: Any) -> Any:
         return [*map(_in_order, data, value)] if is_alike else data
     if class_of(data) is not dict:
         return data
+    names = {entry.keys[0]: entry.name for entry in layout_of(kind).entries} if has_layout(kind) else {}
     if issubclass(kind, Mapping) and len(data) == len(value):
         return dict(zip(data, map(_in_order, data.values(), value.values()), strict=False))
-    names = {entry.keys[0]: entry.name for entry in layout_of(kind).entries} if has_layout(kind) else {}
     return {key: _in_order(inner, getattr(value, names.get(key, ""), None)) for key, inner in data.items()}
