@@ -15,7 +15,8 @@ from django_cqrs.inspection import DjangoInspection
 from django_cqrs.management.letters import count_of
 from django_cqrs.mediator import project_mediator
 from django_cqrs.models import Blocked, Idempotency, Seen
-from simplecqrs.letters import CAP, Backlog
+from django_cqrs.pausing import pauses
+from simplecqrs.letters import CAP, Backlog, cause_of
 
 __all__ = ["Limits", "alarms_of"]
 
@@ -45,6 +46,7 @@ def alarms_of(inspection: DjangoInspection, backlogs: Iterable[Backlog], limits:
     """Go through what is wrong on one alias."""
     for backlog in backlogs:
         yield from _queue(backlog, limits)
+    yield from _paused(inspection)
     yield from _held(inspection, limits)
     yield from _crowded(inspection, limits)
     yield from _retention(inspection)
@@ -63,6 +65,16 @@ def _queue(backlog: Backlog, limits: Limits) -> Iterator[str]:
         yield f"{where}: what is scheduled has been due for {-backlog.next_due:,.0f} s; does a relay run there?"
     if backlog.dead > limits.dead:
         yield f"{where}: {count_of(backlog.dead)} dead letters wait for an operator; see cqrs_dead list"
+
+
+def _paused(inspection: DjangoInspection) -> Iterator[str]:
+    """Tell of consumers that have stopped since what they need is down."""
+    for paused in pauses(inspection.alias, "inbox")[:KEYS]:
+        seconds = (paused.next_at - inspection.now()).total_seconds() if paused.next_at else 0.0
+        yield (
+            f"inbox {paused.queue} pauses for {max(seconds, 0):,.0f} s, {paused.attempts} times in a row now: "
+            f"{cause_of(paused.error)}; cqrs_dead retry --parked --queue {paused.queue} lets it go on"
+        )
 
 
 def _held(inspection: DjangoInspection, limits: Limits) -> Iterator[str]:

@@ -57,6 +57,7 @@ def _importable(path: str, where: str) -> Iterator[checks.CheckMessage]:
 
 
 def _constructible(found: Settings) -> Iterator[checks.CheckMessage]:
+    from django_cqrs import policies
     from django_cqrs.brokers import broker
     from django_cqrs.codecs import project_codec, project_codecs, project_packing
     from django_cqrs.engines import problems_of
@@ -66,7 +67,7 @@ def _constructible(found: Settings) -> Iterator[checks.CheckMessage]:
             broker(name)
         except CQRSError as error:
             yield checks.Error(f"BROKERS[{name!r}]: {error}", id="cqrs.E003")
-    for problem in problems_of(found):
+    for problem in (*problems_of(found), *policies.problems_of(found)):
         yield checks.Error(problem, id="cqrs.E003")
     yield from _unreadable(found)
     for made in (project_codec, project_codecs, project_packing):

@@ -128,6 +128,8 @@ def _contradictions(found: Settings) -> list[str]:
           for name, consumer in found.consumers.items() if consumer.broker not in known),
         *_unsignable(found),
     ]  # fmt: skip
+    if found.relay_retry.inline:
+        problems.append("RELAY_RETRY: inline= is for consumers; what a broker refuses it would refuse a moment later")
     if DATABASE in found.brokers:
         problems.append(f"BROKERS: the name {DATABASE!r} is taken: the database itself is the broker of that name")
     deferred = found.consumer(DEFERRED)

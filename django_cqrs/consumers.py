@@ -16,11 +16,11 @@ from django_cqrs.conf import settings
 from django_cqrs.inbox import door, lanes_of
 from django_cqrs.mediator import DjangoMediator, project_mediator
 from django_cqrs.models import Inbox, ParkedInbox, Subscription
+from django_cqrs.policies import policy_of
 from django_cqrs.queue import DjangoStorage
 from django_cqrs.relay import aliases
-from simplecqrs.consumer import Consumer, Policy
+from simplecqrs.consumer import Consumer
 from simplecqrs.counts import Counts
-from simplecqrs.envelope import Envelope
 from simplecqrs.errors import NotConfigured
 from simplecqrs.expiry import handling_unexpired
 from simplecqrs.fetcher import Fetcher
@@ -188,7 +188,7 @@ def _worker(name: str, alias: str, mediator: DjangoMediator, stopping: Callable[
         consumer=name,
         storage=DjangoStorage("inbox", alias),
         receive=handling_unexpired(partial(mediator.receive, consumer=name, allow_commands=allowed)),
-        policy=_policy(name, mediator),
+        policy=policy_of(name, mediator),
         lanes=lanes_of(name, alias),
         strict=found.strict,
         timeout=found.timeout,
@@ -196,16 +196,3 @@ def _worker(name: str, alias: str, mediator: DjangoMediator, stopping: Callable[
         run=max(found.batch, RUN),
         stopping=stopping,
     )
-
-
-def _policy(name: str, mediator: DjangoMediator) -> Callable[[Envelope], Policy]:
-    """Ask the handler, then the consumer, how often to try and whether followers wait."""
-
-    def policy(envelope: Envelope) -> Policy:
-        found = settings().consumer(name)
-        options = mediator.consumer_options(envelope, name)
-        return Policy(
-            retry=(options and options.retry) or found.retry, on_dead=(options and options.on_dead) or found.on_dead
-        )
-
-    return policy

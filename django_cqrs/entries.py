@@ -14,7 +14,7 @@ from simplecqrs.backoff import Retry
 from simplecqrs.errors import NotConfigured
 from simplecqrs.packing import Compress, Signer
 from simplecqrs.queue import DATABASE, LANES
-from simplecqrs.registration import OnDead
+from simplecqrs.registration import Fate, OnDead, check_on_error
 
 __all__ = [
     "DAEMON",
@@ -77,6 +77,15 @@ def _engine(_: Any, __: Any, value: Any) -> None:
         )
 
 
+def _on_error(_: Any, __: Any, value: Any) -> None:
+    """Check fates as they are for handlers; exceptions may be named by dotted paths, which are looked up later."""
+    if not isinstance(value, Mapping):
+        raise TypeError("it is a dict of exceptions and what becomes of the message")
+    found: Mapping[Any, Any] = value
+    for cls, fate in found.items():
+        check_on_error(None, None, {Exception if isinstance(cls, str) else cls: fate})
+
+
 @frozen(kw_only=True)
 class BrokerSettings:
     """One entry of BROKERS: the dotted path of a class, and what it is called with."""
@@ -118,6 +127,7 @@ class ConsumerSettings:
         apps: integration events' handlers in these apps belong to it if they say nothing else.
         retry: attempts and pauses of its handlers that say nothing else.
         on_dead: what a dead letter does to the followers of its key.
+        on_error: what becomes of a message that failed, by the class of the exception or its dotted path.
         strict: a message without a handler is a dead letter.
         allow_commands: whoever can write to its broker may give commands, all that this project has handlers for.
         replay: a message older than SEEN_DAYS is handled, not a dead letter: for a new consumer of an old stream.
@@ -133,6 +143,7 @@ class ConsumerSettings:
     apps: tuple[str, ...] = field(default=(), converter=list_of_names)
     retry: Retry = field(factory=Retry, validator=instance_of(Retry))
     on_dead: OnDead = field(default="hold", validator=in_(("hold", "continue")))
+    on_error: Mapping[type[Exception] | str, Fate] = field(factory=dict, validator=_on_error)
     strict: bool = field(default=False, validator=instance_of(bool))
     allow_commands: bool = field(default=False, validator=instance_of(bool))
     replay: bool = field(default=False, validator=instance_of(bool))

@@ -14,7 +14,9 @@ from django_cqrs import rows
 from django_cqrs.blocking import BlockedKeys, DueKey
 from django_cqrs.databases import Dialect, Place
 from django_cqrs.databases.statements import placeholders
+from django_cqrs.pausing import pause_queue
 from django_cqrs.safe_ids import Progress
+from simplecqrs.backoff import Pause
 from simplecqrs.queue import Failure, Row
 
 if TYPE_CHECKING:
@@ -94,6 +96,12 @@ class HeldLanes:
                 self._keys.bury(row, failure)
             else:
                 self._keys.block(row, failure)
+
+    def pause(self, row: Row, pause: Pause, reason: str, /, *, took: float) -> float | None:
+        """Let the whole queue pause; that somebody has begun with the row is forgotten."""
+        with self._together():
+            self._speech.marks.forget(self._place, row.lane)
+            return pause_queue(self._storage.alias, self._place, pause, reason, took=took)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from django_cqrs.bounded import capped, narrowed, oldest, queues_of
 from django_cqrs.databases import now
 from django_cqrs.inbox import TOO_LATE, door, lanes_of
 from django_cqrs.models import Blocked, Dead, Inbox, Outbox, ParkedInbox, ParkedOutbox
+from django_cqrs.pausing import keys_alone, without_past_pauses
 from django_cqrs.queue import DjangoStorage, inbox, outbox
 from django_cqrs.schedule import scheduled
 from simplecqrs.letters import ANY, CAP, LONGEST_CAUSE, BlockedKey, Wanted, cause_of
@@ -74,7 +75,7 @@ class DjangoInspection:
         known = {queue for found in (hot, parked, blocked, dead) for queue in queues_of(found)}
         for queue in sorted({*known, *later}):
             pending, waiting, keys, given_up = (
-                capped(found.filter(queue=queue)) for found in (hot, parked, blocked, dead)
+                capped(found.filter(queue=queue)) for found in (hot, parked, keys_alone(blocked), dead)
             )
             stored = oldest(hot.filter(queue=queue))
             age = None if stored is None else (self.now() - stored).total_seconds()
@@ -104,8 +105,9 @@ class DjangoInspection:
 
     def blocked(self, wanted: Wanted = ANY, /, *, limit: int = 100) -> Sequence[BlockedKey]:
         """Return some of the keys that are blocked, the longest first."""
-        found = narrowed(Blocked.objects.using(self.alias), evolve(wanted, name=None), reason="error")
-        return [self.blocked_key(blocked) for blocked in found.order_by("pk")[:limit]]
+        blocked = without_past_pauses(Blocked.objects.using(self.alias))
+        found = narrowed(blocked, evolve(wanted, name=None), reason="error")
+        return [self.blocked_key(one) for one in found.order_by("pk")[:limit]]
 
     def crowded(self, wanted: Wanted = ANY, /, *, limit: int = 10) -> Sequence[BlockedKey]:
         """Return the keys of most of what was parked last: a crowd is found among them, however many are blocked."""

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from attrs import define, field
 from django.db import connections
+from django.db.models import QuerySet
 from django.test import testcases
 
 from django_cqrs.consumers import consumers
@@ -24,6 +25,7 @@ from django_cqrs.databases import dialect
 from django_cqrs.loops import run
 from django_cqrs.mediator import project_mediator
 from django_cqrs.models import Blocked, Dead, Inbox, Outbox, ParkedInbox, Scheduled
+from django_cqrs.pausing import without_past_pauses
 from django_cqrs.promotion import promoters
 from django_cqrs.relay import aliases, relays
 from django_cqrs.rows import COLUMNS, envelope_of, read_row
@@ -145,9 +147,14 @@ def _decode(envelope: Envelope) -> Any:
 
 
 def _failures() -> list[str]:
-    parked = [f"{b.queue}: {b.error}" for alias in _aliases() for b in Blocked.objects.using(alias).order_by("id")]
+    parked = [f"{b.queue}: {b.error}" for alias in _aliases() for b in _blocked(alias)]
     dead = [f"{d.queue}: {d.reason}" for alias in _aliases() for d in Dead.objects.using(alias).order_by("id")]
     return list(dict.fromkeys(parked + dead))
+
+
+def _blocked(alias: str) -> QuerySet[Blocked]:
+    found: QuerySet[Blocked] = without_past_pauses(Blocked.objects.using(alias)).order_by("id")
+    return found
 
 
 def _aliases() -> list[str]:

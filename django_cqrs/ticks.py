@@ -15,6 +15,7 @@ from django_cqrs.purging import KEYS, SEEN
 from django_cqrs.purging import purge as forget
 from django_cqrs.relay import aliases, relays
 from simplecqrs.consumer import Consumer
+from simplecqrs.loop import Job
 
 __all__ = ["consume", "purge", "relay"]
 
@@ -25,7 +26,7 @@ def relay(*routes: str) -> None:
 
     It promotes what is due, ships what waits in the outbox, and rings for consumers whose work is overdue.
     """
-    jobs = [*promoters(), *relays(routes=routes), *errands()]
+    jobs: list[Job] = [*promoters(), *relays(routes=routes), *errands()]
     run(jobs, seconds=settings().relay_tick_seconds, drain=True)
 
 

@@ -9,14 +9,14 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-from simplecqrs.backoff import Retry
 from simplecqrs.counts import Counts
+from simplecqrs.deadlines import within
 from simplecqrs.envelope import Envelope
-from simplecqrs.errors import CommandRefused, InvalidPayload, NewerVersion, UnknownMessage
-from simplecqrs.queue import LANES, PASSES, Failure, Held, Row, Storage, Work
-from simplecqrs.registration import OnDead
+from simplecqrs.failing import Failing
+from simplecqrs.policies import Policy, Unclaimed
+from simplecqrs.queue import LANES, PASSES, Held, Row, Storage, Work
 from simplecqrs.territory import RIPE, Territory
 from simplecqrs.together import Together
 
@@ -28,25 +28,9 @@ MiB = 1024 * 1024
 #: How often a message is begun by others who do not come back before it is put aside untried: they may have been
 #: stopped in it by chance.  On a retry once is enough: that is an attempt that has failed.
 DEATHS = 3
-#: A message from the future waits until it is there, however long a deploy takes; it is looked at once a minute.
-AWAITED = Retry(2**31 - 1, first=1, cap=60)
-KILLS = "the processes that handle it end, or hang until the database takes the lane from them"
 
 #: Handles a message and tells whether it had a handler.
 Receive = Callable[[Envelope], bool]
-
-
-@frozen
-class Policy:
-    """What becomes of a message whose handling failed."""
-
-    retry: Retry = field(factory=Retry)
-    on_dead: OnDead = "hold"
-
-    @property
-    def holds(self) -> bool:
-        """Tell whether what follows a dead letter under its key waits for an operator."""
-        return self.on_dead == "hold"
 
 
 @define(kw_only=True)
@@ -88,6 +72,16 @@ class Consumer:
     _is_dying: bool = field(default=False, init=False)
     #: Whether the last look found nothing.  What comes then is one message, and fewer statements bring it sooner.
     _is_idle: bool = field(default=False, init=False)
+    #: What was begun last, and when.
+    _tried: Row | None = field(default=None, init=False)
+    _began: float = field(default=0.0, init=False)
+    _failing: Failing = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._failing = Failing(
+            consumer=self.consumer, storage=self.storage, policy=self.policy, again=self._again, counts=self.counts,
+            idle=self.timeout,
+        )  # fmt: skip
 
     @property
     def name(self) -> str:
@@ -99,6 +93,8 @@ class Consumer:
         """Count what a person at the terminal may want to know besides."""
         return {
             "failed": self.counts.failed,
+            "discarded": self.counts.discarded,
+            "pauses": self.counts.paused,
             "without a handler": self.counts.unclaimed,
             "expired": getattr(self.receive, "expired", 0),
         }
@@ -145,7 +141,8 @@ class Consumer:
                     return 0 if held is None else None
                 size = self._begin(held, rows[0], owners.get(rows[0].lane, 0))
                 if size:
-                    together.handle(held, rows[:size])
+                    with within(self.timeout):
+                        together.handle(held, rows[:size])
         except Exception as error:
             # What fails at the commit is the handler's as well: a deferred constraint, a lane lost to the timeout.
             if not together.tried:
@@ -159,26 +156,17 @@ class Consumer:
         stays = known == self._territory.owner and not row.parked
         starts = 0 if stays else held.claim(row, self._territory.owner, most=most)
         if starts >= most:
-            self._put_aside(held, row)
+            self._failing.put_aside(held, row)
             return 0
         if row.parked or starts or self._singly:
             self._singly = max(0, self._singly - 1)
             return 1
         return self.batch
 
-    def _put_aside(self, held: Held, row: Row) -> None:
-        """Park a message in which processes have ended: at first to be tried again, for they may have been stopped."""
-        policy, attempts = self.policy(row.envelope), row.attempts + 1
-        gone = row.parked and policy.retry.exhausted(attempts)
-        failure = Failure(KILLS, attempts, None if gone else policy.retry.pause(attempts), hold=policy.holds)
-        held.park(row, failure)
-        self.counts.failed += 1
-        log.error("%s parked %s %s: %s", self.consumer, row.envelope.name, row.envelope.id, KILLS)
-
     def _undone(self, tried: Sequence[Row], error: Exception) -> int:
         """Deal with what could not be committed: one message has failed; of several, nobody knows which."""
         if len(tried) == 1:
-            return self._park(tried[0], error)
+            return self._failed(tried[0], error)
         self._singly = len(tried)
         log.warning("%s could not commit %d messages; one by one now", self.consumer, len(tried), exc_info=error)
         return 1
@@ -189,7 +177,7 @@ class Consumer:
             self._count(row, claimed=claimed)
         if together.failed is None:
             return max(len(together.handled), 1)
-        return len(together.handled) + self._park(*together.failed)
+        return len(together.handled) + self._failed(*together.failed)
 
     def _go_on(self, rows: Sequence[Row]) -> int:
         """Handle the rest of a run, one transaction each; any surprise ends it."""
@@ -202,21 +190,28 @@ class Consumer:
         return settled
 
     def _take(self, taking: AbstractContextManager[Row | None]) -> Literal["gone", "failed", "handled"]:
-        """Handle the row that is taken, in a transaction of its own."""
-        tried: Row | None = None
+        """Handle the row that is taken, and deal with its failure."""
         try:
-            with taking as row:
-                if row is None:
-                    return "gone"
-                tried = row
-                claimed = self._handle(row)
+            return "handled" if self._run(taking) else "gone"
         except Exception as error:
-            if tried is None:
+            if self._tried is None:
                 raise
-            self._park(tried, error)
+            self._failed(self._tried, error)
             return "failed"
+
+    def _run(self, taking: AbstractContextManager[Row | None]) -> bool:
+        """Handle the row that is taken, in a transaction of its own; False if it is not there."""
+        self._tried = None
+        with taking as row:
+            if row is None:
+                return False
+            self._tried = row
+            claimed = self._handle(row)
         self._count(row, claimed=claimed)
-        return "handled"
+        return True
+
+    def _again(self, row: Row) -> bool:
+        return self._run(self._ours(row))
 
     @contextmanager
     def _ours(self, row: Row) -> Generator[Row | None, None, None]:
@@ -231,15 +226,17 @@ class Consumer:
         return self.storage.take_first(self.consumer, work, idle=self.timeout)
 
     def _handle(self, row: Row) -> bool:
+        self._began = time.monotonic()
         try:
-            claimed = self.receive(row.envelope)
+            with within(self.timeout):
+                claimed = self.receive(row.envelope)
         except SystemExit as error:  # it would end all that this process does, however often it was started anew
             raise RuntimeError(f"the handler raised SystemExit({error})") from error
         except BaseException as error:
             self._is_dying = not isinstance(error, Exception)
             raise
         if self.strict and not claimed:
-            raise _Unclaimed(f"{self.consumer} has no handler for {row.envelope.name}")
+            raise Unclaimed(f"{self.consumer} has no handler for {row.envelope.name}")
         return claimed
 
     def _count(self, row: Row, *, claimed: bool) -> None:
@@ -249,39 +246,7 @@ class Consumer:
             self.counts.unclaimed += 1
             log.info("%s has no handler for %s", self.consumer, row.envelope.name)
 
-    def _park(self, row: Row, error: Exception) -> Literal[1]:
-        """Put a failed message aside in a new transaction: what its handler did is rolled back."""
-        failure = self._failure(row, error)
-        with self.storage.hold(self.consumer, lanes=[row.lane], limit=1, local=True, idle=self.timeout) as held:
-            if held is not None:
-                held.park(row, failure)
-        self.counts.failed += 1
-        # Another worker that was quicker to take the lane tries the message itself; its failure counts then.
-        fate = "left to another worker" if held is None else _fate(failure)
-        log.log(
-            logging.WARNING if failure.pause is not None else logging.ERROR,
-            "%s failed on %s %s, attempt %d, %s", self.consumer, row.envelope.name, row.envelope.id,
-            failure.attempts, fate, exc_info=error,
-        )  # fmt: skip
+    def _failed(self, row: Row, error: Exception) -> Literal[1]:
+        """Let the policy decide what becomes of a message; that settles it."""
+        self._failing.deal(row, error, took=time.monotonic() - self._began)
         return 1
-
-    def _failure(self, row: Row, error: Exception) -> Failure:
-        policy = self.policy(row.envelope)
-        attempts = row.attempts + 1
-        hopeless = isinstance(error, (CommandRefused, InvalidPayload, _Unclaimed))
-        retry = AWAITED if isinstance(error, NewerVersion) else policy.retry
-        pause = None if hopeless or retry.exhausted(attempts) else retry.pause(attempts)
-        # What is refused was never in an order that we keep, so nothing waits behind it.
-        holds = policy.holds and not isinstance(error, CommandRefused)
-        reason = f"{UnknownMessage.__name__ if isinstance(error, _Unclaimed) else type(error).__name__}: {error}"[:2000]
-        if pause is None and row.envelope.key and not policy.holds:
-            reason += f"\nwhat follows under the key {row.envelope.key} went on without it"
-        return Failure(reason, attempts, pause, hold=holds)
-
-
-class _Unclaimed(UnknownMessage):
-    """Raised for a message without a handler, which no retry will give one."""
-
-
-def _fate(failure: Failure) -> str:
-    return "dead" if failure.pause is None else f"tried again in {failure.pause:.1f} s"

@@ -14,5 +14,7 @@ class Counts:
     handled: int = 0
     failed: int = 0
     unclaimed: int = 0
+    discarded: int = 0
+    paused: int = 0
     fetched: int = 0
     seen: int = 0

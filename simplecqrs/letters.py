@@ -128,6 +128,11 @@ class BlockedKey:
     waiting: int
 
     @property
+    def is_pause(self) -> bool:
+        """Tell whether it is no key, but the whole queue that pauses."""
+        return not self.topic and not self.key and self.next_at is not None
+
+    @property
     def cause(self) -> str:
         """Return the first line of the reason."""
         return cause_of(self.reason)

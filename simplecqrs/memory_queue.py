@@ -8,14 +8,16 @@ from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from zlib import crc32
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from simplecqrs.envelope import Envelope
 from simplecqrs.letters import ANY, BlockedKey, Wanted
+from simplecqrs.memory_held import HeldRows
 from simplecqrs.memory_marks import Marks
+from simplecqrs.memory_pauses import Pauses
 from simplecqrs.memory_rows import Rows
 from simplecqrs.memory_transactions import MemoryTransactions
-from simplecqrs.queue import LANES, Backlog, Box, Failure, Letter, Row, Stored, Work, lane_of
+from simplecqrs.queue import LANES, Backlog, Box, Letter, Row, Stored, Work, lane_of
 from simplecqrs.transport import Garbage
 
 __all__ = ["MemoryQueue"]
@@ -52,6 +54,7 @@ class MemoryQueue:
         self._rows = Rows(box, self._db, clock)
         self._seen: dict[tuple[str, str, str], int] = {}
         self._marks = Marks()
+        self._pauses = Pauses(box, self._db, clock, self._rows.number)
 
     def transaction(self) -> AbstractContextManager[None]:
         """Open a transaction: what is appended in it is there when it ends well."""
@@ -66,7 +69,7 @@ class MemoryQueue:
     def look(self, queue: str, lanes: Sequence[int], /) -> Sequence[Work]:
         """Return those of these lanes that have work."""
         with self._db.mutex:
-            works = [self._rows.work(queue, lane) for lane in lanes]
+            works = [] if self._pauses.is_paused(queue) else [self._rows.work(queue, lane) for lane in lanes]
         return [evolve(w, owner=self._marks.owner((queue, w.lane))) for w in works if w.head or w.due]
 
     @contextmanager
@@ -79,11 +82,11 @@ class MemoryQueue:
         limit: int,
         local: bool,
         idle: float,
-    ) -> Generator[_Held | None, None, None]:
+    ) -> Generator[HeldRows | None, None, None]:
         """Lock up to ``limit`` of these lanes whose lock is free."""
         with self._db.transaction():
             held = self._lock(queue, lanes, limit)
-            yield _Held(queue, held, self._rows, self._db, self._marks) if held else None
+            yield HeldRows(queue, held, self._rows, self._db, self._marks, self._pauses) if held else None
 
     @contextmanager
     def take(self, row: Row, /, *, idle: float) -> Generator[bool, None, None]:
@@ -143,7 +146,8 @@ class MemoryQueue:
     def blocked(self, wanted: Wanted = ANY, /, *, limit: int = 100) -> Sequence[BlockedKey]:
         """Return some of the keys that are blocked, the longest first."""
         with self._db.mutex:
-            return list(islice(self._rows.blocked_keys(wanted), limit))
+            found = [*self._rows.blocked_keys(wanted), *self._pauses.shown(wanted)]
+            return sorted(found, key=lambda blocked: blocked.id)[:limit]
 
     def retry(self, letter: int, /) -> bool:
         """Give a dead letter its attempts anew; False if there is none, or if it could not even be read."""
@@ -164,7 +168,7 @@ class MemoryQueue:
     def hasten(self, blocked: int, /) -> bool:
         """Make a blocked key due now; False if there is none, or if it waits for a dead letter."""
         with self._db.transaction(), self._db.mutex:
-            return self._rows.hasten(blocked)
+            return self._rows.hasten(blocked) or self._pauses.resume(blocked)
 
     @contextmanager
     def _settling(self, letter: int) -> Generator[Row | None, None, None]:
@@ -207,43 +211,3 @@ class MemoryQueue:
 
     def _name(self, queue: str, lane: int) -> tuple[str, str, int]:
         return self._box, queue, lane
-
-
-@frozen
-class _Held:
-    """Lanes that are locked by this thread's transaction."""
-
-    _queue: str
-    _lanes: Sequence[int]
-    _rows: Rows
-    _db: MemoryTransactions
-    _marks: Marks
-
-    def read(self, limit: int, max_bytes: int, /) -> Sequence[Row]:
-        """Return rows that may be worked now."""
-        found: list[Row] = []
-        with self._db.mutex:
-            for row in self._rows.readable(self._queue, self._lanes):
-                max_bytes -= len(row.envelope.payload)
-                if found and max_bytes < 0:
-                    break
-                found.append(row)
-                if len(found) >= limit:
-                    break
-        return found
-
-    def done(self, rows: Sequence[Row], /) -> int:
-        """Delete just these rows and return how many were still there."""
-        with self._db.mutex:
-            return sum([self._rows.remove(row) for row in rows])
-
-    def claim(self, row: Row, owner: int, /, *, most: int) -> int:
-        """Say who works this row's lane; return how often others began with it and did not come back."""
-        with self._db.mutex:
-            return self._marks.claim((row.queue, row.lane), row.id, owner, most=most)
-
-    def park(self, row: Row, failure: Failure, /) -> None:
-        """Put a row aside, what follows under its key behind it, or make a dead letter of it."""
-        with self._db.mutex:
-            self._marks.forget((row.queue, row.lane))
-            self._rows.park(row, failure)

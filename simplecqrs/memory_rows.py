@@ -53,6 +53,10 @@ class Rows:
         self._blocked: dict[Place, _Blocked] = {}
         self._born: dict[int, float] = {}
 
+    def number(self) -> int:
+        """Return a number that nothing else here has."""
+        return next(self._ids)
+
     def add(self, queue: str, lane: int, envelope: Envelope) -> None:
         """Add a new row, which others see at commit; its id is given then, so that ids grow as rows appear."""
         self._db.at_commit(lambda: self._insert(Row(next(self._ids), queue, lane, envelope)))

@@ -16,6 +16,7 @@ from zlib import crc32
 
 from attrs import frozen
 
+from simplecqrs.backoff import Pause
 from simplecqrs.envelope import Envelope
 from simplecqrs.letters import Backlog, Box, Inspection, Letter
 from simplecqrs.transport import Garbage
@@ -145,6 +146,19 @@ class Held(Protocol):
 
     def park(self, row: Row, failure: Failure, /) -> None:
         """Put a row aside, what follows under its key behind it; or make a dead letter of it.  Gone: do nothing."""
+        ...
+
+    def pause(self, row: Row, pause: Pause, reason: str, /, *, took: float) -> float | None:
+        """
+        Let the whole queue pause: ``look`` finds no work until it is over.  The row stays where it is.
+
+        Return the seconds; None: it pauses already.
+
+        Args:
+            reason: for people.
+            took: seconds from the beginning of what has failed until now; if it had begun right after the last pause,
+                this one is longer.
+        """
         ...
 
 

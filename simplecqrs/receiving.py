@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from simplecqrs.errors import CommandRefused
 from simplecqrs.messages import Event, Query, Stream
 from simplecqrs.registration import Options, Registration
@@ -29,8 +31,18 @@ def consumer_options(
         return None
     if not issubclass(kind, Event):
         return next((r.options for r in registrations if kind in r.messages), None)
-    subscribed = wiring.events.consumer_calls(kind, consumer)
-    return subscribed[0][0].options if subscribed else None
+    said = [registration.options for registration, _ in wiring.events.consumer_calls(kind, consumer)]
+    return _together(said) if len(said) > 1 else next(iter(said), None)
+
+
+def _together(said: Sequence[Options]) -> Options:
+    """Put together what was said of handlers that succeed or fail as one: of each the first that says something."""
+    return evolve(
+        said[0],
+        retry=next((options.retry for options in said if options.retry is not None), None),
+        on_dead=next((options.on_dead for options in said if options.on_dead is not None), None),
+        on_error={cls: fate for options in reversed(said) for cls, fate in options.on_error.items()},
+    )
 
 
 def receive(envelope: Envelope, consumer: str, wiring: Wiring, vocabulary: Vocabulary, *, allow_commands: bool) -> None:

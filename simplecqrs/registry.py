@@ -16,7 +16,7 @@ from simplecqrs.handlers import (
     describe,
 )
 from simplecqrs.messages import Event, Message, Request, Stream
-from simplecqrs.registration import OnDead, Options, PerItem, Registration, check_messages, check_options
+from simplecqrs.registration import OnDead, OnError, Options, PerItem, Registration, check_messages, check_options
 from simplecqrs.shapes import parts_of
 
 __all__ = ["Registrar", "Registry", "default_registry", "handles"]
@@ -90,6 +90,7 @@ class Registry:
         consumer: str | None = ...,
         retry: Retry | None = ...,
         on_dead: OnDead | None = ...,
+        on_error: OnError | None = ...,
         transaction: PerItem | None = ...,
     ) -> Registrar[M]: ...
     @overload
@@ -103,6 +104,7 @@ class Registry:
         consumer: str | None = ...,
         retry: Retry | None = ...,
         on_dead: OnDead | None = ...,
+        on_error: OnError | None = ...,
     ) -> Registrar[E1 | E2]: ...
     @overload
     def handles(
@@ -116,6 +118,7 @@ class Registry:
         consumer: str | None = ...,
         retry: Retry | None = ...,
         on_dead: OnDead | None = ...,
+        on_error: OnError | None = ...,
     ) -> Registrar[E1 | E2 | E3]: ...
     @overload
     def handles(
@@ -130,6 +133,7 @@ class Registry:
         consumer: str | None = ...,
         retry: Retry | None = ...,
         on_dead: OnDead | None = ...,
+        on_error: OnError | None = ...,
     ) -> Registrar[E1 | E2 | E3 | E4]: ...
     def handles(
         self,
@@ -138,6 +142,7 @@ class Registry:
         consumer: str | None = None,
         retry: Retry | None = None,
         on_dead: OnDead | None = None,
+        on_error: OnError | None = None,
         transaction: PerItem | None = None,
     ) -> Registrar[Any]:
         """
@@ -148,6 +153,8 @@ class Registry:
             consumer: run it later, wherever the consumer of this name receives the event.
             retry: how often that consumer tries, and how long it waits in between.
             on_dead: ``"hold"``: what follows a given-up message under its key waits; ``"continue"``: it goes on.
+            on_error: what becomes of a message that failed, by the class of the exception: a ``Retry`` or ``"retry"``,
+                ``"discard"``, ``"dead-letter"``, or a ``Pause`` or ``"pause"`` of the whole consumer.
             transaction: of a stream that writes.  ``"item"``: each item, with its events, is committed before it is
                 handed out; ``"all"``: everything is committed before the first item is handed out.
 
@@ -156,7 +163,12 @@ class Registry:
             InvalidHandler: at once, if the handler cannot handle these messages.
         """
         options = Options(
-            after_commit=after_commit, consumer=consumer, retry=retry, on_dead=on_dead, transaction=transaction
+            after_commit=after_commit,
+            consumer=consumer,
+            retry=retry,
+            on_dead=on_dead,
+            on_error=on_error or {},
+            transaction=transaction,
         )
         return Registrar(self, messages, options)
 

@@ -31,11 +31,11 @@ INTERNAL = {
     "django_cqrs.daemon", "django_cqrs.databases", "django_cqrs.django_tasks", "django_cqrs.doorbells",
     "django_cqrs.engines", "django_cqrs.frames", "django_cqrs.guards", "django_cqrs.held", "django_cqrs.idempotency",
     "django_cqrs.inbox", "django_cqrs.inspection", "django_cqrs.listening", "django_cqrs.locks", "django_cqrs.loops",
-    "django_cqrs.meter", "django_cqrs.models", "django_cqrs.outbox", "django_cqrs.overdue", "django_cqrs.processes",
-    "django_cqrs.promotion", "django_cqrs.purging", "django_cqrs.queue", "django_cqrs.relay", "django_cqrs.rows",
-    "django_cqrs.safe_ids", "django_cqrs.schedule", "django_cqrs.single", "django_cqrs.status", "django_cqrs.stepping",
-    "django_cqrs.telling", "django_cqrs.transactions", "django_cqrs.wakeup", "django_cqrs.watchdog",
-    "django_cqrs.working",
+    "django_cqrs.meter", "django_cqrs.models", "django_cqrs.outbox", "django_cqrs.overdue", "django_cqrs.pausing",
+    "django_cqrs.policies", "django_cqrs.processes", "django_cqrs.promotion", "django_cqrs.purging",
+    "django_cqrs.queue", "django_cqrs.relay", "django_cqrs.rows", "django_cqrs.safe_ids", "django_cqrs.schedule",
+    "django_cqrs.single", "django_cqrs.status", "django_cqrs.stepping", "django_cqrs.telling",
+    "django_cqrs.transactions", "django_cqrs.wakeup", "django_cqrs.watchdog", "django_cqrs.working",
 }  # fmt: skip
 
 #: The options of every command.

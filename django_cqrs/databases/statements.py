@@ -11,6 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_cqrs.databases.port import Place
 
 __all__ = [
+    "PAUSE",
     "delete_locked",
     "first_ids",
     "insert_new",
@@ -20,6 +21,9 @@ __all__ = [
     "taking_first",
     "unblocked",
 ]
+
+#: The lane of the row among the blocked keys that lets a whole queue pause.
+PAUSE = -1
 
 
 def placeholders(values: Sequence[Any]) -> str:
@@ -39,6 +43,8 @@ def look(
     """
     Return for each lane its first new row or 0, whether a parked key of it is due, and who worked it last or 0.
 
+    Nothing, while the queue pauses.
+
     Args:
         floors: for each lane, the id up to which it has no rows.
         of_lane: what ``Dialect.of_lane`` returns for ``c.lane``, and ``Dialect.order``.
@@ -48,8 +54,13 @@ def look(
     lanes = ", ".join(["(%s, %s)"] * len(floors))  # PostgreSQL plans VALUES in half of the time that UNION takes
     with connection.cursor() as cursor:
         cursor.execute(
-            f"WITH c(lane, low) AS (VALUES {lanes}) SELECT c.lane, {first}, {_due(place, now)}, {owner[0]} FROM c",
-            [*(value for item in floors.items() for value in item), place.queue, place.box, place.queue, *owner[1]],
+            f"WITH c(lane, low) AS (VALUES {lanes}) SELECT c.lane, {first}, {_due(place, now)}, {owner[0]} FROM c"
+            f" WHERE NOT EXISTS (SELECT 1 FROM {place.blocked} p WHERE p.box = %s AND p.queue = %s"
+            f" AND p.lane = {PAUSE} AND p.next_at > {now})",
+            [
+                *(value for item in floors.items() for value in item),
+                *(place.queue, place.box, place.queue, *owner[1], place.box, place.queue),
+            ],
         )
         return [(lane, head or 0, bool(due), last or 0) for lane, head, due, last in cursor.fetchall()]
 

@@ -56,10 +56,9 @@ def list_blocked(inspection: DjangoInspection, wanted: Wanted, limit: int) -> It
     for (box, queue, cause), keys in groups.items():
         yield f"{len(keys):,} x {box} {queue}: {cause}"
         for blocked in keys[:limit]:
-            yield (
-                f"    {blocked.topic} key={blocked.key!r}  {count_of(blocked.waiting)} wait"
-                f"  since {_time(blocked.since)}  {_next(inspection, blocked)}"
-            )
+            what = f"{blocked.topic} key={blocked.key!r}  {count_of(blocked.waiting)} wait"
+            where = "the whole consumer pauses" if blocked.is_pause else what
+            yield f"    {where}  since {_time(blocked.since)}  {_next(inspection, blocked)}"
         if len(keys) > limit:
             yield f"    and {len(keys) - limit:,} more"
 

@@ -30,10 +30,11 @@ from tests.contracts.queue_letters import LettersContract
 from tests.contracts.queue_marks import MarksContract
 from tests.contracts.queue_operating import OperatingContract
 from tests.contracts.queue_parking import ParkingContract
+from tests.contracts.queue_pausing import PausingContract
 from tests.contracts.queue_reading import ReadingContract
 from tests.contracts.queue_taking import TakingContract
 
-__all__ = ["InboxContract", "MarksContract", "StorageContract", "make", "texts"]
+__all__ = ["InboxContract", "MarksContract", "PausingContract", "StorageContract", "make", "texts"]
 
 
 class StorageContract(

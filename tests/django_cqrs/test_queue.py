@@ -14,7 +14,7 @@ from django_cqrs.inspection import DjangoInspection
 from django_cqrs.models import Outbox, ParkedOutbox
 from django_cqrs.queue import DjangoStorage
 from simplecqrs.queue import Failure, lane_of
-from tests.contracts.queue import InboxContract, MarksContract, StorageContract, make
+from tests.contracts.queue import InboxContract, MarksContract, PausingContract, StorageContract, make
 
 #: SQLite has one writer at a time, so one lane at a time is held there.
 ONE_WRITER = connection.vendor == "sqlite"
@@ -48,7 +48,7 @@ class TestOutbox(_Database, StorageContract):
 
 
 @pytest.mark.usefixtures("committed")
-class TestInbox(_Database, StorageContract, MarksContract):
+class TestInbox(_Database, StorageContract, MarksContract, PausingContract):
     """An inbox on tables."""
 
     box = "inbox"

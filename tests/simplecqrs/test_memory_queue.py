@@ -9,7 +9,7 @@ import pytest
 from simplecqrs.memory_queue import MemoryQueue
 from simplecqrs.memory_transactions import MemoryTransactions
 from simplecqrs.queue import Failure
-from tests.contracts.queue import InboxContract, MarksContract, StorageContract, make, texts
+from tests.contracts.queue import InboxContract, MarksContract, PausingContract, StorageContract, make, texts
 
 
 class _Memory:
@@ -38,7 +38,7 @@ class TestOutbox(_Memory, StorageContract):
     box = "outbox"
 
 
-class TestInbox(_Memory, StorageContract, MarksContract):
+class TestInbox(_Memory, StorageContract, MarksContract, PausingContract):
     """An inbox in memory."""
 
     box = "inbox"

@@ -43,6 +43,7 @@ from simplecqrs import (
     load,
     message,
 )
+from simplecqrs.backoff import Pause
 from simplecqrs.containers import Container, Provider
 from simplecqrs.handlers import Combined
 from simplecqrs.idempotency import IdempotencyStore
@@ -191,7 +192,13 @@ def note_four(event: DomainEvent | NotificationEvent | ECSTEvent) -> None:
     """Handle four events."""
 
 
-@handles(Registered, consumer="mailing", retry=Retry(5, first=1.0), on_dead="continue")
+@handles(
+    Registered,
+    consumer="mailing",
+    retry=Retry(5, first=1.0),
+    on_dead="continue",
+    on_error={KeyError: "discard", OSError: Pause(first=5), ValueError: Retry(2)},
+)
 def send_welcome(event: Registered) -> None:
     """Handle an event later."""
 

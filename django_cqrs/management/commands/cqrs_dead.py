@@ -97,7 +97,8 @@ class Command(BaseCommand):
         blocked = self._operator.inspection.blocked(wanted, limit=MOST)
         hastened = [one for one in blocked if self._operator.hasten(one.id)]
         for one in hastened[: self._options["limit"]]:
-            self.stdout.write(f"key {one.key!r} of {one.topic} ({one.box} {one.queue}) is tried again now")
+            where = "the pause" if one.is_pause else f"key {one.key!r} of {one.topic}"
+            self.stdout.write(f"{where} ({one.box} {one.queue}) is {'over' if one.is_pause else 'tried again'} now")
         if len(hastened) > self._options["limit"] or self._options["parked"]:
             more = f"; {MOST:,} is the most at a time" if len(blocked) == MOST else ""
             self.stdout.write(f"{len(hastened):,} blocked keys are tried again now{more}")

@@ -1,0 +1,38 @@
+"""Deadlines: how long what is being handled may still take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+__all__ = ["remaining", "within"]
+
+_deadline: ContextVar[float | None] = ContextVar("simplecqrs_deadline", default=None)
+
+
+def remaining() -> float | None:
+    """
+    Return the seconds that what is being handled may still take; 0.0 if its time is up, None if nobody has set one.
+
+    A consumer gives its handlers its ``timeout``.  Pass what is left on to whatever may hang:
+    ``requests.post(url, timeout=remaining())``.
+    """
+    ends = _deadline.get()
+    return None if ends is None else max(0.0, ends - time.monotonic())
+
+
+@contextmanager
+def within(seconds: float) -> Generator[None, None, None]:
+    """
+    Give what happens inside so many seconds, or those that are left of a shorter time outside of it.
+
+    Nothing is interrupted: it has to ask for what remains.
+    """
+    ends, outer = time.monotonic() + seconds, _deadline.get()
+    token = _deadline.set(ends if outer is None else min(ends, outer))
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
