@@ -40,6 +40,7 @@ def _log(url: str, prefix: str) -> Sequence[Entry]:
         channel = connection.channel()
         queue = f"{prefix}{LOG}:{TOPIC}"
         number = channel.queue_declare(queue, passive=True).message_count
+        channel.basic_qos(0, min(number, 65535), False)  # a quorum queue gives 2,000 unless told otherwise
         channel.basic_consume(queue, callback=lambda message: entries.append(_entry(message)))
         while len(entries) < number:
             connection.drain_events(timeout=10)
