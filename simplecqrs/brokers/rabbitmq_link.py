@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import selectors
+import select
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias
@@ -134,6 +134,8 @@ def readable(opened: Any) -> bool:
     """Tell whether a socket has something to read, or has ended."""
     if getattr(opened, "pending", int)():  # TLS has decrypted it already
         return True
-    with selectors.DefaultSelector() as selector:
-        selector.register(opened, selectors.EVENT_READ)
-        return bool(selector.select(0))
+    if not hasattr(select, "poll"):  # on Windows
+        return bool(select.select([opened], [], [], 0)[0])
+    poller = select.poll()
+    poller.register(opened, select.POLLIN)
+    return bool(poller.poll(0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from simplecqrs.brokers.formats import Parcel, WireFormat
@@ -66,6 +67,7 @@ def read_message(form: WireFormat, message: Any, *, topic: str, max_bytes: int) 
     )
 
 
+@lru_cache(1024)  # of the same few names and topics
 def _check_short(what: str, text: str) -> None:
     size = len(text.encode())
     if size > SHORT:
