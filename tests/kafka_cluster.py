@@ -94,15 +94,23 @@ class KafkaCluster:
         """Make a broker the coordinator of a consumer group."""
         self._tell("coordinate", group, broker)
 
-    @contextmanager
-    def paused(self) -> Iterator[None]:
+    def pause(self) -> None:
         """Stop the process in its tracks: connections stay open, and nothing is answered."""
         self.process.send_signal(signal.SIGSTOP)
         os.waitpid(self.process.pid, os.WUNTRACED)  # returns when it has stopped
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self.process.send_signal(signal.SIGCONT)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop it as long as the context lasts."""
+        self.pause()
         try:
             yield
         finally:
-            self.process.send_signal(signal.SIGCONT)
+            self.resume()
 
     def _tell(self, *command: object) -> None:
         assert self.process.stdin is not None
@@ -114,9 +122,14 @@ class KafkaCluster:
 
 
 @contextmanager
-def kafka_cluster(brokers: int = 3) -> Iterator[KafkaCluster]:
-    """Run a cluster as long as the context lasts; it ends with this process, however that ends."""
-    command = [sys.executable, __file__, str(brokers)]
+def kafka_cluster(brokers: int = 3, *, largest: int = 100_000_000) -> Iterator[KafkaCluster]:
+    """
+    Run a cluster as long as the context lasts; it ends with this process, however that ends.
+
+    Args:
+        largest: bytes of a request; on a larger one brokers close the connection.
+    """
+    command = [sys.executable, __file__, str(brokers), str(largest)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -132,14 +145,16 @@ def kafka_cluster(brokers: int = 3) -> Iterator[KafkaCluster]:
 class _Mock:
     """The mock cluster inside of this process, by the C functions that the Python library does not show."""
 
-    def __init__(self, brokers: int) -> None:
+    def __init__(self, brokers: int, largest: int) -> None:
         self._library = library = ctypes.CDLL(str(_find_library()))
         for name in ("rd_kafka_conf_new", "rd_kafka_new", "rd_kafka_mock_cluster_new"):
             getattr(library, name).restype = ctypes.c_void_p
         library.rd_kafka_mock_cluster_bootstraps.restype = ctypes.c_char_p
         conf = ctypes.c_void_p(library.rd_kafka_conf_new())
-        library.rd_kafka_conf_set(conf, b"log_level", b"0", None, ctypes.c_size_t(0))
         why = ctypes.create_string_buffer(512)
+        settings = {"log_level": 0, "fetch.max.bytes": largest - 512, "receive.message.max.bytes": largest}
+        for name, value in settings.items():
+            library.rd_kafka_conf_set(conf, name.encode(), str(value).encode(), why, ctypes.c_size_t(len(why)))
         producer = library.rd_kafka_new(0, conf, why, ctypes.c_size_t(len(why)))
         if not producer:
             raise RuntimeError(why.value.decode())
@@ -204,8 +219,8 @@ def _find_library() -> Path:
     return next(folder.glob("librdkafka-*.so*"))
 
 
-def _serve(brokers: int) -> None:
-    mock = _Mock(brokers)
+def _serve(brokers: int, largest: int) -> None:
+    mock = _Mock(brokers, largest)
     print(mock.servers, flush=True)
     for line in sys.stdin:
         name, *arguments = json.loads(line)
@@ -217,4 +232,4 @@ def _serve(brokers: int) -> None:
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]))
+    _serve(*map(int, sys.argv[1:]))

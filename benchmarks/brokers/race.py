@@ -18,11 +18,12 @@ __all__ = ["run"]
 def contenders() -> Sequence[Contender]:
     """Return the brokers; CQRS_BENCH_BROKERS chooses some, by words of their names."""
     from benchmarks.brokers.azure_by_hand import AZURE
+    from benchmarks.brokers.kafka_by_hand import KAFKA
     from benchmarks.brokers.rabbitmq_by_hand import RABBITMQ
     from benchmarks.brokers.redis_by_hand import REDIS
 
     words = os.environ.get("CQRS_BENCH_BROKERS", "").lower().split(",")
-    return [found for found in (REDIS, RABBITMQ, AZURE) if any(word in found.name.lower() for word in words)]
+    return [found for found in (REDIS, RABBITMQ, KAFKA, AZURE) if any(word in found.name.lower() for word in words)]
 
 
 def run(*, full: bool) -> list[Line]:

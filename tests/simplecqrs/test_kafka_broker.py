@@ -10,7 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID
 
@@ -401,7 +401,7 @@ class TestOutages:
             private.coordinate("mailing", 3 - leader)
             broker.publish([one], deadline=DEADLINE)
 
-            assert next_of(feed) == [one]
+            assert contents(fetched(feed, 100)) == [one]
 
     def test_is_not_spoilt_by_an_interruption(self, private: KafkaCluster, broker: Kafka) -> None:
         """A call that a signal ends, as a time limit of Celery does, leaves nothing that is sent later."""
@@ -438,15 +438,6 @@ def published_at_last(broker: Kafka, sent: Envelope) -> Receipt:
         except BrokerDown:
             if time.monotonic() > until:
                 raise
-
-
-def next_of(feed: KafkaFeed) -> list[Envelope | Garbage]:
-    """Fetch and acknowledge what comes next, when it has come."""
-    until = time.monotonic() + 10
-    while not (deliveries := feed.fetch(100)) and time.monotonic() < until:
-        time.sleep(0.005)
-    feed.acknowledge(deliveries)
-    return contents(deliveries)
 
 
 def id_of(content: Envelope | Garbage) -> UUID:
@@ -656,16 +647,17 @@ class TestConsumers:
 
 
 def fetched(feed: KafkaFeed, limit: int) -> Sequence[Delivery]:
-    """Fetch as a consumer does, again after what passes, and acknowledge."""
+    """Fetch until something is there, and acknowledge; again after what passes."""
+    deliveries: Sequence[Delivery] = ()
     until = time.monotonic() + 10
-    while True:
-        try:
-            if (deliveries := feed.fetch(limit)) or time.monotonic() > until:
+    while time.monotonic() < until:
+        with suppress(BrokerDown):
+            deliveries = deliveries or feed.fetch(limit)
+            if deliveries:
                 feed.acknowledge(deliveries)
                 return deliveries
-        except BrokerDown:
-            assert time.monotonic() < until
         time.sleep(0.005)
+    raise AssertionError("nothing comes")
 
 
 class FewerPartitions:

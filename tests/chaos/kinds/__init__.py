@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.chaos.kinds.azure import AZURE
+from tests.chaos.kinds.kafka import KAFKA
 from tests.chaos.kinds.port import Kind
 from tests.chaos.kinds.rabbitmq import RABBITMQ
 from tests.chaos.kinds.redis import REDIS_STREAMS
@@ -10,4 +11,4 @@ from tests.chaos.kinds.redis import REDIS_STREAMS
 __all__ = ["KINDS"]
 
 #: Each of them goes through the same proof, see ``test_18_19_each_broker``.
-KINDS: tuple[Kind, ...] = (REDIS_STREAMS, RABBITMQ, AZURE)
+KINDS: tuple[Kind, ...] = (REDIS_STREAMS, RABBITMQ, KAFKA, AZURE)

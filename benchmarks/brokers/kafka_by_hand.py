@@ -1,0 +1,132 @@
+"""Kafka by hand: an idempotent producer with a callback for each message, and offsets committed after the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+from benchmarks.brokers.once import once
+from benchmarks.brokers.port import Contender
+from simplecqrs.envelope import Envelope
+
+__all__ = ["KAFKA"]
+
+GROUP = "by-hand"
+#: The mock lets who waits for messages wait to the end, even if some come.
+WAIT = {"fetch.wait.max.ms": 5}
+
+
+class KafkaByHand:
+    """confluent-kafka, as somebody uses it who knows it well."""
+
+    def __init__(self, url: str, prefix: str) -> None:
+        from confluent_kafka import Consumer, Producer
+
+        self._servers = {"bootstrap.servers": url, "log_level": 2}
+        self._prefix = prefix.replace(":", "-")
+        self._producer: Any = Producer({**self._servers, "enable.idempotence": True, "acks": "all", "linger.ms": 5})
+        self._make: Any = Consumer
+        self._consumers: dict[str, Any] = {}
+
+    def join(self, topic: str, /) -> None:
+        """Read all partitions: who is alone needs no group's members."""
+        settings = {"group.id": GROUP, "enable.auto.commit": False, "enable.partition.eof": True, **WAIT}
+        consumer = self._consumers[topic] = self._make({**self._servers, **settings})
+        found = self._producer.list_topics(self._prefix + topic, timeout=5).topics[self._prefix + topic]
+        consumer.assign([_spot(self._prefix + topic, partition, 0) for partition in found.partitions])
+
+    def publish(self, topic: str, envelopes: Sequence[Envelope], /) -> None:
+        """Produce all, flush, and see that each was reported as delivered."""
+        failed: list[Any] = []
+        delivered = 0
+
+        def report(error: Any, _: Any) -> None:
+            nonlocal delivered
+            if error is None:
+                delivered += 1
+            else:
+                failed.append(error)
+
+        for envelope in envelopes:
+            key, headers = envelope.key.encode(), _headers(envelope)
+            self._producer.produce(
+                self._prefix + topic, envelope.payload, key, headers=headers, on_delivery=report
+            )
+        self._producer.flush(30)
+        assert delivered == len(envelopes), failed[:3]
+
+    def consume(self, topic: str, /) -> None:
+        """Read 500 at a time; a crash brings them again, and the rows that remember them drop them."""
+        consumer, ends = self._consumers[topic], set[int]()
+        while len(ends) < len(consumer.assignment()):
+            found = consumer.consume(500, 0.01)
+            ends -= {message.partition() for message in found}
+            ends |= {message.partition() for message in found if message.error() is not None}
+            messages = [message for message in found if message.error() is None]
+            for message in messages:
+                headers = dict(message.headers())
+                once(headers["source"].decode(), headers["id"].decode(), message.value())
+            if messages:
+                last = {message.partition(): message.offset() + 1 for message in messages}
+                spots = [_spot(self._prefix + topic, partition, offset) for partition, offset in last.items()]
+                consumer.commit(offsets=spots, asynchronous=False)
+
+    def clear(self, topic: str, /) -> None:
+        """Go to the end; brokers drop what is old by themselves."""
+        consumer = self._consumers.get(topic)
+        if consumer is not None:
+            places = [_spot(spot.topic, spot.partition, -1) for spot in consumer.assignment()]
+            consumer.assign(consumer.offsets_for_times(places, timeout=5))
+
+
+def _spot(topic: str, partition: int, offset: int) -> Any:
+    from confluent_kafka import TopicPartition
+
+    return TopicPartition(topic, partition, offset)
+
+
+def _headers(envelope: Envelope) -> list[tuple[str, str]]:
+    return [
+        ("id", str(envelope.id)),
+        ("kind", envelope.kind),
+        ("name", envelope.name),
+        ("version", str(envelope.version)),
+        ("time", envelope.time.isoformat()),
+        ("content_type", envelope.content_type),
+        ("source", envelope.source),
+        ("correlation_id", envelope.correlation_id),
+    ]
+
+
+@contextmanager
+def _serve() -> Iterator[str]:
+    if find_spec("confluent_kafka") is None:
+        yield ""
+        return
+    from tests.kafka_cluster import kafka_cluster
+
+    with kafka_cluster() as cluster:
+        yield cluster.servers
+
+
+def _options(url: str, prefix: str) -> Mapping[str, Any]:
+    return {"servers": url, "prefix": prefix.replace(":", "-"), "options": WAIT}
+
+
+def _about(_: str) -> Mapping[str, str]:
+    import confluent_kafka
+
+    library = f"librdkafka {confluent_kafka.libversion()[0]}"
+    return {library: "its mock cluster of three brokers in another process, in memory; topics have 4 partitions"}
+
+
+KAFKA = Contender(
+    name="Kafka",
+    serve=_serve,
+    backend="simplecqrs.brokers.kafka.Kafka",
+    options=_options,
+    by_hand=KafkaByHand,
+    about=_about,
+)
