@@ -65,7 +65,7 @@ class AzureServiceBus:
         subscription: str = "{consumer}",
         sessions: bool = False,
         format: str | WireFormat = "cloudevents",  # noqa: A002 - a setting, and so it is best called
-        prefetch: int = 500,
+        prefetch: int = 100,
         timeout: float = 5.0,
         max_bytes: int = 2**20,
     ) -> None:

@@ -56,8 +56,9 @@ class AzureFeed:
                 self._adopt(receiver)
                 if not self._held:
                     self._receive(receiver, limit)
-                self._locks.keep(receiver, [*(message for _, message in self._held.values()), *self._waiting])
+                self._locks.keep(receiver, [message for _, message in self._held.values()])
                 if not self._held:
+                    self._locks.check(self._waiting)
                     self._hand_on(receiver, limit)
         except LockLost as error:
             self._forget()
@@ -101,11 +102,12 @@ class AzureFeed:
             self._receiver = receiver
 
     def _receive(self, receiver: Any, limit: int) -> None:
-        room = min(limit, ROOM - len(self._waiting))
-        if room > 0:
-            received = receiver.receive_messages(max_message_count=room, max_wait_time=WAIT[self._is_quiet])
-            self._is_quiet = not received
-            self._waiting = sorted([*self._waiting, *received], key=_number)
+        """Take what has come; what waits is not kept for longer than its locks last, or two could wait for ever."""
+        if len(self._waiting) > ROOM:
+            raise LockLost(f"{len(self._waiting)} messages wait for older ones")
+        received = receiver.receive_messages(max_message_count=limit, max_wait_time=WAIT[self._is_quiet])
+        self._is_quiet = not received
+        self._waiting = sorted([*self._waiting, *received], key=_number)
 
     def _hand_on(self, receiver: Any, limit: int) -> None:
         while self._waiting and len(self._held) < limit and self._is_next(receiver, _number(self._waiting[0])):

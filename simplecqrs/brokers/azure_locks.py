@@ -35,6 +35,14 @@ class Locks:
         for message in messages:
             self._keep(now, message.locked_until_utc, lambda message=message: receiver.renew_message_lock(message))
 
+    def check(self, messages: Sequence[Any]) -> None:
+        """Raise LockLost if the time of one is over."""
+        now = datetime.now(timezone.utc)
+        for message in messages:
+            until = message.locked_until_utc
+            if until is not None and until <= now:
+                raise LockLost("a lock ran out before its message was handed on")
+
     def _keep(self, now: datetime, until: datetime | None, renew: Any) -> None:
         if until is None:
             return

@@ -13,8 +13,8 @@ from attrs import define, field
 
 from tests.service_bus.frames import Sent
 
-#: Deliveries after which Service Bus itself makes a message a dead letter, unless told otherwise.
-MAX_DELIVERIES = 10
+#: Deliveries after which Service Bus itself makes a message a dead letter, where it is told what we recommend.
+MAX_DELIVERIES = 2000
 
 
 @define(eq=False)

@@ -78,6 +78,29 @@ class TestLocks:
         assert [*contents(deliveries), *soon(feed)] == first
         assert soon(other) == second
 
+    def test_keeps_nothing_locked_while_it_waits_for_another_fetcher(
+        self, peer: Peer, opened: Callable[..., AzureServiceBus]
+    ) -> None:
+        """Two that wait for each other would do so for ever: what waits is given up when its time is over."""
+        peer.store.create("crossed", "mailing", lock_seconds=0.3)
+        ours, theirs = opened(prefetch=1), opened(prefetch=1)
+        (feed,), (other,) = ours.feeds("mailing", ["crossed"]), theirs.feeds("mailing", ["crossed"])
+        first = published(ours, "crossed", 1)
+        deliveries = feed.fetch(1)
+        second = published(ours, "crossed", 3)
+
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            assert contents(feed.fetch(1)) == first  # which renews its lock
+            assert list(other.fetch(1)) == []
+        feed.acknowledge(deliveries)
+
+        arrived: list[object] = []
+        until = time.monotonic() + 5
+        while len(arrived) < 3 and time.monotonic() < until:
+            arrived += [*drain(feed, 1), *drain(other, 1)]
+        assert arrived == second
+
     def test_brings_first_what_a_dead_fetcher_has_locked_when_its_time_is_over(
         self, peer: Peer, opened: Callable[..., AzureServiceBus]
     ) -> None:

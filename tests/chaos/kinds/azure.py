@@ -50,7 +50,7 @@ def _serve() -> Iterator[Server]:
     pytest.importorskip("azure.servicebus")
     from tests.service_bus.child import service_bus_process
 
-    with service_bus_process(LEDGER, LOG, lock_seconds=3) as child:
+    with service_bus_process(LEDGER, LOG, lock_seconds=5) as child:
         yield _Service(child, f"amqp://127.0.0.1:{child.port}")
 
 
