@@ -51,9 +51,7 @@ class KafkaByHand:
 
         for envelope in envelopes:
             key, headers = envelope.key.encode(), _headers(envelope)
-            self._producer.produce(
-                self._prefix + topic, envelope.payload, key, headers=headers, on_delivery=report
-            )
+            self._producer.produce(self._prefix + topic, envelope.payload, key, headers=headers, on_delivery=report)
         self._producer.flush(30)
         assert delivered == len(envelopes), failed[:3]
 

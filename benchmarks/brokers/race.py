@@ -21,9 +21,11 @@ def contenders() -> Sequence[Contender]:
     from benchmarks.brokers.kafka_by_hand import KAFKA
     from benchmarks.brokers.rabbitmq_by_hand import RABBITMQ
     from benchmarks.brokers.redis_by_hand import REDIS
+    from benchmarks.brokers.redis_pubsub_by_hand import REDIS_PUBSUB
 
     words = os.environ.get("CQRS_BENCH_BROKERS", "").lower().split(",")
-    return [found for found in (REDIS, RABBITMQ, KAFKA, AZURE) if any(word in found.name.lower() for word in words)]
+    brokers = (REDIS, REDIS_PUBSUB, RABBITMQ, KAFKA, AZURE)
+    return [found for found in brokers if any(word in found.name.lower() for word in words)]
 
 
 def run(*, full: bool) -> list[Line]:
