@@ -145,7 +145,7 @@ def two_commands(command: CreateUser | RenameUser) -> None:
 bus.send(NoMessage())  # expect: error
 bus.send(CreateUser("Ada"), idempotency_key=7)  # expect: error
 bus.send(CreateUser("Ada"), idempotency_key="key", concurrent="retry")  # expect: error
-bus.send(CreateUser("Ada"), "key")  # expect: error
+bus.send(CreateUser("Ada"), CreateUser("Bob"))  # expect: error
 bus.send(UserCreated())  # expect: error
 bus.publish(CreateUser("Ada"))  # expect: error
 
