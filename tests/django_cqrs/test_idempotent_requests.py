@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -111,10 +112,16 @@ urlpatterns = [
     path("ninja/", api.urls),
 ]
 pytestmark = pytest.mark.urls(__name__)
-each_view = pytest.mark.parametrize("url", ["/plain", "/rest", "/rest-view", "/ninja/decorated", "/ninja/handled"])
+URLS = ["/plain", "/rest", "/rest-view", "/ninja/decorated", "/ninja/handled"]
 
 
-@pytest.fixture(autouse=True)
+def each_view(test: Callable[..., None]) -> Callable[..., None]:
+    """Run a test with every view, and forget what it has stored."""
+    with_url = pytest.mark.parametrize("url", URLS)(test)
+    return pytest.mark.usefixtures("users")(with_url)
+
+
+@pytest.fixture
 def users(committed: None) -> Any:
     """Forget the users of a test: the desk's tables are emptied, and not those of Django."""
     yield
@@ -206,6 +213,7 @@ class TestAtTheSameTime:
         assert send(url, '"k1"').content == first[0].content
 
 
+@pytest.mark.usefixtures("users")
 def test_a_key_may_be_left_out_where_it_is_not_required() -> None:
     """Then each request is one of its own; one that cannot be read is refused all the same."""
     assert send("/class", None).status_code == 201
