@@ -39,11 +39,14 @@ def _in_order(data: Any, value: Any) -> Any:
     if class_of(data) is list:
         if issubclass(kind, (set, frozenset)):
             return sorted(data, key=_write)
-        is_alike = issubclass(kind, (list, tuple)) and len(data) == len(value)
-        return [*map(_in_order, data, value)] if is_alike else data
+        return [*map(_in_order, data, value)] if _is_alike(data, value, (list, tuple)) else data
     if class_of(data) is not dict:
         return data
-    names = {entry.keys[0]: entry.name for entry in layout_of(kind).entries} if has_layout(kind) else {}
-    if issubclass(kind, Mapping) and len(data) == len(value):
+    if _is_alike(data, value, (Mapping,)):
         return dict(zip(data, map(_in_order, data.values(), value.values()), strict=False))
+    names = {entry.keys[0]: entry.name for entry in layout_of(kind).entries} if has_layout(kind) else {}
     return {key: _in_order(inner, getattr(value, names.get(key, ""), None)) for key, inner in data.items()}
+
+
+def _is_alike(data: Any, value: Any, kinds: tuple[type[Any], ...]) -> bool:
+    return issubclass(class_of(value), kinds) and len(data) == len(value)
