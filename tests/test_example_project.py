@@ -81,18 +81,29 @@ def _rabbitmq(folder: Path) -> Iterator[str]:
         yield server.url
 
 
+@contextmanager
+def _kafka(folder: Path) -> Iterator[str]:
+    pytest.importorskip("confluent_kafka")
+    from tests.kafka_cluster import kafka_cluster
+
+    with kafka_cluster() as cluster:
+        yield cluster.servers
+
+
 #: By the value of SHOP_BROKER: gives the URL of a server as long as its context lasts.
 BROKERS: dict[str, Callable[[Path], AbstractContextManager[str]]] = {
     "database": _database,
     "redis": _redis,
     "redis-pubsub": _redis,
     "rabbitmq": _rabbitmq,
+    "kafka": _kafka,
     "azure": _azure,
 }
 MARKS = {
     "redis": [pytest.mark.services, pytest.mark.redis],
     "redis-pubsub": [pytest.mark.services, pytest.mark.redis],
     "rabbitmq": [pytest.mark.services, pytest.mark.rabbitmq],
+    "kafka": [pytest.mark.services, pytest.mark.kafka],
     "azure": [pytest.mark.services],
 }
 

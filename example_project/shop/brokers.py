@@ -11,6 +11,7 @@ BROKERS = {
     "redis": ("simplecqrs.brokers.redis.RedisStreams", REDIS),
     # Queues begin with their consumers: start these first.
     "rabbitmq": ("simplecqrs.brokers.rabbitmq.RabbitMQ", "amqp://guest:guest@127.0.0.1:5672/"),
+    "kafka": ("simplecqrs.brokers.kafka.Kafka", "127.0.0.1:9092"),
     # What nobody listens to is lost: start the consumers first.
     "redis-pubsub": ("simplecqrs.brokers.redis_pubsub.RedisPubSub", REDIS),
     # The topic "orders" and its subscriptions "mailing" and "reports" are to be created there.
@@ -28,5 +29,5 @@ def broker_settings(name: str) -> dict[str, Any]:
     if name not in BROKERS:
         raise ImproperlyConfigured(f"SHOP_BROKER is {name!r}; it can be database, {', '.join(BROKERS)}")
     backend, place = BROKERS[name]
-    options = {"url": os.environ.get("SHOP_BROKER_URL", place)}
+    options = {"servers" if name == "kafka" else "url": os.environ.get("SHOP_BROKER_URL", place)}
     return {"BROKERS": {name: {"BACKEND": backend, "OPTIONS": options}}, "ROUTES": {"orders": [name]}}
