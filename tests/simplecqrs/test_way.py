@@ -149,8 +149,8 @@ def test_a_broker_that_repeats_itself_does_not_repeat_effects() -> None:
     assert len(world.mails) == 1
 
 
-def test_what_no_release_can_read_is_a_dead_letter() -> None:
-    """A payload that is no order, and a version that nobody knows yet."""
+def test_what_no_release_can_read_is_a_dead_letter_and_what_a_later_one_can_waits() -> None:
+    """A payload that is no order; and a version that nobody knows yet."""
     world = World(outbox=True)
     world.bus.send(PlaceOrder(1))
     world.run()
@@ -161,6 +161,8 @@ def test_what_no_release_can_read_is_a_dead_letter() -> None:
     world.broker.publish([forged, newer], deadline=1)
     world.run()
 
-    letters = world.inbox.letters()
-    assert sorted(letter.cause.partition(":")[0] for letter in letters) == ["InvalidPayload", "UnknownMessage"]
+    assert [letter.cause.partition(":")[0] for letter in world.inbox.letters()] == ["InvalidPayload"]
+    assert [blocked.reason.partition(":")[0] for blocked in world.inbox.blocked() if blocked.key == "3"] == [
+        "NewerVersion"
+    ]
     assert len(world.mails) == 1
