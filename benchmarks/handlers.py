@@ -11,7 +11,7 @@ from benchmarks.latency_worker import NOTED
 from benchmarks.models import Account
 from simplecqrs import Command, DomainEvent, NotificationEvent, Publish, handles
 
-__all__ = ["Bare", "Changed", "Counted", "CountedTogether", "Noted", "Telling", "Told", "add_one"]
+__all__ = ["Bare", "Begun", "Changed", "Counted", "CountedTogether", "Noted", "Telling", "Told", "add_one"]
 
 
 @frozen
@@ -56,6 +56,13 @@ class CountedTogether(NotificationEvent, name="CountedTogether", key="account"):
 @frozen
 class Noted(Command[None]):
     """Is deferred, and says when it was handled."""
+
+    number: int
+
+
+@frozen
+class Begun(Command[None]):
+    """Is deferred, and says under Celery when it was begun."""
 
     number: int
 
@@ -108,3 +115,11 @@ def note(command: Noted) -> None:
 def hear(event: Told) -> None:
     """Note the time."""
     NOTED[str(event.number)] = time.monotonic()
+
+
+@handles(Begun)
+def begin(command: Begun) -> None:
+    """Say so at once."""
+    from benchmarks.celery_app import began
+
+    began(command.number)

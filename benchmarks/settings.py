@@ -61,6 +61,7 @@ DJANGO_CQRS = {
     },
     "ROUTES": {"*": "streams"},
     "CONSUMERS": {
+        "deferred": {"engine": os.environ.get("CQRS_BENCH_ENGINE", "daemon")},
         "counting": {"broker": "streams", "topics": ["Counted"]},
         "together": {"broker": "streams", "topics": ["CountedTogether"], "batch": 50},
     },
