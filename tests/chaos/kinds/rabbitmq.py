@@ -1,23 +1,64 @@
-"""RabbitMQ under fire: quorum queues, and a second consumer's queue that nobody reads, which is the log."""
+"""
+RabbitMQ under fire: quorum queues, and a second consumer's queue that nobody reads, which is the log.
+
+The event that breaks whatever it is sent with is larger than the server takes, but not than the adapter was told: the
+server closes the channel, and says no more of it than that something was too large.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from attrs import evolve, frozen
 
 from simplecqrs.brokers.rabbitmq import RabbitMQ
+from simplecqrs.envelope import Envelope
 from tests.chaos.checker import Entry, Fact
-from tests.chaos.kinds.port import Kind, service
+from tests.chaos.kinds.port import Kind, Server
 
-__all__ = ["RABBITMQ"]
+__all__ = ["RABBITMQ", "swell"]
 
 TOPIC = "bumps"
 LEDGER, LOG = "ledger", "log"
+#: Bytes that the server takes.
+LARGEST = 200_000
+
+
+def swell(envelope: Envelope) -> Envelope:
+    """Make an event too large for the server; its payload says what it said before."""
+    return evolve(envelope, payload=envelope.payload + b" " * LARGEST)
+
+
+@frozen
+class _Node:
+    server: Any
+    url: str
+
+    def kill(self) -> None:
+        self.server.do("kill")
+
+    def start(self) -> None:
+        self.server.do("start")
+
+    def pause(self) -> None:
+        self.server.do("pause")
+
+    def resume(self) -> None:
+        self.server.do("resume")
+
+
+@contextmanager
+def _serve() -> Iterator[Server]:
+    pytest.importorskip("amqp")
+    from tests.rabbitmq_server import rabbitmq_server
+
+    with rabbitmq_server(f"max_message_size = {LARGEST}") as server:
+        yield _Node(server, server.url)
 
 
 def _options(url: str, prefix: str) -> Mapping[str, Any]:
@@ -54,9 +95,10 @@ def _entry(message: Any) -> Entry:
 
 RABBITMQ = Kind(
     name="rabbitmq",
-    serve=partial(service, "rabbitmq"),
+    serve=_serve,
     backend="simplecqrs.brokers.rabbitmq.RabbitMQ",
     options=_options,
     log=_log,
+    breaker="tests.chaos.kinds.rabbitmq.swell",
     marks=[pytest.mark.services, pytest.mark.rabbitmq],
 )
