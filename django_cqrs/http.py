@@ -78,15 +78,14 @@ def _who(request: Any, scope: str) -> str:
 
 
 def _identity(client: Any, scope: str) -> str:
-    if isinstance(client, (str, int)):
-        return str(client)
-    found = getattr(client, "pk", None)
+    kind = client.__class__.__qualname__  # what a lazy object stands for
+    is_name = isinstance(client, (str, int)) and not isinstance(client, bool)  # True only says that it is somebody
+    found = client if is_name else getattr(client, "pk", None)
     if found is None and not scope:
         raise NotConfigured(
-            f"{type(client).__qualname__} has no pk by which clients can be told apart; name the client: "
-            "idempotency_key(request, scope=...)"
+            f"{kind} has no pk by which clients can be told apart; name the client: idempotency_key(request, scope=...)"
         )
-    return str(found)
+    return f"{kind} {found}"
 
 
 def error_response(error: Exception, *, not_found: Errors = (), conflict: Errors = ()) -> JsonResponse | None:

@@ -279,21 +279,24 @@ def test_what_is_no_such_string_is_refused(key: str) -> None:
     [
         ({"auth": "token a"}, {"auth": "token b"}),
         ({"auth": SimpleNamespace(pk=1)}, {"auth": SimpleNamespace(pk=2)}),
+        ({"auth": SimpleNamespace(pk=1)}, {"auth": User(pk=1)}),
+        ({"auth": "1"}, {"auth": 1}),
         ({"auth": "1"}, {"user": SimpleNamespace(is_authenticated=True, pk=1)}),
         ({"user": SimpleNamespace(is_authenticated=False, pk=1)}, {"auth": "1"}),
         ({"method": "PUT"}, {"method": "POST"}),
         ({"path": "/a"}, {"path": "/b"}),
     ],
-    ids=["tokens", "objects", "token and user", "nobody", "methods", "paths"],
+    ids=["tokens", "objects", "kinds of objects", "text and number", "token and user", "nobody", "methods", "paths"],
 )
 def test_keys_of_different_clients_and_requests_are_different(first: dict[str, Any], second: dict[str, Any]) -> None:
     """However they are known: by Django's sessions, by DRF, or by ninja, which sets ``auth``."""
     assert idempotency_key(request('"k"', **first)) != idempotency_key(request('"k"', **second))
 
 
-def test_a_client_that_nobody_can_name_is_named_by_the_project() -> None:
-    """Else its key would be another one each time, or that of somebody else."""
-    strange = request('"k"', auth=SimpleNamespace(name="shop"))
+@pytest.mark.parametrize("auth", [SimpleNamespace(name="shop"), True], ids=["object", "yes"])
+def test_a_client_that_nobody_can_name_is_named_by_the_project(auth: Any) -> None:
+    """Else its key would be another one each time, or that of somebody else: ninja's ``auth`` may just say yes."""
+    strange = request('"k"', auth=auth)
 
     with pytest.raises(NotConfigured, match=r"idempotency_key\(request, scope=\.\.\.\)"):
         idempotency_key(strange)
