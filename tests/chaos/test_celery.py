@@ -74,7 +74,7 @@ def test_beat_every_second_does_not_pile_up_behind_a_slow_broker(
 
     assert codes == [0, 0, 0]
     assert beat.output().count("Sending due task") > 10
-    assert max(found) <= 12  # two ticks a second, each of which expires after five
+    assert max(found) <= 50  # two ticks a second, and the doorbells of whoever stores; all of them expire after five
     world.judge("celery beat", kills=0, longest_queue=max(found), ticks=beat.output().count("Sending due task"))
 
 
