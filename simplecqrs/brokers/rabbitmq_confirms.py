@@ -139,7 +139,9 @@ class Confirms:
         connection = self.channel.connection
         while batch.is_open and not link.blocked and (left := until - time.monotonic()) > 0:
             link.wait(left)
-            self._send(batch)
+            if batch.ready:
+                with link.gathering():
+                    self._send(batch)
             connection.blocking_read(None)
             while batch.under_way and link.has_news:
                 connection.blocking_read(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias
@@ -69,6 +70,17 @@ class Link:
     def wait(self, seconds: float) -> None:
         """Say how long a read or a write may wait from now on."""
         self._socket.settimeout(max(seconds, 0.001))
+
+    @contextmanager
+    def gathering(self) -> Generator[None, None, None]:
+        """Let the kernel put what is written into full packets: one for each message keeps both sides busy."""
+        option = getattr(socket, "TCP_CORK", None)  # on Linux
+        if option is None:
+            yield
+            return
+        self._socket.setsockopt(socket.IPPROTO_TCP, option, 1)
+        yield
+        self._socket.setsockopt(socket.IPPROTO_TCP, option, 0)
 
     @property
     def has_news(self) -> bool:

@@ -384,9 +384,16 @@ class TestUsers:
         An exchange that is forbidden is the configuration's fault, and no event's.
         """
         broker.feeds("mailing", ["secret"])
-        rabbitmq.control("add_user", "shop", "pw")
-        rabbitmq.control("set_permissions", "shop", ".*", "^test", ".*")
-        rabbitmq.control("set_topic_permissions", "shop", corner, "^orders", ".*")
+        users = "rabbit_auth_backend_internal"  # in one go: each call of rabbitmqctl boots Erlang
+        rabbitmq.control(
+            "eval",
+            f"""
+            {users}:add_user(<<"shop">>, <<"pw">>, <<"test">>),
+            {users}:set_permissions(<<"shop">>, <<"/">>, <<".*">>, <<"^test">>, <<".*">>, <<"test">>),
+            {users}:set_topic_permissions(
+                <<"shop">>, <<"/">>, <<"{corner}">>, <<"^orders">>, <<".*">>, <<"test">>).
+        """,
+        )
         shop = open_broker(url=f"amqp://shop:pw@127.0.0.1:{rabbitmq.port}")
         outside = open_broker(url=f"amqp://shop:pw@127.0.0.1:{rabbitmq.port}", exchange=f"outside-{corner}")
         sent = [envelope("secret", key="a"), envelope("secret", key="a"), *orders(3), envelope("secret")]
