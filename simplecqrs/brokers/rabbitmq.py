@@ -16,6 +16,7 @@ from simplecqrs.brokers.rabbitmq_feed import RabbitFeed
 from simplecqrs.brokers.rabbitmq_frames import tolerant
 from simplecqrs.brokers.rabbitmq_link import Link
 from simplecqrs.brokers.rabbitmq_messages import properties_of, read_message
+from simplecqrs.brokers.rabbitmq_queues import QUEUES, queue_name
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import BrokerDown, MissingExtra, NotConfigured
 from simplecqrs.transport import UNKNOWN, Promise, Receipt, refused
@@ -27,13 +28,6 @@ EXISTS: Final = (
     "it was made with other arguments before: make it anew when it is empty, or give the options by which it was made"
 )
 PRECONDITION_FAILED: Final = 406
-#: Quorum queues drop what came back too often, from RabbitMQ 4.0 on after 20 times unless told otherwise; and without
-#: any limit older ones put what is returned behind all others.  No version counts as far as this.
-NEVER: Final = 2**31 - 1
-QUEUES: Final[dict[str, dict[str, Any]]] = {
-    "quorum": {"x-queue-type": "quorum", "x-single-active-consumer": True, "x-delivery-limit": NEVER},
-    "classic": {"x-queue-type": "classic", "x-single-active-consumer": True},
-}
 
 
 class RabbitMQ:
@@ -193,8 +187,7 @@ class RabbitMQ:
         return self._confirms
 
     def _feed(self, consumer: str, topic: str) -> RabbitFeed:
-        # Unlike topics, consumers must not hold the colon, or two of them could have one queue.
-        name = f"{self.prefix}{consumer.replace('%', '%25').replace(':', '%3A')}:{topic}"
+        name = f"{self.prefix}{queue_name(consumer, topic)}"
         if name not in self._feeds:
             self._feeds[name] = RabbitFeed(
                 name,
