@@ -32,7 +32,7 @@ class KafkaByHand:
 
     def join(self, topic: str, /) -> None:
         """Read all partitions: who is alone needs no group's members."""
-        settings = {"group.id": GROUP, "enable.auto.commit": False, "enable.partition.eof": True, **WAIT}
+        settings = {"group.id": GROUP, "enable.auto.commit": False, **WAIT}
         consumer = self._consumers[topic] = self._make({**self._servers, **settings})
         found = self._producer.list_topics(self._prefix + topic, timeout=5).topics[self._prefix + topic]
         consumer.assign([_spot(self._prefix + topic, partition, 0) for partition in found.partitions])
@@ -57,26 +57,27 @@ class KafkaByHand:
 
     def consume(self, topic: str, /) -> None:
         """Read 500 at a time; a crash brings them again, and the rows that remember them drop them."""
-        consumer, ends = self._consumers[topic], set[int]()
-        while len(ends) < len(consumer.assignment()):
-            found = consumer.consume(500, 0.01)
-            ends -= {message.partition() for message in found}
-            ends |= {message.partition() for message in found if message.error() is not None}
-            messages = [message for message in found if message.error() is None]
+        consumer, ends = self._consumers[topic], self._ends(topic)
+        while ends:
+            messages = [message for message in consumer.consume(500, 0.01) if message.error() is None]
             for message in messages:
                 headers = dict(message.headers())
                 once(headers["source"].decode(), headers["id"].decode(), message.value())
-            if messages:
-                last = {message.partition(): message.offset() + 1 for message in messages}
+            last = {message.partition(): message.offset() + 1 for message in messages}
+            if last:
                 spots = [_spot(self._prefix + topic, partition, offset) for partition, offset in last.items()]
                 consumer.commit(offsets=spots, asynchronous=False)
+            ends = {partition: end for partition, end in ends.items() if last.get(partition, 0) < end}
+
+    def _ends(self, topic: str) -> dict[int, int]:
+        """Return where partitions end that are not read to their end."""
+        consumer = self._consumers[topic]
+        ends = consumer.offsets_for_times([_spot(s.topic, s.partition, -1) for s in consumer.assignment()], timeout=5)
+        starts = {s.partition: max(s.offset, 0) for s in consumer.committed(ends, timeout=5)}
+        return {spot.partition: spot.offset for spot in ends if spot.offset > starts[spot.partition]}
 
     def clear(self, topic: str, /) -> None:
-        """Go to the end; brokers drop what is old by themselves."""
-        consumer = self._consumers.get(topic)
-        if consumer is not None:
-            places = [_spot(spot.topic, spot.partition, -1) for spot in consumer.assignment()]
-            consumer.assign(consumer.offsets_for_times(places, timeout=5))
+        """Leave it: brokers drop what is old by themselves, and who publishes only has not read it."""
 
 
 def _spot(topic: str, partition: int, offset: int) -> Any:

@@ -73,10 +73,10 @@ class _Reader(threading.Thread):
         super().__init__(daemon=True)
         import confluent_kafka
 
-        settings = {"bootstrap.servers": servers, "group.id": "log", "fetch.wait.max.ms": 5, "log_level": 0}
+        settings: dict[str, Any] = {"bootstrap.servers": servers, "group.id": "log", "log_level": 0}
         self.entries: list[Entry] = []
         self._done = threading.Event()
-        self._client: Any = confluent_kafka.Consumer({**settings, "enable.partition.eof": True})
+        self._client: Any = confluent_kafka.Consumer({**settings, "fetch.wait.max.ms": 5})
         self._place = confluent_kafka.TopicPartition(topic, 0, 0)
 
     def run(self) -> None:
@@ -84,13 +84,12 @@ class _Reader(threading.Thread):
         while not self._done.is_set():
             self.entries += [_entry(message) for message in self._client.consume(500, 0.1) if message.error() is None]
 
-    def finish(self, topic: str) -> Sequence[Entry]:
-        """Return all, when it has come to what is the end now."""
-        from confluent_kafka import TopicPartition
-
-        _, end = self._client.get_watermark_offsets(TopicPartition(topic, 0), timeout=10, cached=False)
-        while len(self.entries) < end:
-            self._done.wait(0.05)
+    def finish(self) -> Sequence[Entry]:
+        """Return all, when nothing has come for a while."""
+        known = -1
+        while known != len(self.entries):
+            known = len(self.entries)
+            self._done.wait(2)
         self._done.set()
         self.join()
         return self.entries
@@ -131,7 +130,7 @@ def _options(url: str, prefix: str) -> Mapping[str, Any]:
 
 
 def _log(url: str, prefix: str) -> Sequence[Entry]:
-    return _readers.pop((url, _topic(prefix))).finish(_topic(prefix))
+    return _readers.pop((url, _topic(prefix))).finish()
 
 
 @define
