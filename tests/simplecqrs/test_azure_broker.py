@@ -236,6 +236,19 @@ class TestNetwork:
 
         assert peer.connections == before
 
+    def test_connects_anew_after_a_long_silence(
+        self, broker: AzureServiceBus, peer: Peer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Service Bus ends connections on which nothing was said for minutes; that is not waited for."""
+        broker.publish([envelope("orders")], deadline=DEADLINE)
+        before = peer.connections
+        monkeypatch.setattr("simplecqrs.brokers.azure_links.IDLE", 0)
+
+        receipts = broker.publish([envelope("orders")], deadline=DEADLINE)
+
+        assert list(receipts) == [ACCEPTED]
+        assert peer.connections > before
+
     def test_connects_again_when_the_connection_has_ended(self, broker: AzureServiceBus, peer: Peer) -> None:
         """One call may fail by it, with nothing known of its events; the next one works."""
         broker.publish([envelope("orders")], deadline=DEADLINE)

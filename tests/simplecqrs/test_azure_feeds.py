@@ -190,6 +190,28 @@ class TestLocks:
 
         assert soon(feed) == sent
 
+    def test_does_not_wait_long_for_a_server_that_hangs(
+        self, peer: Peer, opened: Callable[..., AzureServiceBus]
+    ) -> None:
+        """Neither with an acknowledgement, which the client library would wait a minute for, nor with a fetch."""
+        peer.store.create("hanging", "mailing", lock_seconds=1)
+        broker = opened(timeout=0.3)
+        sent = published(broker, "hanging", 2)
+        (feed,) = broker.feeds("mailing", ["hanging"])
+        deliveries = feed.fetch(2)
+        peer.hush()
+        began = time.monotonic()
+
+        for call in (lambda: feed.acknowledge(deliveries), lambda: feed.fetch(2)):
+            with pytest.raises(BrokerDown):
+                call()
+
+        assert time.monotonic() - began < 4
+        peer.speak()
+        last = published(broker, "hanging", 1)
+        assert contents(deliveries) == sent
+        assert [*soon(feed), *drain(feed)][-1:] == last  # it may have heard of the acknowledgement
+
     def test_does_not_wait_for_what_was_put_off(self, broker: AzureServiceBus, peer: Peer) -> None:
         """Gaps in the numbers are looked into once, and are no reason to wait if nothing is there."""
         (feed,) = broker.feeds("mailing", ["orders"])
