@@ -32,7 +32,7 @@ def policy_of(name: str, mediator: DjangoMediator) -> Callable[[Envelope], Polic
         options = mediator.consumer_options(envelope, name)
         if options is None:
             return Policy(found.retry, found.on_dead, of_consumer)
-        fates = {**of_consumer, **options.on_error}
+        fates: OnError = {**of_consumer, **options.on_error}
         return Policy(options.retry or found.retry, options.on_dead or found.on_dead, fates)
 
     return policy
