@@ -28,6 +28,8 @@ EXISTS: Final = (
     "it was made with other arguments before: make it anew when it is empty, or give the options by which it was made"
 )
 PRECONDITION_FAILED: Final = 406
+#: The most that AMQP can ask for at a time.
+MOST: Final = 65535
 
 
 class RabbitMQ:
@@ -46,6 +48,9 @@ class RabbitMQ:
         unroutable: what becomes of an event that no queue is bound for: ``refuse``, so that it waits in the outbox and
             is tried again, or ``accept``, so that it is gone.
         declare: exchange and queues are made by this; else by somebody else, and it only looks whether they are there.
+        prefetch: messages that a fetcher asks for at a time, up to 65535; they are in memory together.  Lower it only
+            when nothing was fetched that is not acknowledged: quorum queues keep their order only among those who ask
+            for as many as others did before them.
         max_bytes: what has a larger payload is read as garbage.
         max_message_bytes: what the server takes at most, its ``max_message_size``; what is larger is not sent.
         timeout: seconds to wait for a connection, and for an answer.
@@ -69,6 +74,7 @@ class RabbitMQ:
         queue_type: Literal["quorum", "classic"] = "quorum",
         unroutable: Literal["refuse", "accept"] = "refuse",
         declare: bool = True,
+        prefetch: int = 250,
         max_bytes: int = 2**20,
         max_message_bytes: int = 2**24,
         timeout: float = 2.0,
@@ -79,6 +85,8 @@ class RabbitMQ:
     ) -> None:
         if queue_type not in QUEUES:
             raise NotConfigured(f"RabbitMQ: queue_type={queue_type!r} can be {' or '.join(QUEUES)}")
+        if not 1 <= prefetch <= MOST:
+            raise NotConfigured(f"RabbitMQ: prefetch={prefetch!r} can be 1 to {MOST}")
         if unroutable not in ("refuse", "accept"):
             raise NotConfigured(f"RabbitMQ: unroutable={unroutable!r} can be refuse or accept")
         self.exchange = exchange
@@ -89,6 +97,7 @@ class RabbitMQ:
         self._queue = QUEUES[queue_type]
         self._mandatory = unroutable == "refuse"
         self._declares = declare
+        self._prefetch = prefetch
         address = read_address(url, ca_file=ca_file, cert_file=cert_file, key_file=key_file)
         self._place = address.place
         self._message, errors = _library()
@@ -192,6 +201,7 @@ class RabbitMQ:
             self._feeds[name] = RabbitFeed(
                 name,
                 link=self._consuming,
+                prefetch=self._prefetch,
                 declare=partial(self._declare_queue, name, topic),
                 read=partial(read_message, self._format, topic=topic, max_bytes=self.max_bytes),
             )

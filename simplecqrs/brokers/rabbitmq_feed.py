@@ -20,8 +20,6 @@ __all__ = ["RabbitFeed"]
 PAUSE: Final = 0.5
 #: Seconds that it may take to forget a consumer who has left.
 GOODBYE: Final = 0.1
-#: The most that AMQP can ask for at a time.
-MOST: Final = 65535
 NOT_FOUND: Final = 404
 GONE: Final = "%s: the queue is gone, and is made again; what was published meanwhile went past it"
 
@@ -41,7 +39,7 @@ class _Stay:
     life: int = 0
     name: str = field(factory=lambda: uuid4().hex)  # since numbers of deliveries begin anew with each channel
     tag: str = ""  # of the last consumer
-    prefetch: int = 0
+    asked: int = 0  # for so many at a time
     open: dict[str, Any] = field(factory=dict[str, Any])  # fetched and not acknowledged, by the ids of the deliveries
     may_get_more: bool = False
     was_removed: bool = False
@@ -56,16 +54,27 @@ class RabbitFeed:
     one that pauses is in nobody's way.  A fetch asks first whether somebody else consumes: while it waited for
     nothing, it would keep the fetchers' lock from him.
 
+    A quorum queue puts what is returned behind all else that was returned before.  So whoever comes next has to be
+    given all of that at once: each asks for no fewer messages than any other did, whatever the limit of its fetch is.
+
     Args:
         name: of the queue.
+        prefetch: messages to ask for at a time.
         declare: makes queue and binding, given a channel.
         read: returns what a message of py-amqp holds.
     """
 
     def __init__(
-        self, name: str, *, link: Link, declare: Callable[[Any], None], read: Callable[[Any], Envelope | Garbage]
+        self,
+        name: str,
+        *,
+        link: Link,
+        prefetch: int,
+        declare: Callable[[Any], None],
+        read: Callable[[Any], Envelope | Garbage],
     ) -> None:
         self.name = name
+        self._prefetch = prefetch
         self._link = link
         self._declare = declare
         self._read = read
@@ -83,7 +92,7 @@ class RabbitFeed:
             self._join(connection)
             try:
                 if not (self._stay.open or self._stay.was_removed):
-                    self._take(connection, limit)
+                    self._take(connection)
             except self._link.errors as error:
                 if getattr(error, "reply_code", 0) != NOT_FOUND:
                     raise
@@ -118,16 +127,16 @@ class RabbitFeed:
             self._stay.channel.basic_ack(max(tags), multiple=True)
             self._has_left = True
 
-    def _take(self, connection: Any, limit: int) -> None:
-        """Consume as much as there is, up to the limit."""
+    def _take(self, connection: Any) -> None:
+        """Consume as much as there is, up to what is asked for at a time."""
         _, waiting, consumers = self._stay.channel.queue_declare(self.name, passive=True)
         may_be_us, self._has_left = self._has_left, self._has_left and consumers > 0
         if not waiting or (consumers and not may_be_us):
             return
-        expected = min(limit, waiting, MOST)
-        if expected != self._stay.prefetch:
+        expected = min(self._prefetch, waiting)
+        if expected != self._stay.asked:
             self._stay.channel.basic_qos(0, expected, False)
-            self._stay.prefetch = expected
+            self._stay.asked = expected
         self._stay.channel.callbacks.pop(self._stay.tag, None)
         self._stay.tag = uuid4().hex
         self._stay.channel.basic_consume(

@@ -333,7 +333,7 @@ class TestFeeds:
 
     def test_takes_turns_with_other_fetchers(self, open_broker: Open) -> None:
         """Neither keeps the queue between an acknowledgement and the next fetch."""
-        brokers = [open_broker() for _ in range(2)]
+        brokers = [open_broker(prefetch=10) for _ in range(2)]
         feeds = [broker.feeds("mailing", ["orders"])[0] for broker in brokers]
         sent = [envelope("orders", key="a") for _ in range(200)]
         brokers[0].publish(sent, deadline=DEADLINE)
@@ -407,7 +407,7 @@ class TestFeeds:
     ) -> None:
         """The server takes the consumer's place away; what was fetched is stored by then."""
         broker.publish([envelope("orders") for _ in range(3)], deadline=DEADLINE)
-        deliveries = feed.fetch(2)
+        deliveries = feed.fetch(3)
         raw.queue_delete(feed.name)
 
         feed.acknowledge(deliveries)
