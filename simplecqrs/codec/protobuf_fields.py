@@ -63,7 +63,8 @@ def _put(made: Any, field: Field, value: Any) -> None:
     if field.is_map:
         _put_map(getattr(made, name), field, value)
     elif field.is_repeated:
-        _put_list(getattr(made, name), field, value)
+        # A set has another order in each process; the same message is to have the same bytes.
+        _put_list(getattr(made, name), field, sorted(value, key=repr) if field.is_set else value)
     elif field.made.type == MESSAGE:
         inner = getattr(made, name)
         inner.SetInParent()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import typing
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ class Field:
 
     Args:
         is_map: it is a dict, of entries with a key and a value.
+        is_set: the class has a set where the message has a list.
         cls: the class with fields that is in the hint.
         choices: the enumeration that is in the hint.
         key: that of a map.
@@ -45,6 +47,7 @@ class Field:
     may_be_none: bool
     is_map: bool
     is_repeated: bool
+    is_set: bool
     cls: Any
     choices: type[enum.Enum] | None
     key: Field | None = None
@@ -64,11 +67,17 @@ def field_of(made: Any, hint: Any) -> Field:
         may_be_none=type(None) in [bare(member) for member in members(hint)],
         is_map=is_map,
         is_repeated=made.label == REPEATED if repeated is None else bool(repeated),
+        is_set=any(issubclass(_origin(part), AbstractSet) for part in parts),
         cls=next((part for part in parts if has_layout(part)), None),
         choices=next((part for part in parts if isinstance(part, type) and issubclass(part, enum.Enum)), None),
         key=field_of(inner["key"], Any) if is_map else None,
         value=field_of(inner["value"], hint) if holds_one else None,
     )
+
+
+def _origin(part: Any) -> type:
+    origin: Any = typing.get_origin(part) or part
+    return origin if isinstance(origin, type) else object
 
 
 def parts_of(hint: Any) -> Iterator[Any]:
