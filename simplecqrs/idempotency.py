@@ -12,7 +12,7 @@ from attrs import field, frozen
 from simplecqrs.answers import Answers
 from simplecqrs.errors import IdempotencyKeyInUse, IdempotencyKeyReused, InvalidMessage, NotConfigured
 from simplecqrs.fingerprints import fingerprint
-from simplecqrs.messages import Command, Message
+from simplecqrs.messages import LONGEST, Command, Message
 from simplecqrs.pipeline import Call
 
 if TYPE_CHECKING:
@@ -149,7 +149,8 @@ def _claim(vocabulary: Vocabulary, command: Message, key: Any, *, purpose: str =
             f"{kind.__qualname__}: an idempotency key is a string of 1 to {LONGEST_KEY} characters, not {given}"
         )
     digest = sha256(key.encode(errors="surrogatepass")).hexdigest()
-    return Claim(digest, name, fingerprint(command, name, codec))
+    # The name is only told, so a long one may be cut; tables have room for those of messages.
+    return Claim(digest, name[:LONGEST], fingerprint(command, name, codec))
 
 
 _answers: WeakKeyDictionary[type[Message], tuple[Codec, Answers]] = WeakKeyDictionary()

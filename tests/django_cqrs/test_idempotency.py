@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from attrs import frozen
 from django.db import IntegrityError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
@@ -17,7 +18,7 @@ from django_cqrs.consumers import consumers
 from django_cqrs.errors import TransactionBroken
 from django_cqrs.loops import run
 from django_cqrs.models import Idempotency, Inbox, Scheduled
-from simplecqrs import Mediator, Registry
+from simplecqrs import Command, Mediator, Registry
 from simplecqrs.errors import IdempotencyKeyReused, InvalidMessage
 from simplecqrs.pipeline import Middleware
 from tests.contracts.idempotency import IdempotencyContract, Pay, Shop
@@ -190,6 +191,23 @@ def test_a_deferred_command_is_stored_once(due: timedelta | None) -> None:
         bus.defer(Remind(1, "sooner"), idempotency_key="k")
     with pytest.raises(IdempotencyKeyReused, match=r"used before by deferred desk\.Remind"):
         bus.send(Remind(1, "later"), idempotency_key="k")
+
+
+@frozen
+class Lengthy(Command[None], name="desk." + "x" * 195):
+    """Has the longest name that there may be."""
+
+
+def test_a_deferred_command_may_have_the_longest_name() -> None:
+    """That it was deferred is told as well."""
+    registry = Registry()
+    registry.add(Lengthy, lambda command: None)
+    own = DjangoMediator(registry)
+
+    for _ in range(2):
+        own.defer(Lengthy(), idempotency_key="k")
+
+    assert Inbox.objects.count() == 1
 
 
 def test_a_deferred_command_that_is_not_committed_has_no_key() -> None:
