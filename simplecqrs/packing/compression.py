@@ -134,9 +134,9 @@ def _zstd_read(payload: bytes, max_bytes: int) -> bytes:
         size = zstandard.frame_content_size(payload)
         if size > max_bytes:
             raise _too_large("zstd", max_bytes)
-        if size < 0:
-            raise _damaged("zstd", "it does not say how large it is")
-        return bytes(reader.decompress(payload, max_output_size=max_bytes, allow_extra_data=False)) if size else b""
+        if size <= 0:  # where a frame is empty, or to be skipped, the library looks at nothing that follows
+            raise _damaged("zstd", "it is empty, or does not say how large it is")
+        return bytes(reader.decompress(payload, max_output_size=max_bytes, allow_extra_data=False))
     except zstandard.ZstdError as error:
         raise _damaged("zstd", str(error)) from None
 

@@ -60,6 +60,8 @@ DAMAGES = {
     "more": zstandard.compress(LONG) + b"x",
     "without a size": streamed(),
     "with a wrong size": lying(),
+    "something behind nothing": zstandard.compress(b"") + zstandard.compress(LONG),
+    "a frame to be skipped": b"\x50\x2a\x4d\x18\x01\0\0\0x" + zstandard.compress(LONG),
 }
 
 
