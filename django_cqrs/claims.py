@@ -15,7 +15,7 @@ from simplecqrs.errors import ClaimMissing, InvalidPayload, NotConfigured
 __all__ = ["StorageClaims"]
 
 #: A day, and the id of a message; a storage may add something to a name that is taken.
-REFERENCE: Final = re.compile(r"\d{4}-\d{2}-\d{2}/[0-9a-f-]{36}(_[A-Za-z0-9]{1,16})?")
+REFERENCE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}/[0-9a-f-]{36}(_[A-Za-z0-9]{1,16})?")
 
 
 class StorageClaims:
@@ -47,10 +47,21 @@ class StorageClaims:
         return found
 
     def put(self, message: UUID, payload: bytes, /) -> str:
-        """Write a file, which nobody reads before the transaction commits, and nobody ever if it does not."""
-        day = f"{datetime.now(timezone.utc):%Y-%m-%d}"
-        name = self._storage.save(f"{self._folder}/{day}/{message}", ContentFile(payload))
-        return name.replace("\\", "/").removeprefix(f"{self._folder}/")
+        """
+        Write a file, which nobody reads before the transaction commits, and nobody ever if it does not.
+
+        Raises:
+            NotConfigured: if the storage gives it a name by which it could not be told from any other file.
+        """
+        path = f"{self._folder}/{datetime.now(timezone.utc):%Y-%m-%d}/{message}"
+        name = self._storage.save(path, ContentFile(payload)).replace("\\", "/")
+        reference = name.removeprefix(f"{self._folder}/")
+        if REFERENCE.fullmatch(reference) is None:
+            raise NotConfigured(
+                f"CLAIMS: the storage {self._alias!r} has renamed {path} to {name}, which nobody would read again; "
+                "name another one of STORAGES"
+            )
+        return reference
 
     def get(self, reference: str, /, *, limit: int) -> bytes:
         """Read a file, as far as the limit and one byte."""

@@ -12,8 +12,7 @@ from attrs import evolve, field, frozen
 from attrs.validators import ge, instance_of
 
 from simplecqrs.envelope import Envelope
-from simplecqrs.errors import ClaimMissing, InvalidPayload, PayloadTooLarge, UnknownMessage
-from simplecqrs.messages import LONGEST
+from simplecqrs.errors import ClaimMissing, InvalidPayload, NotConfigured, PayloadTooLarge, UnknownMessage
 
 __all__ = ["CLAIM", "ClaimStore", "Claims", "MemoryClaims", "redeemed"]
 
@@ -21,6 +20,8 @@ __all__ = ["CLAIM", "ClaimStore", "Claims", "MemoryClaims", "redeemed"]
 CLAIM: Final = "application/vnd.simplecqrs.claim+json"
 #: Bytes that a claim check has at most.
 LARGEST: Final = 4096
+#: Characters that a reference has at most.
+LONGEST_REFERENCE: Final = 255
 KiB = 1024
 
 
@@ -34,7 +35,7 @@ class ClaimStore(Protocol):
 
     def put(self, message: UUID, payload: bytes, /) -> str:
         """
-        Keep the payload of a message, and return by what ``get`` finds it: up to 255 characters.
+        Keep the payload of a message, and return by what ``get`` finds it: 1 to 255 printable characters.
 
         Called where the message is published, in the transaction that is open: what it raises undoes the command, and
         what is put is there before the commit.  After a rollback it remains, and nobody asks for it.
@@ -68,11 +69,22 @@ class Claims:
     above: int = field(default=256 * KiB, kw_only=True, validator=[instance_of(int), ge(0)])
 
     def pack(self, envelope: Envelope, /) -> Envelope:
-        """Return an envelope with a claim check in the place of a large payload."""
+        """
+        Return an envelope with a claim check in the place of a large payload.
+
+        Raises:
+            NotConfigured: if the store returns a reference that nobody takes.
+        """
         if len(envelope.payload) <= self.above:
             return envelope
+        reference = self.store.put(envelope.id, envelope.payload)
+        if not _is_reference(reference):
+            raise NotConfigured(
+                f"{type(self.store).__qualname__}.put returned {reference!r:.300}; a reference is a string of 1 to "
+                f"{LONGEST_REFERENCE} printable characters"
+            )
         claim = {
-            "reference": self.store.put(envelope.id, envelope.payload),
+            "reference": reference,
             "length": len(envelope.payload),
             "sha256": hashlib.sha256(envelope.payload).hexdigest(),
             "content_type": envelope.content_type,
@@ -96,6 +108,11 @@ class MemoryClaims:
         if reference not in self.kept:
             raise ClaimMissing(f"no payload is kept as {reference}")
         return self.kept[reference]
+
+
+def _is_reference(value: object) -> bool:
+    """Tell whether it is one: it stands in errors and logs, so it has neither lines nor halves of characters."""
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_REFERENCE and value.isprintable()
 
 
 def redeemed(envelope: Envelope, claims: Claims | None, max_bytes: int) -> Envelope:
@@ -138,7 +155,7 @@ class _Claim:
                 raise ValueError(f"it has {len(payload)} bytes")
             data: Any = json.loads(payload)
             claim = cls(**{name: _of(data, name, kind) for name, kind in FIELDS.items()})
-            if not 0 < len(claim.reference) <= LONGEST or claim.length < 0 or claim.content_type == CLAIM:
+            if not _is_reference(claim.reference) or claim.length < 0 or claim.content_type == CLAIM:
                 raise ValueError("it makes no sense")
         except (ValueError, RecursionError) as error:
             raise InvalidPayload(f"this is no claim check: {error}") from None

@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 from attrs import evolve, frozen
 from django.core import checks
+from django.core.files.storage import InMemoryStorage
 from django.core.management import call_command
 from django.db import transaction
 
@@ -175,7 +176,26 @@ def test_a_storage_of_django_keeps_payloads_by_day(configure: Callable[..., None
         claims.get(f"2026-01-01/{message}", limit=1)
 
 
-@pytest.mark.parametrize("reference", ["../secret", "/etc/passwd", "2026-01-01/../../secret", "", "a" * 300, "\0"])
+class Renaming(InMemoryStorage):
+    """Names files as it likes."""
+
+    def get_available_name(self, name: str, max_length: int | None = None) -> str:
+        """Put the name of the month into it."""
+        return name.replace("cqrs-claims/", "cqrs-claims/november/")
+
+
+def test_a_storage_that_renames_is_told_where_it_is_used(settings: Any) -> None:
+    """Nobody would take such a reference back, since it may name any file."""
+    settings.STORAGES = {**settings.STORAGES, "claims": {"BACKEND": f"{__name__}.Renaming"}}
+
+    with pytest.raises(NotConfigured, match=r"the storage 'claims' has renamed cqrs-claims/.* to .*november"):
+        StorageClaims("claims").put(uuid4(), b"one")
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["../secret", "/etc/passwd", "2026-01-01/../../secret", "\u0662026-01-01/" + "0" * 36, "", "a" * 300, "\0"],
+)
 def test_a_reference_from_outside_leads_nowhere_else(
     configure: Callable[..., None], tmp_path: Path, reference: str
 ) -> None:

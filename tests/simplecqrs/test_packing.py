@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import zlib
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 import pytest
-from attrs import evolve, frozen
+from attrs import Factory, evolve, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -223,6 +224,38 @@ def test_another_payload_in_its_place_is_refused(other: bytes) -> None:
         packing.unpack(packed)
 
 
+@frozen
+class Drawer:
+    """Keeps everything under one reference."""
+
+    reference: Any
+    kept: dict[str, bytes] = Factory(dict[str, bytes])
+
+    def put(self, message: UUID, payload: bytes, /) -> str:
+        """Keep it."""
+        self.kept[self.reference] = payload
+        return cast("str", self.reference)
+
+    def get(self, reference: str, /, *, limit: int) -> bytes:
+        """Return it."""
+        return self.kept[reference]
+
+
+@pytest.mark.parametrize("reference", ["x", "s3://claims/" + "é" * 243])
+def test_a_reference_may_be_as_long_as_the_store_was_told(reference: str) -> None:
+    """Up to 255 characters."""
+    packing = Packing(claims=Claims(Drawer(reference), above=10))
+
+    assert packing.unpack(packing.pack(envelope(LONG))).payload == LONG
+
+
+@pytest.mark.parametrize("reference", ["", "x" * 256, "a\nb", "\0", "\ud800", None, b"x"], ids=range(7))
+def test_a_reference_that_nobody_would_take_is_told_where_it_is_put(reference: Any) -> None:
+    """Else each of these messages would be sent, and be dead at every consumer."""
+    with pytest.raises(NotConfigured, match=r"Drawer\.put returned .*; a reference is a string of 1 to 255 printable"):
+        Packing(claims=Claims(Drawer(reference), above=10)).pack(envelope(LONG))
+
+
 def test_a_payload_above_the_limit_is_not_even_asked_for() -> None:
     """Its length is known."""
     packing = Packing(claims=Claims(MemoryClaims(), above=10))
@@ -248,6 +281,8 @@ CLAIMS: dict[str, Any] = {
     "no reference": {"reference": None},
     "an empty reference": {"reference": ""},
     "a long reference": {"reference": "x" * 256},
+    "a reference with lines of a log": {"reference": "a\nERROR b"},
+    "a reference that is no text": {"reference": "\ud800"},
     "a truth for a length": {"length": True},
     "less than nothing": {"length": -1},
     "a claim check for a claim check": {"content_type": CLAIM},
