@@ -106,7 +106,7 @@ def read_moment(text: str) -> datetime:
     Read a time as RFC 3339 writes it, and return it in UTC.
 
     Raises:
-        ValueError: if it is none, or without a time zone.
+        ValueError: if it is none, or without a time zone, or none that UTC has.
     """
     if text.endswith("Z"):  # Python 3.10 does not read it
         text = f"{text[:-1]}+00:00"
@@ -116,7 +116,10 @@ def read_moment(text: str) -> datetime:
         moment = datetime.fromisoformat(_usual(text))
     if moment.tzinfo is None:
         raise ValueError("a time without a time zone")
-    return moment.astimezone(timezone.utc)
+    try:
+        return moment.astimezone(timezone.utc)
+    except OverflowError:
+        raise ValueError(f"{text[:40]} is no time in UTC") from None
 
 
 def _usual(text: str) -> str:

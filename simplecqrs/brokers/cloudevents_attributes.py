@@ -10,6 +10,7 @@ from typing import Final
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from simplecqrs.brokers.checks import checked, kind_of, read_headers
+from simplecqrs.codec.bounds import integer
 from simplecqrs.envelope import Envelope
 from simplecqrs.timing import EXPIRY, read_moment
 
@@ -94,7 +95,7 @@ def read_attributes(attributes: Mapping[str, str], payload: bytes, /, *, topic: 
         id=own_id,
         kind=kind_of(attributes.get("cqrskind", "event")),
         name=attributes["type"],
-        version=int(attributes.get("cqrsversion", "1")),
+        version=integer(attributes.get("cqrsversion", "1")),
         topic=topic,
         key=attributes.get("partitionkey", ""),
         source="" if source == NOBODY else source,

@@ -12,6 +12,7 @@ from attrs import evolve
 from simplecqrs.brokers.checks import checked, read_headers
 from simplecqrs.brokers.documents import is_json, json_text, members
 from simplecqrs.brokers.wire import compact, write_fields
+from simplecqrs.codec.bounds import integer
 from simplecqrs.envelope import Envelope
 from simplecqrs.timing import read_moment
 
@@ -52,7 +53,7 @@ def write_beside(envelope: Envelope, /) -> dict[str, str]:
 def read_beside(envelope: Envelope, attributes: Mapping[str, str], /) -> Envelope:
     """Return an envelope with what stands beside its body."""
     changes: dict[str, Any] = {name: attributes[f"cqrs_{name}"] for name in BESIDE if f"cqrs_{name}" in attributes}
-    for name, read in (("version", int), ("time", read_moment), ("headers", read_headers)):
+    for name, read in (("version", integer), ("time", read_moment), ("headers", read_headers)):
         if name in changes:
             changes[name] = read(changes[name])
     return evolve(envelope, **changes) if changes else envelope
@@ -72,7 +73,10 @@ def event_time(text: object, zone: tzinfo, /) -> datetime:
     try:
         return read_moment(text)
     except ValueError:
-        return datetime.fromisoformat(text).replace(tzinfo=zone).astimezone(timezone.utc)
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None:
+            raise
+        return moment.replace(tzinfo=zone).astimezone(timezone.utc)
 
 
 def some_id(text: object, topic: str, body: bytes, /) -> UUID:

@@ -8,6 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from simplecqrs.brokers.checks import kind_of, read_headers, reading
+from simplecqrs.codec.bounds import integer
 from simplecqrs.envelope import Envelope
 from simplecqrs.metadata import NO_HEADERS
 from simplecqrs.timing import read_moment
@@ -67,7 +68,7 @@ def _envelope(fields: dict[str, str], payload: bytes, topic: str) -> Envelope:
         id=UUID(fields["id"]),
         kind=kind_of(fields.get("kind", "event")),
         name=fields["name"],
-        version=int(fields.get("version", "1")),
+        version=integer(fields.get("version", "1")),
         topic=topic,
         key=fields.get("key", ""),
         source=fields.get("source", ""),

@@ -257,6 +257,14 @@ def test_takes_for_garbage_what_cannot_be_read(spoilt: dict[str, str]) -> None:
     assert "\0" not in "".join(one.headers.values())
 
 
+def test_a_version_has_as_many_digits_as_an_integer_may_have() -> None:
+    """Whatever Python was told to read: to read them takes the square of it."""
+    garbage = binary({**NECESSARY, "cqrsversion": "9" * 5000})
+
+    assert isinstance(garbage, Garbage)
+    assert garbage.error == "ValueError: an integer of 5000 digits; the limit is 4300"
+
+
 @pytest.mark.parametrize(
     "document",
     [

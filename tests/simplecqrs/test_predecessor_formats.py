@@ -310,6 +310,36 @@ def test_takes_for_garbage_what_is_no_event(wire: WireFormat, body: bytes) -> No
     assert garbage.error.isprintable()
 
 
+@pytest.mark.parametrize("wire", FORMATS)
+@pytest.mark.parametrize(
+    ("beside", "reason"),
+    [
+        ({"cqrs_version": "9" * 5000}, "an integer of 5000 digits; the limit is 4300"),
+        ({"cqrs_time": "0001-01-01T00:00:00+14:00"}, "no time in UTC"),
+    ],
+)
+def test_takes_for_garbage_what_is_wrong_beside_an_event(wire: WireFormat, beside: dict[str, str], reason: str) -> None:
+    """With our own bounds, whatever Python was told to read."""
+    body = b'{"event_name": "e", "message_name": "e", "payload": {}}'
+
+    garbage = read(wire, body, **beside)
+
+    assert isinstance(garbage, Garbage)
+    assert reason in garbage.error
+
+
+@pytest.mark.parametrize("wire", FORMATS)
+def test_a_time_with_a_zone_is_never_taken_for_one_without(wire: WireFormat) -> None:
+    """Even if it is none that UTC has."""
+    moment = b'"event_id": 7, "event_timestamp": "0001-01-01T00:00:00+14:00"'
+    body = b'{%s, "message_id": 7, "event_name": "e", "message_name": "e", "payload": {%s}}' % (moment, moment)
+
+    garbage = read(wire, body)
+
+    assert isinstance(garbage, Garbage)
+    assert "no time in UTC" in garbage.error
+
+
 def test_both_have_a_name_in_settings() -> None:
     """Their options need an object."""
     assert named_format("python-cqrs", prefix="ce_") == PythonCQRS()

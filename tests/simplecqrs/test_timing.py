@@ -190,7 +190,7 @@ def test_the_expiry_travels_over_a_wire() -> None:
     assert read.expires == NOON
 
 
-@pytest.mark.parametrize("text", ["tomorrow", "2030-01-01T12:00:00", ""])
+@pytest.mark.parametrize("text", ["tomorrow", "2030-01-01T12:00:00", "", "0001-01-01T00:00:00+14:00"])
 def test_an_expiry_that_nobody_can_read_is_none(text: str) -> None:
     """A stranger may have written it; the message is not to be lost for that."""
     assert enveloped(**{EXPIRY: text}).expires is None

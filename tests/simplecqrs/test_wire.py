@@ -94,6 +94,14 @@ def test_takes_for_garbage_what_no_table_could_hold(spoilt: dict[bytes, bytes]) 
     assert "OrderPlaced" in garbage.headers.values() or b"name" in spoilt
 
 
+def test_a_version_has_as_many_digits_as_an_integer_may_have() -> None:
+    """Whatever Python was told to read: to read them takes the square of it."""
+    garbage = read_fields({**NECESSARY, b"version": b"9" * 5000}, b"", topic="orders", max_bytes=10_000)
+
+    assert isinstance(garbage, Garbage)
+    assert garbage.error == "ValueError: an integer of 5000 digits; the limit is 4300"
+
+
 def test_names_the_fields_that_are_missing() -> None:
     """Whoever looks at the garbage sees what its producer forgot."""
     garbage = read({b"name": b"OrderPlaced"})
