@@ -90,7 +90,7 @@ class Kafka:
         if not envelopes:
             return []
         with self._asking(), self._producing() as client:
-            closed = refusals(client, {f"{self.prefix}{e.topic}" for e in envelopes}, until)
+            closed = refusals(client, {f"{self.prefix}{topic}" for topic in {e.topic for e in envelopes}}, until)
             batch = Batch(self._wire, self.prefix, self._settings.largest, closed)
             batch.add(envelopes)
             waves = Waves(client, batch.records, until, self._settings.largest)

@@ -9,7 +9,7 @@ from attrs import define, field
 from simplecqrs.brokers.formats import WireFormat
 from simplecqrs.brokers.kafka_records import Record, record_of
 from simplecqrs.envelope import Envelope
-from simplecqrs.transport import UNKNOWN, Receipt, order_of, refused
+from simplecqrs.transport import ACCEPTED, UNKNOWN, Receipt, order_of, refused
 
 __all__ = ["Batch"]
 
@@ -72,6 +72,8 @@ class Batch:
             unsent: why the producer itself would not have some of them.
         """
         unsent = {**self.unsent, **unsent}
+        if len(known) == len(envelopes) and all(receipt is ACCEPTED for receipt in known.values()):
+            return [ACCEPTED] * len(envelopes)
         receipts, stopped = list[Receipt](), set[tuple[str, str]]()
         for place, envelope in enumerate(envelopes):
             receipt = known.get(place, UNKNOWN)

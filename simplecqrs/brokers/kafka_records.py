@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
-from attrs import evolve, field, frozen
+from attrs import evolve
 
 from simplecqrs.brokers.checks import checked, reading
 from simplecqrs.brokers.formats import Parcel, WireFormat
@@ -18,14 +19,13 @@ CONTENT_TYPE = "content-type"
 ROOM, ROOM_OF_HEADER = 100, 10
 
 
-@frozen
-class Record:
-    """What is handed to a producer, and its size in bytes."""
+class Record(NamedTuple):
+    """What is handed to a producer, and its size in bytes: at least what it takes."""
 
     topic: str
     key: bytes | None
-    value: bytes = field(repr=False)
-    headers: list[tuple[str, bytes]]
+    value: bytes
+    headers: list[tuple[str, str]]
     size: int
 
 
@@ -37,13 +37,14 @@ def record_of(envelope: Envelope, wire: WireFormat, topic: str) -> Record:
         ValueError: if the format cannot say it.
     """
     parcel = wire.write(envelope)
-    headers = [(name, value.encode()) for name, value in parcel.attributes.items()]
+    headers = list(parcel.attributes.items())
     if parcel.content_type:
-        headers.append((CONTENT_TYPE, parcel.content_type.encode()))
-    key = envelope.key.encode() or None
-    size = len(parcel.body) + len(key or b"") + ROOM
-    size += sum(len(name) + len(value) + ROOM_OF_HEADER for name, value in headers)
-    return Record(topic, key, parcel.body, headers, size)
+        headers.append((CONTENT_TYPE, parcel.content_type))
+    text = "".join(chain.from_iterable(headers))
+    size = len(text) if text.isascii() else len(text.encode())
+    key = envelope.key.encode()
+    size += len(parcel.body) + len(key) + ROOM + ROOM_OF_HEADER * len(headers)
+    return Record(topic, key or None, parcel.body, headers, size)
 
 
 def content_of(message: Any, wire: WireFormat, *, topic: str, max_bytes: int) -> Envelope | Garbage:

@@ -132,13 +132,13 @@ class Waves:
         """Hand records to the producer, a key only until its first that is not taken."""
         produce: Callable[..., None] = self.client.handle.produce
         complaints: tuple[type[Exception], ...] = (*self.client.errors, BufferError, TypeError, ValueError)
+        records, report, stopped = self.records, self._report(), self._stopped
         for place in places:
-            record = self.records[place]
-            if record.key is not None and (record.topic, record.key) in self._stopped:
+            topic, key, value, headers, _ = records[place]
+            if stopped and (topic, key) in stopped:  # nothing without a key is in there
                 continue
-            report = partial(self._report, place)
             try:
-                produce(record.topic, record.value, record.key, headers=record.headers, on_delivery=report)
+                produce(topic, value, key, headers=headers, on_delivery=partial(report, place))
             except complaints as error:
                 if not self._untaken(place, error):
                     return False
@@ -157,12 +157,17 @@ class Waves:
             self._stopped.add((record.topic, record.key))
         return True
 
-    def _report(self, place: int, error: Any, message: Any) -> None:
-        """Take what librdkafka says of a record: the only word that counts."""
-        if error is None:
-            self.receipts[place] = ACCEPTED
-        else:
-            self._failed[place] = error.name(), error.str(), message.topic(), message.partition()
+    def _report(self) -> Callable[[int, Any, Any], None]:
+        """Return what takes librdkafka's word on a record: the only one that counts."""
+        receipts, failed = self.receipts, self._failed
+
+        def report(place: int, error: Any, message: Any) -> None:
+            if error is None:
+                receipts[place] = ACCEPTED
+            else:
+                failed[place] = error.name(), error.str(), message.topic(), message.partition()
+
+        return report
 
     def _wait(self) -> None:
         """Wait until there is a word of each record; when the time is over, make sure that no more is sent."""
