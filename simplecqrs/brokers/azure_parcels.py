@@ -41,7 +41,6 @@ def write_message(make: Any, envelope: Envelope, wire: WireFormat, *, sessions: 
         partition_key=session,
         subject=envelope.name,
         content_type=parcel.content_type or None,
-        correlation_id=envelope.correlation_id or None,
         application_properties=dict(parcel.attributes),
     )
 

@@ -112,7 +112,7 @@ class RedisServer:
             return []
         connection = client.connection_pool.get_connection()
         try:
-            connection.send_packed_command(connection.pack_commands(commands))
+            connection.send_packed_command([b"".join(map(_packed, commands))])
             return [_reply(connection, until) for _ in commands]
         except BaseException:  # replies that are still to come must not be taken for those of the next call
             connection.disconnect()
@@ -149,6 +149,15 @@ class _Opened:
     pid: int
     timeout: float
     client: Any
+
+
+def _packed(command: Sequence[Any]) -> bytes:
+    """Return a command as it is sent; redis-py's own takes several times as long."""
+    pieces = [b"*%d\r\n" % len(command)]
+    for argument in command:
+        data = argument if isinstance(argument, bytes) else str(argument).encode()
+        pieces.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(pieces)
 
 
 def _reply(connection: Any, until: float) -> Any:
