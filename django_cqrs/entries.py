@@ -40,9 +40,13 @@ def list_of_names(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _mapping() -> Any:
-    kind: Any = Mapping
-    return field(factory=dict, validator=instance_of(kind))
+def _mapping(**metadata: object) -> Any:
+    return field(factory=dict, validator=_is_dict, metadata=metadata, repr=not metadata.get("secret"))
+
+
+def _is_dict(_: Any, __: Any, value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise TypeError("it is a dict")  # without the value, which may hold a password
 
 
 def _object(kind: type, make: Callable[..., object] | None = None, **metadata: object) -> Any:
@@ -91,7 +95,7 @@ class BrokerSettings:
     """One entry of BROKERS: the dotted path of a class, and what it is called with."""
 
     backend: str = field(validator=instance_of(str))
-    options: Mapping[str, Any] = _mapping()
+    options: Mapping[str, Any] = _mapping(secret=True)
 
 
 @frozen(kw_only=True)
@@ -174,7 +178,7 @@ class Settings:
         event_workers: how many after-commit handlers of an event may run at a time, in threads.
     """
 
-    brokers: Mapping[str, BrokerSettings] = _mapping()
+    brokers: Mapping[str, BrokerSettings] = _mapping(secret=True)
     routes: Mapping[str, tuple[str, ...]] = _mapping()
     consumers: Mapping[str, ConsumerSettings] = _mapping()
     middlewares: tuple[str, ...] = field(default=(), converter=list_of_names)

@@ -71,7 +71,7 @@ def test_what_contradicts_itself_is_told(raw: dict[str, Any], complaint: str) ->
 @pytest.mark.parametrize(
     ("raw", "culprit"),
     [
-        ({"BROKERS": ["events"]}, "BROKERS=['events'] cannot be"),
+        ({"BROKERS": ["events"]}, "BROKERS cannot be: it is a dict"),
         ({"BROKERS": {"a": "simplecqrs.memory.MemoryBroker"}}, "BROKERS['a'] needs a BACKEND"),
         ({"ROUTES": ["a"]}, "ROUTES=['a'] cannot be"),
         ({"ROUTES": {"a": 5}}, "ROUTES['a']"),

@@ -330,6 +330,11 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown key": ({"CLAIMS": {"bucket": "x"}}, "unexpected keyword argument 'bucket'"),
     "a short key": ({"SIGNATURE_KEYS": {"a": "secret"}}, "SIGNATURE_KEYS cannot be: the key 'a' is no text of 32"),
     "a key alone": ({"SIGNATURE_KEYS": "secret"}, "SIGNATURE_KEYS cannot be: it is a dict"),
+    "a broker's address alone": ({"BROKERS": "redis://:secret@host"}, "BROKERS cannot be: it is a dict"),
+    "an address in place of options": (
+        {"BROKERS": {"events": {**EVENTS["events"], "OPTIONS": "redis://:secret@host"}}},
+        "OPTIONS cannot be: it is a dict",
+    ),
     "signed without keys": (
         {"BROKERS": EVENTS, "CONSUMERS": {"a": {"broker": "events", "signed": True}}},
         "CONSUMERS['a']: signed=True needs keys: SIGNATURE_KEYS",
@@ -353,9 +358,11 @@ def test_what_cannot_work_is_said_without_a_secret(raw: dict[str, Any], complain
 
 def test_the_settings_do_not_show_a_secret() -> None:
     """Wherever they are printed."""
-    found, problems = read_settings({"SIGNATURE_KEYS": {"a": SECRET}})
+    address = {**EVENTS["events"], "OPTIONS": {"url": f"redis://:{SECRET}@host"}}
+    found, problems = read_settings({"SIGNATURE_KEYS": {"a": SECRET}, "BROKERS": {"events": address}})
 
     assert problems == []
+    assert found.brokers["events"].options["url"].endswith("@host")
     assert SECRET not in repr(found)
 
 
