@@ -96,6 +96,9 @@ def error_response(error: Exception, *, not_found: Errors = (), conflict: Errors
     what ``not_found`` lists, 409 for what ``conflict`` lists.  Of idempotency keys: 400 for one that is missing or
     cannot be read, 422 for one that belongs to another command, 409 with ``Retry-After`` while the first is at work.
     """
+    about_key = _about_key(error)
+    if about_key is not None:
+        return about_key
     if isinstance(error, InvalidPayload):
         return _answer(400, "invalid", _by_path(error.errors))
     if isinstance(error, ValidationError):
@@ -105,7 +108,7 @@ def error_response(error: Exception, *, not_found: Errors = (), conflict: Errors
         return _answer(404, str(error) or "not found")
     if isinstance(error, conflict):
         return _answer(409, str(error) or "conflict")
-    return _about_key(error)
+    return None
 
 
 def _about_key(error: Exception) -> JsonResponse | None:
