@@ -31,9 +31,10 @@ CAP = 15.0
 
 @define
 class _Turn:
-    """When a consumer is looked at again, and what waited there the last time."""
+    """When a consumer is looked at again, when it is rung for if nothing has moved, and what waited the last time."""
 
     at: float = 0.0
+    ring_at: float = 0.0
     pause: float = LOOK
     works: Sequence[Work] = ()
 
@@ -76,11 +77,12 @@ class Overdue:
 
     def _look(self, consumer: str, turn: _Turn) -> None:
         works = self._storage.look(consumer, range(lanes_of(consumer, self.alias)))
-        overdue = self._is_overdue(works)
-        unanswered = overdue and works == turn.works
-        turn.pause = min(2 * turn.pause, CAP) if unanswered else LOOK
-        turn.at, turn.works = self.clock() + turn.pause, works
-        if overdue:
+        moves, time_now = works != turn.works, self.clock()
+        turn.at, turn.works = time_now + LOOK, works
+        if self._is_overdue(works) and (moves or time_now >= turn.ring_at):
+            # What moves has a worker; one more is welcome where so much waits.
+            turn.pause = LOOK if moves else min(2 * turn.pause, CAP)
+            turn.ring_at = time_now + turn.pause
             doorbells.ring(consumer)
 
     def _is_overdue(self, works: Sequence[Work]) -> bool:
