@@ -306,7 +306,7 @@ def tasks(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.TASKS = {"default": {"BACKEND": f"{package}.backends.immediate.ImmediateBackend", "QUEUES": ["cqrs"]}}
     entries = {"one": {"engine": "django-tasks"}}
     settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "CONSUMERS": entries, "TASKS_QUEUE": "cqrs"}
-    framework = import_module(package)
+    framework = pytest.importorskip(package, reason="django-tasks is not installed: pip install 'simplecqrs[tasks]'")
     monkeypatch.setattr(framework, "task_backends", framework.TaskBackendHandler())
     monkeypatch.delitem(sys.modules, "django_cqrs.django_tasks", raising=False)
 
