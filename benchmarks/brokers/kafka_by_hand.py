@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -16,6 +17,8 @@ __all__ = ["KAFKA"]
 GROUP = "by-hand"
 #: The mock lets who waits for messages wait to the end, even if some come.
 WAIT = {"fetch.wait.max.ms": 5}
+#: Milliseconds after which a broker answers, as one does that writes, and waits for its replicas.
+ANSWER = 5
 
 
 class KafkaByHand:
@@ -38,22 +41,19 @@ class KafkaByHand:
         consumer.assign([_spot(self._prefix + topic, partition, 0) for partition in found.partitions])
 
     def publish(self, topic: str, envelopes: Sequence[Envelope], /) -> None:
-        """Produce all, flush, and see that each was reported: one batch at a time, or a refusal spoils the order."""
-        failed: list[Any] = []
-        delivered = 0
+        """Produce all, flush, and see what was reported of each: one batch at a time, or a refusal spoils the order."""
+        outcomes: dict[int, Any] = {}
 
-        def report(error: Any, _: Any) -> None:
-            nonlocal delivered
-            if error is None:
-                delivered += 1
-            else:
-                failed.append(error)
+        def report(number: int, error: Any, _: Any) -> None:
+            outcomes[number] = error
 
-        for envelope in envelopes:
+        for number, envelope in enumerate(envelopes):
             key, headers = envelope.key.encode(), _headers(envelope)
-            self._producer.produce(self._prefix + topic, envelope.payload, key, headers=headers, on_delivery=report)
+            callback = partial(report, number)
+            self._producer.produce(self._prefix + topic, envelope.payload, key, headers=headers, on_delivery=callback)
         self._producer.flush(30)
-        assert delivered == len(envelopes), failed[:3]
+        failed = [number for number in range(len(envelopes)) if outcomes.get(number, "unknown") is not None]
+        assert not failed, failed
 
     def consume(self, topic: str, /) -> None:
         """Read 500 at a time; a crash brings them again, and the rows that remember them drop them."""
@@ -109,6 +109,7 @@ def _serve() -> Iterator[str]:
     from tests.kafka_cluster import kafka_cluster
 
     with kafka_cluster() as cluster:
+        cluster.rtt(ANSWER)
         yield cluster.servers
 
 
@@ -120,7 +121,8 @@ def _about(_: str) -> Mapping[str, str]:
     import confluent_kafka
 
     library = f"librdkafka {confluent_kafka.libversion()[0]}"
-    return {library: "its mock cluster of three brokers in another process, in memory; topics have 4 partitions"}
+    what = "its mock cluster of three brokers in another process, in memory; topics have 4 partitions"
+    return {library: f"{what}; a broker answers after {ANSWER} ms"}
 
 
 KAFKA = Contender(

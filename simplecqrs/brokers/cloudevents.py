@@ -10,7 +10,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from simplecqrs.brokers.checks import reading, refuse_large
-from simplecqrs.brokers.cloudevents_attributes import read_attributes, write_attributes
+from simplecqrs.brokers.cloudevents_attributes import read_attributes, write_attributes, write_plain
 from simplecqrs.brokers.documents import ROOM, is_json, json_text, members
 from simplecqrs.brokers.formats import Parcel
 from simplecqrs.brokers.wire import compact
@@ -41,9 +41,11 @@ class CloudEventsBinary:
 
     def write(self, envelope: Envelope, /) -> Parcel:
         """Return an envelope as payload and prefixed attributes."""
-        attributes = write_attributes(envelope)
-        content_type = attributes.pop("datacontenttype", "")
-        return Parcel(envelope.payload, content_type, {f"{self.prefix}{n}": value for n, value in attributes.items()})
+        attributes = write_plain(envelope, self.prefix)
+        if attributes is None:
+            attributes = {f"{self.prefix}{name}": value for name, value in write_attributes(envelope).items()}
+        content_type = attributes.pop(f"{self.prefix}datacontenttype", "")
+        return Parcel(envelope.payload, content_type, attributes)
 
     def read(self, parcel: Parcel, /, *, topic: str, max_bytes: int) -> Envelope | Garbage:
         """Return the envelope, or garbage."""

@@ -136,17 +136,16 @@ class KafkaFeed:
         self._counted = time.monotonic()
         if set(found.partitions) != set(self._places):
             self._places = {partition: Place() for partition in sorted(found.partitions)}
-            self._look()
-            self._go(dict.fromkeys(self._places, True))
+            self._look(anew=True)
 
-    def _look(self) -> None:
+    def _look(self, *, anew: bool = False) -> None:
         """Ask the server where we are, and read from there if that is elsewhere."""
         if not self._places:
             return
         assert self._offsets is not None
         known = self._offsets.known(self._places)
         self._looked = time.monotonic()
-        self._go({p: not self._places[p].believe(done, ahead) for p, (done, ahead) in known.items()})
+        self._go({p: not self._places[p].believe(done, ahead) or anew for p, (done, ahead) in known.items()})
 
     def _go(self, elsewhere: Mapping[int, bool]) -> None:
         """Read on in all partitions, in some of them elsewhere."""

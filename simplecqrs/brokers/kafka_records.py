@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Any, NamedTuple
 
 from attrs import evolve
@@ -25,7 +24,7 @@ class Record(NamedTuple):
     topic: str
     key: bytes | None
     value: bytes
-    headers: list[tuple[str, str]]
+    headers: dict[str, str]
     size: int
 
 
@@ -37,10 +36,10 @@ def record_of(envelope: Envelope, wire: WireFormat, topic: str) -> Record:
         ValueError: if the format cannot say it.
     """
     parcel = wire.write(envelope)
-    headers = list(parcel.attributes.items())
+    headers = dict(parcel.attributes)
     if parcel.content_type:
-        headers.append((CONTENT_TYPE, parcel.content_type))
-    text = "".join(chain.from_iterable(headers))
+        headers[CONTENT_TYPE] = parcel.content_type
+    text = "".join((*headers, *headers.values()))
     size = len(text) if text.isascii() else len(text.encode())
     key = envelope.key.encode()
     size += len(parcel.body) + len(key) + ROOM + ROOM_OF_HEADER * len(headers)
