@@ -16,8 +16,8 @@ from simplecqrs.transport import Delivery, Garbage
 
 __all__ = ["RedisSubscription"]
 
-#: Seconds to listen for messages that are on their way.
-WAIT: Final = 0.01
+#: Seconds to listen for messages that are on their way; the second one where there were none the last time.
+WAIT: Final = 0.01, 0.002
 #: Seconds of silence after which the server is asked whether it is there.
 SILENCE: Final = 5.0
 
@@ -48,6 +48,7 @@ class RedisSubscription:
         self._pid = os.getpid()
         self._heard = self._asked = 0.0
         self._number = 0
+        self._is_quiet = False
         self._held: dict[str, Delivery] = {}  # heard and not acknowledged
 
     def join(self) -> None:
@@ -91,12 +92,13 @@ class RedisSubscription:
             self._held.pop(delivery.id, None)
 
     def _listen(self, limit: int) -> None:
-        wait = WAIT
+        wait, before = WAIT[self._is_quiet], self._number
         while len(self._held) < limit and (message := self._listening.get_message(timeout=wait)) is not None:
             self._heard, self._asked, wait = time.monotonic(), 0.0, 0.0
             if message["type"] in ("message", "pmessage"):
                 self._number += 1
                 self._held[str(self._number)] = Delivery(str(self._number), self._read(message["data"]))
+        self._is_quiet = self._number == before
         if not self._held:
             self._doubt(time.monotonic())
 
