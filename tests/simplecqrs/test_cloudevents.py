@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simplecqrs.brokers.cloudevents import CloudEventsBinary, CloudEventsStructured
+from simplecqrs.brokers.cloudevents_attributes import write_attributes, write_plain
 from simplecqrs.brokers.formats import Parcel, WireFormat
 from simplecqrs.brokers.named_formats import named_format
 from simplecqrs.envelope import Envelope
@@ -75,6 +76,23 @@ envelopes = st.builds(
 def test_reads_exactly_what_it_wrote(wire: WireFormat, sent: Envelope) -> None:
     """Every attribute and every byte of the payload arrives, whatever characters there are."""
     assert read(wire, wire.write(sent)) == sent
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(sent=envelopes)
+def test_binary_writes_plain_events_as_it_writes_all(sent: Envelope) -> None:
+    """The short way for most of them leads to the same attributes."""
+    try:
+        attributes = {f"ce_{name}": value for name, value in write_attributes(sent).items()}
+    except ValueError:
+        attributes = None
+
+    try:
+        plain = write_plain(sent, "ce_")
+    except ValueError:
+        plain = None
+
+    assert plain in (None, attributes)
 
 
 def test_binary_writes_prefixed_attributes_without_the_empty_ones() -> None:

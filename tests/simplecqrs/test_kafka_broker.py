@@ -473,6 +473,19 @@ def interrupted_after(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
+#: Fetches and acknowledges two messages for each line; its sessions, if there were any, would last a second.
+FETCHING = """
+import sys
+from simplecqrs.brokers.kafka import Kafka
+options = {"fetch.wait.max.ms": 2, "session.timeout.ms": 1000, "heartbeat.interval.ms": 300}
+feed, = Kafka(sys.argv[1], prefix=sys.argv[2], options=options).feeds("mailing", [sys.argv[3]])
+for _ in sys.stdin:
+    deliveries = feed.fetch(2)
+    feed.acknowledge(deliveries)
+    print(*[delivery.id for delivery in deliveries], flush=True)
+"""
+
+
 def commit(servers: str, group: str, topic: str, offset: int) -> None:
     """Put a consumer elsewhere, as an operator does."""
     client: Any = confluent_kafka.Consumer({"bootstrap.servers": servers, "group.id": group})
@@ -510,6 +523,27 @@ class TestConsumers:
         assert first == sent[:4]
         assert drain(healthy) == sent[4:]
         assert drain(zombie) == []
+
+    def test_goes_on_after_it_was_stopped_for_longer_than_a_session(
+        self, cluster: KafkaCluster, shared: Kafka, topic: str
+    ) -> None:
+        """Nobody has thrown it out, since it is a member of nothing."""
+        shared.publish([envelope(topic) for _ in range(4)], deadline=DEADLINE)
+        command = [sys.executable, "-c", FETCHING, cluster.servers, shared.prefix, topic]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as fetcher:
+            assert fetcher.stdin is not None
+            assert fetcher.stdout is not None
+            print(file=fetcher.stdin, flush=True)
+            first = fetcher.stdout.readline()
+
+            fetcher.send_signal(signal.SIGSTOP)
+            os.waitpid(fetcher.pid, os.WUNTRACED)
+            time.sleep(1.2)
+            fetcher.send_signal(signal.SIGCONT)
+            print(file=fetcher.stdin, flush=True)
+            second = fetcher.stdout.readline()
+
+        assert (first, second) == ("0:0 0:1\n", "0:2 0:3\n")
 
     def test_goes_where_an_operator_puts_it(self, cluster: KafkaCluster, shared: Kafka, topic: str) -> None:
         """The server's offsets are the truth, back or forth."""
