@@ -70,10 +70,14 @@ class Peer:
     # Commands
 
     def drop(self) -> None:
-        """End all connections."""
+        """End all connections, and wait until nobody reads by them."""
         self.drops += 1
-        for sock in list(self._open.values()):
+        ended = dict(self._open)
+        for sock in ended.values():
             hang_up(sock)
+        until = time.monotonic() + 5
+        while self._speaking.is_set() and ended.keys() & self._open.keys() and time.monotonic() < until:
+            time.sleep(0.001)
 
     def hush(self) -> None:
         """Hear what is said, and answer nothing, until told to ``speak``."""
