@@ -101,7 +101,8 @@ class Vocabulary:
         found: dict[str, list[type[Message]]] = {}
         for cls in _with_subclasses(self._roots):
             found.setdefault(self.name(cls), []).append(cls)
-        return {name: [c for c in known if c in self._roots] or known for name, known in found.items()}
+        roots = frozenset(self._roots)
+        return {name: [c for c in known if c in roots] or known for name, known in found.items()}
 
     def problems(self) -> list[str]:
         """Return what is wrong with names and keys of the classes that were registered."""
@@ -241,14 +242,15 @@ def _with_subclasses(classes: Iterable[type[Message]]) -> list[type[Message]]:
     qualified name, replaces.
     """
     found: dict[tuple[str, str], type[Message]] = {}
-    waiting = list(classes)
-    registered = set(waiting)
-    while waiting:
-        cls = waiting.pop(0)
+    waiting = list(dict.fromkeys(classes))
+    registered, met = frozenset(waiting), set(waiting)
+    for cls in waiting:  # which grows
         place = (cls.__module__, cls.__qualname__)
         if found.get(place) not in registered or cls in registered:
             found[place] = cls
-        waiting += [c for c in cls.__subclasses__() if c not in found.values() and c not in waiting]
+        more = [c for c in cls.__subclasses__() if c not in met]
+        waiting += more
+        met.update(more)
     return list(found.values())
 
 
