@@ -18,8 +18,10 @@ if TYPE_CHECKING:  # the modules take as long to import as all of ours that a pl
     from datetime import datetime
     from uuid import UUID
 
-__all__ = ["Context", "Metadata", "active_context", "new_metadata", "setting", "uuid7"]
+__all__ = ["ORIGIN", "Context", "Metadata", "active_context", "new_metadata", "setting", "uuid7"]
 
+#: The header with the id that others know a message by; what it causes does not have it.
+ORIGIN = "cqrsorigin"
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -101,6 +103,8 @@ def new_metadata(cause: Metadata | None, within: Context | None) -> Metadata:
         within = Context()
     correlation_id = within.correlation_id or (cause.correlation_id if cause else str(own_id))
     inherited = cause.headers if cause else NO_HEADERS
+    if ORIGIN in inherited:
+        inherited = {name: value for name, value in inherited.items() if name != ORIGIN}
     return Metadata(
         own_id,
         datetime.now(timezone.utc),

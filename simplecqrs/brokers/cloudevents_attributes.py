@@ -14,6 +14,7 @@ from simplecqrs.brokers.checks import checked, kind_of, read_headers
 from simplecqrs.codec.bounds import integer
 from simplecqrs.envelope import Envelope, Kind
 from simplecqrs.messages import LONGEST
+from simplecqrs.metadata import ORIGIN
 from simplecqrs.timing import EXPIRY, read_moment
 
 __all__ = ["read_attributes", "write_attributes", "write_plain"]
@@ -24,7 +25,7 @@ NOBODY: Final = "about:blank"
 #: Headers that are extensions of CloudEvents themselves.  All others are one extension together, as JSON: names of
 #: extensions are a few lower-case letters and digits, and cannot say what names of headers can.
 KNOWN: Final = ("traceparent", "tracestate", EXPIRY)
-HEADERS, ESCAPED, ORIGIN = "cqrsheaders", "cqrsescaped", "cqrsorigin"
+HEADERS, ESCAPED = "cqrsheaders", "cqrsescaped"
 #: Attributes that may hold any text here, and in CloudEvents only what is no control character.
 FREE: Final = ("source", "partitionkey", "correlationid", "causationid", "datacontenttype")
 #: What our attributes are called there; what else comes is a header.

@@ -16,7 +16,7 @@ from simplecqrs.brokers.formats import Parcel, WireFormat
 from simplecqrs.brokers.named_formats import named_format
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import NotConfigured
-from simplecqrs.metadata import uuid7
+from simplecqrs.metadata import new_metadata, uuid7
 from simplecqrs.transport import Garbage
 
 FORMATS = [CloudEventsBinary(prefix="ce_"), CloudEventsBinary(prefix="cloudEvents:"), CloudEventsStructured()]
@@ -176,6 +176,17 @@ def test_makes_the_same_uuid_of_the_same_id_and_source() -> None:
     assert isinstance(other, Envelope)
     assert first.id == again.id != other.id
     assert first.headers == {"cqrsorigin": "A-7"}
+
+
+def test_what_a_message_causes_does_not_have_its_origin() -> None:
+    """The id that others know is of one message; all else that they have said is inherited."""
+    arrived = binary({**NECESSARY, "sampled": "yes"})
+    assert isinstance(arrived, Envelope)
+
+    caused = new_metadata(arrived.metadata, None)
+
+    assert arrived.metadata.headers == {"sampled": "yes", "cqrsorigin": "A-7"}
+    assert caused.headers == {"sampled": "yes"}
 
 
 def test_keeps_extensions_that_it_does_not_know_as_headers() -> None:
