@@ -287,7 +287,8 @@ def publish_tickets(number: int, *, since: int = 0, keys: int = 7) -> None:
 
 def lines(path: Path) -> list[tuple[str, str, int]]:
     """Return process, key and number of all that was shipped."""
-    found = [line.split(" ", 4) for line in path.read_text().splitlines()]
+    text = path.read_text()
+    found = [line.split(" ", 4) for line in text[: text.rfind("\n") + 1].splitlines()]  # the last one may be half there
     return [(process, key, int(json.loads(payload)["title"])) for process, _, _, key, payload in found]
 
 
