@@ -85,9 +85,18 @@ class Child:
             raise AssertionError(f"{self.name} did not end in {seconds} s:\n{self.output()[-3000:]}") from None
 
     def terminate(self, *, seconds: float = 10) -> tuple[int, float]:
-        """Ask it to end; return exit code and seconds."""
+        """Ask it to end, once it can hear that; return exit code and seconds."""
+        wait_until(self._hears, seconds=seconds, what=f"that {self.name} handles SIGTERM")
         self.signal(signal.SIGTERM)
         return self.finish(seconds=seconds)
+
+    def _hears(self) -> bool:
+        """Tell whether SIGTERM is handled: while a process begins, it would just die of it."""
+        if self.code is not None:
+            return True
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        (caught,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+        return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
     def clear(self) -> None:
         """End it and whatever it has left behind in its group."""
