@@ -237,7 +237,8 @@ class OfDataclass(NotificationEvent, name="user.seen", topic="users"):
     last_seen_at: datetime
 
 
-class OfPydantic(NotificationEvent, pydantic.BaseModel, name="user.seen", topic="users"):
+@message(name="user.seen", topic="users")
+class OfPydantic(NotificationEvent, pydantic.BaseModel):
     """As its other family is made."""
 
     user_id: int
