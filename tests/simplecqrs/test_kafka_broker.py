@@ -10,7 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +30,7 @@ from simplecqrs.metadata import uuid7  # noqa: E402
 from simplecqrs.transport import ACCEPTED, Delivery, Garbage, Receipt  # noqa: E402
 from tests.contracts.broker import DEADLINE, BrokerContract, contents, drain, envelope, statuses  # noqa: E402
 from tests.faultproxy import fault_proxy  # noqa: E402
+from tests.interrupting import Interrupted, interrupted_after  # noqa: E402
 from tests.kafka_cluster import KafkaCluster, kafka_cluster  # noqa: E402
 
 pytestmark = [pytest.mark.kafka, pytest.mark.services]
@@ -451,26 +452,6 @@ def published(broker: Kafka, times: int) -> int:
         return sum(broker.publish([envelope("orders")], deadline=DEADLINE) == [ACCEPTED] for _ in range(times))
     except BrokerDown:
         return -1
-
-
-class Interrupted(BaseException):
-    """Raised by a signal in the middle of something."""
-
-
-@contextmanager
-def interrupted_after(seconds: float) -> Iterator[None]:
-    """Raise ``Interrupted`` in the main thread, wherever it is by then."""
-
-    def interrupt(*_: object) -> None:
-        raise Interrupted
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 #: Fetches and acknowledges two messages for each line; its sessions, if there were any, would last a second.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from simplecqrs.errors import BrokerDown  # noqa: E402
 from simplecqrs.transport import ACCEPTED  # noqa: E402
 from tests.contracts.broker import DEADLINE, contents, drain, envelope, statuses  # noqa: E402
 from tests.faultproxy import FaultProxy, fault_proxy  # noqa: E402
+from tests.interrupting import Interrupted, interrupted_after  # noqa: E402
 from tests.rabbitmq_server import RabbitServer  # noqa: E402
 from tests.simplecqrs.rabbitmq_corner import Open, soon  # noqa: E402
 
@@ -186,26 +186,6 @@ class TestNetwork:
 
         assert set(receipts) == {ACCEPTED}
         assert drain(feed, 7) == sent
-
-
-class Interrupted(BaseException):
-    """Raised by a signal in the middle of something."""
-
-
-@contextmanager
-def interrupted_after(seconds: float) -> Iterator[None]:
-    """Raise ``Interrupted`` in the main thread, wherever it is by then."""
-
-    def interrupt(*_: object) -> None:
-        raise Interrupted
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def _published(broker: RabbitMQ, times: int) -> int:

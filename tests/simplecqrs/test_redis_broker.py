@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +22,7 @@ from simplecqrs.metadata import uuid7  # noqa: E402
 from simplecqrs.transport import ACCEPTED, Garbage  # noqa: E402
 from tests.contracts.broker import DEADLINE, BrokerContract, contents, drain, envelope, statuses  # noqa: E402
 from tests.faultproxy import FaultProxy, fault_proxy  # noqa: E402
+from tests.interrupting import Interrupted, interrupted_after  # noqa: E402
 from tests.redis_server import RedisServer, redis_server  # noqa: E402
 
 pytestmark = [pytest.mark.redis, pytest.mark.services]
@@ -362,26 +361,6 @@ class TestNetwork:
         assert ours == 100
         assert os.waitpid(child, 0)[1] == 0
         assert client.xlen("cqrs:orders") == 201
-
-
-class Interrupted(BaseException):
-    """Raised by a signal in the middle of something."""
-
-
-@contextmanager
-def interrupted_after(seconds: float) -> Iterator[None]:
-    """Raise ``Interrupted`` in the main thread, wherever it is by then."""
-
-    def interrupt(*_: object) -> None:
-        raise Interrupted
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def _published(broker: RedisStreams, times: int) -> int:
