@@ -13,7 +13,7 @@ from django.db import connections
 from django_cqrs import rows
 from django_cqrs.blocking import BlockedKeys, DueKey
 from django_cqrs.databases import Dialect, Place
-from django_cqrs.databases.statements import placeholders
+from django_cqrs.databases.statements import blocked, placeholders
 from django_cqrs.pausing import pause_queue
 from django_cqrs.safe_ids import Progress
 from simplecqrs.backoff import Pause
@@ -152,17 +152,14 @@ class HeldLanes:
         """
         s = self._storage
         share, weight = -(-limit // len(self._lanes)), -(-max_bytes // len(self._lanes))
-        blocked = (
-            f"EXISTS (SELECT 1 FROM {s.blocked} b WHERE b.box = %s AND b.queue = %s AND b.topic = o.topic"
-            " AND b.order_key = o.order_key AND b.slot = 0)"
-        )
+        condition, parameters = blocked(self._place)
         first = self._speech.first_of_lanes(
             s.hot, s.hot_index, list(self._after), columns=rows.COLUMNS, rows=share, weight=weight
         )
-        sql = f"SELECT o.id, CASE WHEN o.order_key <> '' AND {blocked} THEN 1 ELSE 0 END, {_of('o')} FROM {first}"
+        sql = f"SELECT o.id, CASE WHEN o.order_key <> '' AND {condition} THEN 1 ELSE 0 END, {_of('o')} FROM {first}"
         places = [value for after in self._after.values() for value in (self._queue, after)]
         with connections[s.alias].cursor() as cursor:
-            cursor.execute(sql, [s.box, self._queue, *places])
+            cursor.execute(sql, [*parameters, *places])
             records = sorted(cursor.fetchall(), key=itemgetter(0))
         for record in records:
             self._progress.read(record[3], record[0])

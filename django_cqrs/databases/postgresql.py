@@ -75,10 +75,11 @@ class PostgreSQL:
         """Read, delete and lock in one statement."""
         with lane_transaction(self._alias):
             lock, key = self.lane_lock(place, idle=idle)
-            condition, parameters = statements.unblocked(place)
+            condition, parameters = statements.blocked(place)
             with connections[self._alias].cursor() as cursor:
                 cursor.execute(
-                    f"DELETE FROM {place.hot} o WHERE o.id = %s AND {condition} AND {lock} RETURNING o.id, {columns}",
+                    f"DELETE FROM {place.hot} o WHERE o.id = %s AND NOT {condition} AND {lock}"
+                    f" RETURNING o.id, {columns}",
                     [row, *parameters, *key],
                 )
                 record = cursor.fetchone()

@@ -12,6 +12,7 @@ from django_cqrs.databases.port import Place
 
 __all__ = [
     "PAUSE",
+    "blocked",
     "delete_locked",
     "first_ids",
     "insert_new",
@@ -19,7 +20,6 @@ __all__ = [
     "look",
     "placeholders",
     "taking_first",
-    "unblocked",
 ]
 
 #: The lane of the row among the blocked keys that lets a whole queue pause.
@@ -140,9 +140,11 @@ def taking_first(
     taking: AbstractContextManager[bool],
 ) -> Generator[Sequence[Any] | None, None, None]:
     """Read a row whose key is not blocked, then take it; yield its id and columns, or None."""
-    condition, parameters = unblocked(place)
+    condition, parameters = blocked(place)
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT o.id, {columns} FROM {place.hot} o WHERE o.id = %s AND {condition}", [row, *parameters])
+        cursor.execute(
+            f"SELECT o.id, {columns} FROM {place.hot} o WHERE o.id = %s AND NOT {condition}", [row, *parameters]
+        )
         record = cursor.fetchone()
     if record is None:
         yield None
@@ -151,10 +153,10 @@ def taking_first(
         yield record if ours else None
 
 
-def unblocked(place: Place) -> tuple[str, list[Any]]:
-    """Return a condition on a new row ``o``, that its key is not blocked; and its parameters."""
+def blocked(place: Place) -> tuple[str, list[Any]]:
+    """Return a condition on a new row ``o``, that its key is blocked; and its parameters."""
     return (
-        f"NOT EXISTS (SELECT 1 FROM {place.blocked} b WHERE b.box = %s AND b.queue = %s AND b.topic = o.topic"
+        f"EXISTS (SELECT 1 FROM {place.blocked} b WHERE b.box = %s AND b.queue = %s AND b.topic = o.topic"
         " AND b.order_key = o.order_key AND b.slot = 0)"
     ), [place.box, place.queue]
 
