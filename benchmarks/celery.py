@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import random
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from benchmarks.arrivals import send_at_random
 from benchmarks.report import Line, show
 from benchmarks.servers import prepare, settings_of_servers
 
@@ -67,7 +67,7 @@ def _race(rounds: int, number: int) -> dict[str, list[float]]:
             stack.enter_context(_worker(worker))
         for round_number in range(rounds + 1):
             for name, send in subjects.items():
-                committed = _send(send, number)
+                committed = send_at_random(send, number, rate=RATE)
                 begun = _begun(number)
                 if round_number:  # the first warms up
                     times[name] += [begun[n] - at for n, at in committed.items()]
@@ -88,19 +88,6 @@ def _worker(number: int) -> Generator[None, None, None]:
         _begun(1)
         yield
         process.terminate()
-
-
-def _send(send: Callable[[int], None], number: int) -> dict[int, float]:
-    """Send messages at random times and return when each was about to be committed."""
-    from django.db import transaction
-
-    committed = {}
-    for n in range(number):
-        time.sleep(random.expovariate(RATE))
-        with transaction.atomic():
-            send(n)
-            committed[n] = time.monotonic()
-    return committed
 
 
 def _begun(number: int) -> dict[int, float]:

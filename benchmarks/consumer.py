@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from benchmarks.effects import effects, statements_of
 from benchmarks.measure import Times, median_ratio, seconds
 from benchmarks.report import Line, show
 from benchmarks.servers import prepare, redis_client, settings_of_servers, stream
@@ -77,13 +78,13 @@ def _race(rounds: int, number: int) -> tuple[Times, dict[str, float]]:
         turn = round_number % len(names)
         for name in names[turn:] + names[:turn]:
             topic, consume = subjects[name]
-            before = _sum()
+            before = effects()
             _publish(topic, number, accounts)
             if round_number == 0:  # this round counts, and counting takes time
-                statements[name] = _count(consume) / number
+                statements[name] = statements_of(consume) / number
             else:
                 times[name].append(seconds(consume))
-            assert _sum() - before == number, f"{name}: {_sum() - before} of {number} effects"
+            assert effects() - before == number, f"{name}: {effects() - before} of {number} effects"
             redis_client().xtrim(stream(topic), maxlen=0)
     return times, statements
 
@@ -101,26 +102,3 @@ def _publish(topic: str, number: int, accounts: list[int]) -> None:
     envelopes = [evolve(bus.vocabulary.envelope(event, new_metadata(None, None)), topic=topic) for event in events]
     for start in range(0, number, 500):
         broker("streams").publish(envelopes[start : start + 500], deadline=10.0)
-
-
-def _sum() -> int:
-    from django.db.models import Sum
-
-    from benchmarks.models import Account
-
-    return Account.objects.aggregate(sum=Sum("n"))["sum"] or 0
-
-
-def _count(call: Callable[[], object]) -> int:
-    from django.db import connection
-
-    count = 0
-
-    def note(execute: Callable[..., Any], *arguments: Any) -> Any:
-        nonlocal count
-        count += 1
-        return execute(*arguments)
-
-    with connection.execute_wrapper(note):
-        call()
-    return count

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import random
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from benchmarks.arrivals import send_at_random
 from benchmarks.report import Line, show
 from benchmarks.servers import prepare, settings_of_servers
 
@@ -54,7 +53,7 @@ def _race(rounds: int, number: int) -> dict[str, list[float]]:
         workers = {name: stack.enter_context(_worker(name)) for name in subjects}
         for round_number in range(rounds + 1):
             for name, send in subjects.items():
-                committed = _send(send, number)
+                committed = send_at_random(send, number, rate=RATE)
                 handled = _ask(workers[name], number)
                 if round_number:  # the first warms up
                     times[name] += [handled[str(n)] - at for n, at in committed.items()]
@@ -83,19 +82,6 @@ def _ask(process: Any, number: int) -> dict[str, float]:
     process.stdin.flush()
     found: dict[str, float] = json.loads(process.stdout.readline())
     return found
-
-
-def _send(send: Callable[[int], None], number: int) -> dict[int, float]:
-    """Send messages at random times and return when each was about to be committed."""
-    from django.db import transaction
-
-    committed = {}
-    for n in range(number):
-        time.sleep(random.expovariate(RATE))
-        with transaction.atomic():
-            send(n)
-            committed[n] = time.monotonic()
-    return committed
 
 
 def _defer(number: int) -> None:

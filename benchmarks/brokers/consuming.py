@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from benchmarks.brokers.port import ByHand
 from benchmarks.brokers.publishing import by_batches, envelopes_of, publish
+from benchmarks.effects import effects, statements_of
 from benchmarks.measure import Times, median_ratio, seconds
 from benchmarks.report import Line
 from simplecqrs.envelope import Envelope
@@ -66,35 +66,12 @@ def _race(subjects: Subjects, by_hand: ByHand, rounds: int, number: int) -> tupl
     for round_number in range(rounds + 1):
         for name in sorted(subjects, reverse=bool(round_number % 2)):
             topic, give, consume = subjects[name]
-            before = _sum()
+            before = effects()
             give(envelopes_of([Counted(accounts[n % KEYS], n) for n in range(number)], topic))
             if round_number == 0:  # this round counts, and counting takes time
-                statements[name] = _count(consume) / number
+                statements[name] = statements_of(consume) / number
             else:
                 times[name].append(seconds(consume))
-            assert _sum() - before == number, f"{name}: {_sum() - before} of {number} effects"
+            assert effects() - before == number, f"{name}: {effects() - before} of {number} effects"
             by_hand.clear(topic)
     return times, statements
-
-
-def _sum() -> int:
-    from django.db.models import Sum
-
-    from benchmarks.models import Account
-
-    return Account.objects.aggregate(sum=Sum("n"))["sum"] or 0
-
-
-def _count(call: Callable[[], object]) -> int:
-    from django.db import connection
-
-    count = 0
-
-    def note(execute: Callable[..., Any], *arguments: Any) -> Any:
-        nonlocal count
-        count += 1
-        return execute(*arguments)
-
-    with connection.execute_wrapper(note):
-        call()
-    return count
