@@ -179,7 +179,7 @@ class DjangoMediator(Mediator):
         refuse_inside_transaction(message, self.alias(message))
 
     @contextmanager
-    def _in_thread(self) -> Generator[None, None, None]:
+    def in_thread(self) -> Generator[None, None, None]:
         """Close the connections that a thread has opened when it ends."""
         try:
             yield

@@ -41,7 +41,8 @@ class Binder:
         """Make a callable ``(message)`` of a handler of these messages."""
         is_stream = issubclass(messages[0], Stream)
         if is_combined(handler):
-            return handler.build(lambda link: self.bind(link, messages), self._trial, is_stream=is_stream)
+            taken = handler.takes or messages
+            return handler.build(lambda link: self.bind(link, taken), self._trial, is_stream=is_stream)
         shape = shape_of(handler, messages, linked=True)
         if shape.is_class and self._container is not None and self._container.can_resolve(handler):
             return self._injecting(_calling_made, Shape(False, False, {"made": handler}), is_stream=is_stream)

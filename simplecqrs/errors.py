@@ -24,6 +24,13 @@ All errors that simplecqrs raises, in one tree.
     ├── HandlersFailed       (ExceptionGroup)   handlers of events, with event_errors="collect"
     ├── NobodyAnswered       (LookupError)      a chain without a link that answers
     ├── DependencyNotFound   (LookupError)      a type that nothing provides
+    ├── InvalidSaga          (TypeError)        a saga, or what its steps return, of the wrong shape
+    ├── SagaNotFound         (LookupError)      a saga, or a stored one, that nobody knows
+    ├── SagaChanged          (RuntimeError)     a definition that does not fit a stored saga any more
+    ├── SagaBusy             (RuntimeError)     a saga that somebody else is working on
+    │   └── SagaMovedOn                         one that somebody else has changed meanwhile
+    ├── SagaFailed           (RuntimeError)     a saga that did not reach its end
+    ├── OutcomeUnknown       (RuntimeError)     raised by a step that does not know whether it happened
     └── BrokerDown           (ConnectionError)  a broker that cannot be reached
 
 Errors that a handler raises are never wrapped: they reach the caller of ``send`` as they are.
@@ -55,13 +62,20 @@ __all__ = [
     "InvalidHandler",
     "InvalidMessage",
     "InvalidPayload",
+    "InvalidSaga",
     "MissingExtra",
     "NewerVersion",
     "NobodyAnswered",
     "NotConfigured",
     "NotPublished",
+    "OutcomeUnknown",
     "OutsideDispatch",
     "PayloadTooLarge",
+    "SagaBusy",
+    "SagaChanged",
+    "SagaFailed",
+    "SagaMovedOn",
+    "SagaNotFound",
     "TooManyEvents",
     "UnknownMessage",
 ]
@@ -197,3 +211,31 @@ class DependencyNotFound(CQRSError, LookupError):
 
 class BrokerDown(CQRSError, ConnectionError):
     """Raised by a broker's adapter when the broker as a whole cannot be reached or does not answer."""
+
+
+class InvalidSaga(CQRSError, TypeError):
+    """Raised when a saga, one of its steps, or the state that a step has returned, has a shape that cannot work."""
+
+
+class SagaNotFound(CQRSError, LookupError):
+    """Raised when there is no saga of this name, or none stored under this id."""
+
+
+class SagaChanged(CQRSError, RuntimeError):
+    """Raised before anything runs, when a stored saga has gone through steps that its definition lacks now."""
+
+
+class SagaBusy(CQRSError, RuntimeError):
+    """Raised when somebody else is working on a saga."""
+
+
+class SagaMovedOn(SagaBusy):
+    """Raised when somebody else has changed a saga since it was read: what was done now is rolled back."""
+
+
+class SagaFailed(CQRSError, RuntimeError):
+    """Raised when asked for the success of a saga that did not complete; its cause is what went wrong first."""
+
+
+class OutcomeUnknown(CQRSError, RuntimeError):
+    """Raised when a step cannot know whether it happened: an answer that never came."""

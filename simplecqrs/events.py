@@ -41,7 +41,12 @@ class Events:
         max_generations: how long events may go on causing events.
         workers: run handlers side by side, where no transaction is open.
         errors: what becomes of failures, where no transaction is open.
+
+    Attributes:
+        bus: the mediator that all this was compiled for; handlers of our own ask for it.
     """
+
+    bus: Any = None
 
     def __init__(
         self,

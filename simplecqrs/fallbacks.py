@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Concatenate, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, TypeVar, overload
 
 from simplecqrs.errors import InvalidHandler
+from simplecqrs.guarding import Breaker, Open, guarded
 from simplecqrs.handlers import (
     Bind,
     Combined,
@@ -35,30 +35,13 @@ On = type[Exception] | tuple[type[Exception], ...]
 Resume = Callable[[Any, int, Any], Message]
 
 
-class Breaker(Protocol):
-    """Keeps calls from what has failed too often.  Threads share one; pybreaker's ``CircuitBreaker`` is one."""
-
-    def calling(self) -> AbstractContextManager[Any]:
-        """
-        Surround one call: an exception that leaves it is a failure.
-
-        Raises:
-            Exception: before the call begins, while the breaker is open.
-        """
-        ...
-
-
-class _Open(Exception):
-    """The breaker is open: the primary handler was not asked."""
-
-
 class Fallback(Combined[Any, Any]):
     """What ``fallback`` returns."""
 
     def __init__(self, primary: Any, backup: Any, on: On, breaker: Breaker | None, resume: Resume | None) -> None:
         self.links = (primary, backup)
         self._on = on if isinstance(on, tuple) else (on,)
-        self._caught: tuple[type[Exception], ...] = (*self._on, _Open)
+        self._caught: tuple[type[Exception], ...] = (*self._on, Open)
         self._breaker = breaker
         self._resume = resume
 
@@ -75,7 +58,7 @@ class Fallback(Combined[Any, Any]):
 
         def run(message: Message) -> Any:
             try:
-                with self._guarded(), trial(message):
+                with guarded(self._breaker, self._on, self.links[0]), trial(message):
                     return primary(message)
             except self._caught as error:
                 self._tell(message, error)
@@ -87,7 +70,7 @@ class Fallback(Combined[Any, Any]):
         def run(message: Message) -> Iterator[Any]:
             taken, last = 0, None
             try:
-                with self._guarded():
+                with guarded(self._breaker, self._on, self.links[0]):
                     for item in each_step(partial(trial, message), partial(primary, message)):
                         taken, last = taken + 1, item
                         yield item
@@ -101,42 +84,11 @@ class Fallback(Combined[Any, Any]):
 
         return run
 
-    @contextmanager
-    def _guarded(self) -> Generator[None, None, None]:
-        """
-        Let the breaker count a failure that the backup answers for, and no other.
-
-        Whatever the breaker makes of it, the error itself goes on.
-        """
-        if self._breaker is None:
-            yield
-            return
-        failure: BaseException | None = None
-        other: BaseException | None = None
-        begun = False
-        try:
-            with self._breaker.calling():
-                begun = True
-                try:
-                    yield
-                except self._on as error:
-                    failure = error
-                    raise
-                except BaseException as error:  # noqa: BLE001 - it goes on below, uncounted
-                    other = error
-        except Exception as error:
-            if not begun:
-                raise _Open from error
-            if failure is None and other is None:  # what was guarded has been done
-                _log().warning("the breaker of %s failed", describe(self.links[0]), exc_info=error)
-        if failure is not None or other is not None:
-            raise failure or other  # type: ignore[misc]
-
     def _tell(self, message: Message, error: Exception) -> None:
         """Say that the backup answers; not each time while the breaker is open."""
         primary, backup = map(describe, self.links)
         name = type(message).__qualname__
-        if isinstance(error, _Open):
+        if isinstance(error, Open):
             _log().debug("%s is not asked for %s, its breaker being open; %s answers", primary, name, backup)
         else:
             _log().warning("%s failed with %s; %s answers", primary, name, backup, exc_info=error)

@@ -94,6 +94,12 @@ class Combined(Generic[M_contra, R_co]):
     """
 
     links: tuple[Any, ...]
+    #: What the links take in the place of the message.  Empty: the message itself.
+    takes: tuple[type[Any], ...] = ()
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with it beside the shape of its links, each with its cure."""
+        return []
 
     def refuse(self, *, is_stream: bool) -> None:
         """Raise InvalidHandler at registration for what means nothing for such a message."""

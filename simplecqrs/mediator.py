@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from simplecqrs.dispatch import stack, top
 from simplecqrs.errors import NotConfigured
+from simplecqrs.handlers import is_combined
 from simplecqrs.messages import Event, IntegrationEvent, Message, Request, Stream
 from simplecqrs.pipeline import Call, Middleware
 from simplecqrs.problems import (
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from simplecqrs.idempotency import Concurrent, IdempotencyStore
     from simplecqrs.levels import EventErrors
     from simplecqrs.packing import Packing
+    from simplecqrs.saga.storage import SagaStorage
     from simplecqrs.transactions import Transaction
     from simplecqrs.transport import Publisher
     from simplecqrs.upcasting import Upcasters
@@ -62,6 +64,7 @@ class Mediator:
         packing: compresses payloads, or puts them elsewhere.  Default: neither.
         upcasters: bring payloads of old versions up to date.  Default: those that ``upcasts`` has registered.
         idempotency: keeps idempotency keys and answers; ``transaction`` is to be its own.
+        sagas: keeps sagas.  Default: in memory.
         source: who we are, in envelopes.
         max_generations: how long events may go on causing events.
         scope: how long dependencies are shared: for the outermost ``"message"`` and all that it causes, or for each
@@ -89,6 +92,7 @@ class Mediator:
         packing: Packing | None = None,
         upcasters: Upcasters | None = None,
         idempotency: IdempotencyStore | None = None,
+        sagas: SagaStorage | None = None,
         source: str = "",
         max_generations: int = 50,
         scope: Scope = "message",
@@ -108,6 +112,7 @@ class Mediator:
         self._packing = packing
         self._upcasters = upcasters
         self._idempotency = idempotency
+        self._sagas = sagas
         self._source = source
         self._max_generations = max_generations
         self._scope: Scope = scope
@@ -230,6 +235,7 @@ class Mediator:
             *wrong_middlewares(self._middlewares),
         ]
         for registration in self.registrations():
+            found += registration.handler.problems() if is_combined(registration.handler) else ()
             found += missing_dependencies(registration, self._container, self._how_to_provide)
             found += missing_publisher(registration, ships=self._ships())
         return found
@@ -248,6 +254,18 @@ class Mediator:
     def _delays(self) -> bool:
         """Let Django's mediator, which has an outbox, keep events until they are due."""
         return False
+
+    @property
+    def sagas(self) -> SagaStorage:
+        """Return what keeps sagas."""
+        if self._sagas is None:
+            self._sagas = self._make_sagas()
+        return self._sagas
+
+    def _make_sagas(self) -> SagaStorage:
+        from simplecqrs.saga.memory import MemorySagas
+
+        return MemorySagas(codec=self._codec)
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -300,7 +318,7 @@ class Mediator:
     def _compile(self) -> Wiring:
         self.check()
         self.registry.seal(self)
-        return Wiring(
+        wiring = Wiring(
             self.registrations(),
             middlewares=self._middlewares,
             transaction=self._transaction,
@@ -311,14 +329,16 @@ class Mediator:
             commits=self._refuse_uncommitted,
             max_generations=self._max_generations,
             event_workers=self._event_workers,
-            in_thread=self._in_thread,
+            in_thread=self.in_thread,
             event_errors=self._event_errors,
         )
+        wiring.events.bus = self
+        return wiring
 
     def _refuse_uncommitted(self, message: Message) -> None:
         """Let Django's mediator refuse what is to be committed where a transaction is open already."""
 
-    def _in_thread(self) -> AbstractContextManager[object]:
+    def in_thread(self) -> AbstractContextManager[object]:
         """Surround the life of a thread that runs handlers of events."""
         return nullcontext()
 

@@ -52,7 +52,7 @@ def parts_of(handler: Any, messages: tuple[type[Message], ...], *, linked: bool 
     """
     if is_combined(handler):
         handler.refuse(is_stream=issubclass(messages[0], Stream))
-        return tuple(part for link in handler.links for part in parts_of(link, messages, linked=True))
+        return tuple(part for link in handler.links for part in parts_of(link, handler.takes or messages, linked=True))
     return ((handler, shape_of(handler, messages, linked=linked)),)
 
 

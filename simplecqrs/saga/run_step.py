@@ -1,0 +1,130 @@
+"""The message that a step's call passes the pipeline as, and its handler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from attrs import define, field
+
+from simplecqrs.deadlines import within
+from simplecqrs.dispatch import Dispatch, stack
+from simplecqrs.errors import InvalidSaga, OutsideDispatch
+from simplecqrs.guarding import guarded
+from simplecqrs.handlers import Bind, Combined, Trial
+from simplecqrs.messages import Command
+from simplecqrs.saga.records import Action
+from simplecqrs.saga.step import SyncSagaStep
+
+if TYPE_CHECKING:
+    from simplecqrs.saga.definition import Saga
+
+__all__ = ["RunStep", "StepCalls", "current_step", "methods_of"]
+
+#: A SyncSagaStep's method that each action calls.
+METHODS = {"act": "act", "fallback": "act", "undo act": "compensate", "undo fallback": "compensate"}
+
+
+@define(eq=False)
+class RunStep(Command[Any]):
+    """
+    One call of a saga's step, as middlewares see it.  Each saga has a subclass of its own, ``saga.<its name>``.
+
+    Args:
+        saga: the name of the definition.
+        action: ``act``, ``fallback``, ``undo act`` or ``undo fallback``.
+        attempt: counted from 1, for each action.
+        unknown: whether an attempt before this one ended without an outcome: it may have happened.
+        finish: stores what the step came to, in its unit of work.
+    """
+
+    saga: str
+    saga_id: UUID
+    step: str
+    action: Action
+    attempt: int
+    unknown: bool
+    state: Any
+    finish: Callable[[Any], None] = field(repr=False)
+
+    @property
+    def key(self) -> str:
+        """
+        Return the idempotency key of this call: the same for each attempt, another one for each action of a step.
+
+        Hand it to what is outside of this database, so that it does once what it is asked for twice.
+        """
+        return f"{self.saga}:{self.saga_id}:{self.step}:{self.action}"
+
+    @property
+    def undoes(self) -> str:
+        """Return the key of the call that this one undoes; empty if it undoes nothing."""
+        return self.key.replace(":undo ", ":") if self.action.startswith("undo") else ""
+
+
+def current_step() -> RunStep:
+    """
+    Return the step that is being called in this thread: its ``saga_id``, its ``attempt``, its ``key``.
+
+    Raises:
+        OutsideDispatch: if none is.
+    """
+    for frame in reversed(stack.frames):
+        message: Any = frame.message if type(frame) is Dispatch else frame[0] if type(frame) is tuple else None
+        if isinstance(message, RunStep):
+            return message
+    raise OutsideDispatch("no step of a saga is being called in this thread; current_step() is for what steps do")
+
+
+class StepCalls(Combined[Any, Any]):
+    """The handler of a saga's ``RunStep``: calls the step, and has what it came to stored in the same unit of work."""
+
+    def __init__(self, saga: Saga[Any]) -> None:
+        self.saga = saga
+        self._links = {
+            (step.name, action): link
+            for step in saga.by_name.values()
+            for action in METHODS
+            if (link := methods_of(step.call_of(action), METHODS[action])) is not None
+        }
+        self.links = tuple(self._links.values())
+        self.takes = (saga.state,)
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the saga, each with its cure."""
+        return self.saga.problems()
+
+    def build(self, bind: Bind, _: Trial, /, *, is_stream: bool) -> Callable[[Any], Any]:
+        """Return a call that calls the step that the message is about."""
+        calls = {place: bind(link) for place, link in self._links.items()}
+        steps, state = self.saga.by_name, self.saga.state
+
+        def run(message: RunStep) -> Any:
+            step = steps[message.step]
+            breaker = step.breaker if message.action == "act" else None
+            with guarded(breaker, step.falls_back_on, step.act), within(step.timeout):
+                returned = calls[message.step, message.action](message.state)
+            if returned is not None and not isinstance(returned, state):
+                raise InvalidSaga(
+                    f"{message.action} of the step {message.step!r} of the saga {message.saga!r} returned "
+                    f"{returned!r}; it is to return a {state.__qualname__}, the new state, or None"
+                )
+            message.finish(returned)
+            return returned
+
+        return run
+
+
+def methods_of(call: Any, method: str) -> Any:
+    """Return what is to be bound: a function as it is; of a SyncSagaStep, a handler class whose handle is a method."""
+    if not (isinstance(call, type) and issubclass(call, SyncSagaStep)):
+        return call if callable(call) else None
+    return _as_handler(call, method)
+
+
+def _as_handler(step: type[SyncSagaStep[Any]], method: str) -> type[Any]:
+    from simplecqrs.handlers import SyncRequestHandler
+
+    name = f"{step.__name__}.{method}"
+    return type(name, (step, SyncRequestHandler), {"__slots__": (), "handle": getattr(step, method)})

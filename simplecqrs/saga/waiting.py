@@ -1,0 +1,124 @@
+"""Steps that wait: events handed in, before or after somebody waits for them, and times that are over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from simplecqrs.dispatch import stack, top
+from simplecqrs.errors import SagaMovedOn
+from simplecqrs.handlers import Bind, Combined, Trial
+from simplecqrs.messages import Event
+from simplecqrs.saga.adopting import adopt, sagas_of
+from simplecqrs.saga.machine import succeeded
+from simplecqrs.saga.records import Record, Run
+
+if TYPE_CHECKING:
+    from simplecqrs.mediator import Mediator
+    from simplecqrs.saga.definition import Saga
+    from simplecqrs.saga.performing import Store
+    from simplecqrs.saga.step import Step, WaitFor
+
+__all__ = ["CONSUMER", "HandIn", "deliver", "hand_in", "take_early"]
+
+#: The consumer that hands events in to sagas, and runs those that were started.
+CONSUMER: Final = "sagas"
+#: How often somebody who has just changed a saga is given way to.
+TRIES: Final = 10
+
+
+class HandIn(Combined[Any, None]):
+    """The handler of an event that a step waits for."""
+
+    links = ()
+
+    def __init__(self, saga: Saga[Any], step: Step[Any]) -> None:
+        self.saga = saga
+        self.step = step
+
+    def build(self, bind: Bind, _: Trial, /, *, is_stream: bool) -> Callable[[Any], None]:
+        """Return a call that hands the event in, to the sagas of the mediator that handles it."""
+
+        def run(event: Event) -> None:
+            hand_in_to(_bus(), self.saga, self.step, event)
+
+        return run
+
+
+def hand_in(bus: Mediator, event: Event) -> list[UUID]:
+    """
+    Hand an event in to the sagas that wait for it, and return their ids; they go on when somebody runs them.
+
+    With a consumer this happens by itself.  What comes before anybody waits for it is kept.
+    """
+    return [
+        saga_id
+        for saga in sagas_of(bus).values()
+        for step in saga.by_name.values()
+        if step.waits is not None and isinstance(event, step.waits.event)
+        for saga_id in hand_in_to(bus, saga, step, event)
+    ]
+
+
+def hand_in_to(bus: Mediator, saga: Saga[Any], step: Step[Any], event: Event) -> list[UUID]:
+    """Hand an event in to those that wait for it in this step."""
+    waits = _waits(step)
+    payload = bus.vocabulary.codec(type(event)).encode(event)
+    found = bus.sagas.hand_in(saga.place_of(step), str(getattr(event, waits.key)), payload)
+    for saga_id in found:
+        deliver(bus, saga, saga_id, step, event)
+    return list(found)
+
+
+def deliver(bus: Mediator, saga: Saga[Any], saga_id: UUID, step: Step[Any], event: Event) -> None:
+    """Give an event to one saga; one that does not wait for it any more is left alone."""
+    for tries in range(1, TRIES + 1):
+        record = adopt(bus, saga, saga_id, lock=True)
+        known = record.progress.get(step.name)
+        if known is None or known.phase != "waiting":
+            return
+        record.ahead = bus.sagas.has_consumer
+        runs = _taken(saga, record, step, event)
+        try:
+            bus.sagas.save(record, lease=None if not record.owner else saga.lease)
+        except SagaMovedOn:
+            if tries == TRIES:
+                raise
+            continue
+        bus.sagas.later(record, runs)
+        return
+
+
+def take_early(bus: Mediator, saga: Saga[Any], record: Record, store: Store) -> list[Run]:
+    """Take what came before a step waited for it; a saga that waits, and is held by nobody, is changed by this."""
+    if record.status != "WAITING":
+        return []
+    for name, known in record.progress.items():
+        step = saga.by_name[name]
+        if known.phase != "waiting":
+            continue
+        waits = _waits(step)
+        payload = bus.sagas.arrived(saga.place_of(step), waits.key_of(record.state))
+        if payload is not None:
+            runs = _taken(saga, record, step, bus.vocabulary.codec(waits.event).decode(waits.event, payload))
+            store(record, runs)
+            return runs
+    return []
+
+
+def _taken(saga: Saga[Any], record: Record, step: Step[Any], event: Event) -> list[Run]:
+    waits = _waits(step)
+    return succeeded(saga, record, step, waits.then(record.state, event) if waits.then is not None else None)
+
+
+def _bus() -> Mediator:
+    """Return the mediator that handles what is being handled in this thread."""
+    wiring: Any = top(stack.frames).wiring
+    return wiring.bus  # type: ignore[no-any-return]
+
+
+def _waits(step: Step[Any]) -> WaitFor[Any, Any]:
+    if step.waits is None:
+        raise TypeError(f"{step!r} waits for nothing")
+    return step.waits
