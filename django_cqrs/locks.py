@@ -11,11 +11,20 @@ from typing import Any
 from django.db import OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_cqrs.errors import InsideTransaction
+from django_cqrs.errors import InsideTransaction, TransactionBroken
 from django_cqrs.models import Lane
 from simplecqrs.errors import NotConfigured
 
-__all__ = ["LANE", "file_lock", "held_lane", "impatient", "lane_transaction", "refuse_inside", "write_first"]
+__all__ = [
+    "LANE",
+    "file_lock",
+    "held_lane",
+    "impatient",
+    "is_given_up",
+    "lane_transaction",
+    "refuse_inside",
+    "write_first",
+]
 
 #: Set on a connection while a lane is held in its transaction: a message handled there needs no savepoint.
 LANE = "_cqrs_lane"
@@ -42,13 +51,23 @@ def refuse_inside(connection: BaseDatabaseWrapper) -> bool:
 
 @contextmanager
 def lane_transaction(alias: str) -> Generator[None, None, None]:
-    """Open the transaction in which a lane is held."""
+    """
+    Open the transaction in which a lane is held.
+
+    Raises:
+        TransactionBroken: if it was given up and nobody said so: it would be rolled back in silence.
+    """
     connection = connections[alias]
     nested = refuse_inside(connection)
     with transaction.atomic(using=alias):
         setattr(connection, LANE, not nested)
         try:
             yield
+            if is_given_up(connection):
+                raise TransactionBroken(
+                    f"what was handled on {alias!r} was rolled back after an error that somebody caught, a middleware "
+                    "perhaps; let the error pass"
+                )
             if not nested:
                 # What is called after the commit fails for itself: neither are the other messages of a batch to lose
                 # their calls, nor is a message that is done and gone to be taken for one that has failed.
@@ -56,6 +75,16 @@ def lane_transaction(alias: str) -> Generator[None, None, None]:
                 connection.run_on_commit = [(savepoints, call, True) for savepoints, call, _ in calls]  # type: ignore[misc]
         finally:
             delattr(connection, LANE)
+
+
+def is_given_up(connection: BaseDatabaseWrapper) -> bool:
+    """Tell whether Django will roll a transaction back, or PostgreSQL will, whose COMMIT says nothing of it."""
+    if connection.needs_rollback:
+        return True
+    if connection.vendor != "postgresql" or connection.connection is None:
+        return False
+    raw: Any = connection.connection
+    return int(raw.info.transaction_status) == 3  # libpq's PQTRANS_INERROR, in psycopg 3 and 2
 
 
 def held_lane() -> str | None:

@@ -148,10 +148,6 @@ class DjangoStorage:
                 deleted += cursor.rowcount
         return deleted
 
-    def savepoint(self) -> transaction.Atomic:
-        """Open a savepoint in the transaction in which lanes are held."""
-        return self.atomic()
-
     def release(self, queue: str, owner: int, /) -> None:
         """Set an owner's lanes free."""
         dialect(self.alias).marks.release(self.place(queue), owner)

@@ -17,7 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_cqrs.errors import InsideTransaction, PublishedOutsideTransaction, TransactionBroken
 from django_cqrs.guards import alias_guard
-from django_cqrs.locks import LANE, held_lane
+from django_cqrs.locks import LANE, held_lane, is_given_up
 from django_cqrs.outbox import store
 from simplecqrs.dispatch import stack, top
 from simplecqrs.messages import Event, Message
@@ -195,17 +195,8 @@ def refuse_without_unit(published: list[Published]) -> None:
 
 def refuse_broken(message: Message, connection: BaseDatabaseWrapper) -> None:
     """Raise TransactionBroken if the database, or Django, has given up the transaction."""
-    if connection.needs_rollback or _is_aborted(connection):
+    if is_given_up(connection):
         raise TransactionBroken(
             f"the transaction of {type(message).__qualname__} was given up after a database error that somebody "
             "caught; let the error pass, or put `with transaction.atomic():` round what may fail"
         )
-
-
-def _is_aborted(connection: BaseDatabaseWrapper) -> bool:
-    """Tell whether PostgreSQL will turn the coming COMMIT into a ROLLBACK, without an error."""
-    if connection.vendor != "postgresql" or connection.connection is None:
-        return False
-    raw: Any = connection.connection
-    status = raw.info.transaction_status
-    return int(status) == 3  # libpq's PQTRANS_INERROR, in psycopg 3 and 2

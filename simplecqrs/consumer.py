@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
@@ -17,7 +17,7 @@ from simplecqrs.envelope import Envelope
 from simplecqrs.failing import Failing
 from simplecqrs.policies import Policy, Unclaimed
 from simplecqrs.queue import LANES, PASSES, Held, Row, Storage, Work
-from simplecqrs.territory import RIPE, Territory
+from simplecqrs.territory import Territory
 from simplecqrs.together import Together
 
 __all__ = ["Consumer", "Policy"]
@@ -45,8 +45,8 @@ class Consumer:
         consumer: its name; its queue in the inbox bears it.
         receive: handles a message; what it writes shares the transaction in which the row is deleted.
         policy: what becomes of a message that failed; asked when it has failed.
-        batch: messages per transaction.  More are faster; what handlers do outside of the database is repeated for
-            all of them after a crash.
+        batch: messages per transaction.  More are faster; if one of them fails, all are rolled back and handled one by
+            one.  What handlers do outside of the database is repeated then, and after a crash.
         strict: a message without a handler is a dead letter, not only counted.
         timeout: seconds after which the database takes the lane from a handler that hangs.
         stopping: asked between two messages of a run; if true, the run ends.
@@ -67,7 +67,7 @@ class Consumer:
     wait: Callable[[float], object] = time.sleep
     counts: Counts = field(factory=Counts)
     _territory: Territory = field(factory=Territory, init=False)
-    #: Messages that are handled one by one, since the batch in which they were could not be committed.
+    #: Messages that are still to be handled one by one, since the batch in which they were was rolled back.
     _singly: int = field(default=0, init=False)
     _is_dying: bool = field(default=False, init=False)
     #: Whether the last look found nothing.  What comes then is one message, and fewer statements bring it sooner.
@@ -112,81 +112,81 @@ class Consumer:
         if not self._is_dying:
             self.storage.release(self.consumer, self._territory.owner)
 
-    def _choose(self) -> list[Work]:
-        """Return what to try, in this order; if all of it belongs to others, look again when it is ripe."""
-        order = random.sample(range(self.lanes), self.lanes)
-        works = self.storage.look(self.consumer, order)
-        lanes = self._territory.choose(works)
-        if works and not lanes:
-            self.wait(RIPE)
-            works = self.storage.look(self.consumer, order)
-            lanes = self._territory.choose(works)
-        found = {work.lane: work for work in works}
-        return [found[lane] for lane in lanes]
-
     def _work_lane(self) -> int | None:
         """Work one lane; None if its rows had only to be moved behind their blocked keys, so that others are next."""
-        works = self._choose()
+        order = random.sample(range(self.lanes), self.lanes)
+        works = self._territory.find(lambda: self.storage.look(self.consumer, order), self.wait)
         was_idle, self._is_idle = self._is_idle, not works
         if not works:
             return 0
         if was_idle and self._is_plain(works[0]) and self._take(self._first(works[0])) != "gone":
             return 1
-        owners = {work.lane: work.owner for work in works}
-        together = Together(self.storage, self._handle, self.stopping)
+        together = Together(self._handle, self.stopping)
+        error = self._try(together, {work.lane: work.owner for work in works})
+        return self._settle(together) if error is None else self._undone(together, error)
+
+    def _try(self, together: Together, owners: Mapping[int, int]) -> Exception | None:
+        """Handle the first rows of a lane in one transaction; return for what it was rolled back."""
         try:
             with self.storage.hold(self.consumer, lanes=list(owners), limit=1, local=True, idle=self.timeout) as held:
-                rows = held.read(self.run, self.max_bytes) if held is not None else ()
-                if held is None or not rows:
-                    return 0 if held is None else None
-                size = self._begin(held, rows[0], owners.get(rows[0].lane, 0))
-                if size:
+                together.read = held.read(self.run, self.max_bytes) if held is not None else None
+                if held is not None and together.read and self._begin(held, together.read, owners):
                     with within(self.timeout):
-                        together.handle(held, rows[:size])
+                        together.handle(held, 1 if self._singly else self.batch)
         except Exception as error:
             # What fails at the commit is the handler's as well: a deferred constraint, a lane lost to the timeout.
             if not together.tried:
                 raise
-            return self._undone(together.tried, error)
-        return self._settle(together) + (self._go_on(rows[1:]) if size == 1 and not together.failed else 0)
+            return error
+        return None
 
-    def _begin(self, held: Held, row: Row, known: int) -> int:
-        """Return how many messages may be handled together now; 0 if the first one was put aside."""
+    def _begin(self, held: Held, rows: Sequence[Row], owners: Mapping[int, int]) -> bool:
+        """Note who begins with these rows, and how many go one by one; False if the first one was put aside."""
+        row = rows[0]
         most = 1 if row.parked else DEATHS
-        stays = known == self._territory.owner and not row.parked
+        stays = owners.get(row.lane, 0) == self._territory.owner and not row.parked
         starts = 0 if stays else held.claim(row, self._territory.owner, most=most)
         if starts >= most:
             self._failing.put_aside(held, row)
-            return 0
-        if row.parked or starts or self._singly:
-            self._singly = max(0, self._singly - 1)
-            return 1
-        return self.batch
+            return False
+        if self.batch > 1 and (row.parked or starts):  # who died in it may have begun a batch
+            self._singly = max(self._singly, self.batch if starts else sum(row.parked for row in rows))
+        return True
 
-    def _undone(self, tried: Sequence[Row], error: Exception) -> int:
-        """Deal with what could not be committed: one message has failed; of several, nobody knows which."""
+    def _undone(self, together: Together, error: Exception) -> int:
+        """Deal with what was rolled back: one message has failed; of several, each is handled by itself now."""
+        tried = together.tried
         if len(tried) == 1:
+            self._singly = max(0, self._singly - 1)
             return self._failed(tried[0], error)
         self._singly = len(tried)
-        log.warning("%s could not commit %d messages; one by one now", self.consumer, len(tried), exc_info=error)
-        return 1
+        # Whoever has failed will fail by itself, and is told of then; a commit may fail for what they are together.
+        level, what = (logging.WARNING, "commit") if together.is_done else (logging.INFO, "handle")
+        log.log(
+            level, "%s could not %s %d messages; one by one now", self.consumer, what, len(tried),
+            exc_info=error,
+        )  # fmt: skip
+        return max(1, self._go_on(tried))
 
-    def _settle(self, together: Together) -> int:
-        """Count what was handled and is committed now; park what has failed."""
+    def _settle(self, together: Together) -> int | None:
+        """Count what was handled and is committed now, and go on with what is handled one by one."""
+        if together.read is None or not together.handled:
+            return 0 if together.read is None else 1 if together.read else None
         for row, claimed in together.handled:
             self._count(row, claimed=claimed)
-        if together.failed is None:
-            return max(len(together.handled), 1)
-        return len(together.handled) + self._failed(*together.failed)
+        self._singly = max(0, self._singly - 1)
+        until = len(together.read) if self.batch == 1 else 1 + self._singly
+        return len(together.handled) + self._go_on(together.read[1:until])
 
     def _go_on(self, rows: Sequence[Row]) -> int:
-        """Handle the rest of a run, one transaction each; any surprise ends it."""
+        """Handle these, one transaction each; any surprise ends it, for what follows may have to wait."""
         settled = 0
         for row in rows:
             taken = "gone" if self.stopping() else self._take(self._ours(row))
             settled += taken != "gone"
             if taken != "handled":
                 break
+        self._singly = max(0, self._singly - settled)
         return settled
 
     def _take(self, taking: AbstractContextManager[Row | None]) -> Literal["gone", "failed", "handled"]:

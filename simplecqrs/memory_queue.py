@@ -101,10 +101,6 @@ class MemoryQueue:
             row = self._first(queue, work) if self._db.lock(self._name(queue, work.lane)) else None
             yield row if row is not None and self._remove(row) else None
 
-    def savepoint(self) -> AbstractContextManager[None]:
-        """Open a savepoint in the transaction of this thread."""
-        return self._db.transaction()
-
     def release(self, queue: str, owner: int, /) -> None:
         """Say that an owner has left its lanes in order."""
         with self._db.mutex:

@@ -200,10 +200,6 @@ class Storage(Protocol):
         """
         ...
 
-    def savepoint(self) -> AbstractContextManager[object]:
-        """Open a savepoint in the transaction in which lanes are held: what an exception leaves is undone."""
-        ...
-
     def release(self, queue: str, owner: int, /) -> None:
         """Say that an owner has left its lanes in order: others may work them at once."""
         ...

@@ -37,6 +37,17 @@ class Territory:
     clock: Callable[[], float] = time.monotonic
     _seen: dict[int, tuple[int, float]] = field(factory=dict[int, tuple[int, float]], init=False)
 
+    def find(self, look: Callable[[], Sequence[Work]], wait: Callable[[float], object]) -> list[Work]:
+        """Return what to try, in this order; if all of it belongs to others, look again when it is ripe."""
+        works = look()
+        lanes = self.choose(works)
+        if works and not lanes:
+            wait(RIPE)
+            works = look()
+            lanes = self.choose(works)
+        found = {work.lane: work for work in works}
+        return [found[lane] for lane in lanes]
+
     def choose(self, works: Sequence[Work]) -> list[int]:
         """Return the lanes to work now: our own first, then those that nobody has or whose head does not move."""
         now = self.clock()

@@ -1,4 +1,4 @@
-"""The messages that are handled in the transaction of their lane: one, or several, each in a savepoint."""
+"""The messages that are handled in the transaction of their lane, one or several: all of them, or none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from attrs import define, field
 
-from simplecqrs.queue import Held, Row, Storage
+from simplecqrs.queue import Held, Row
 
 __all__ = ["Together"]
 
@@ -18,52 +18,48 @@ LONGEST = 1.0
 @define
 class Together:
     """
-    Handle rows in one transaction.
+    Handle rows in one transaction, without a savepoint for each: what one of them raises takes back all.
 
     Args:
-        handle: handles one and tells whether it had a handler.
+        handle_one: handles one and tells whether it had a handler.
         stopping: asked between two of them.
 
     Attributes:
-        tried: the rows that this is about, once the first one is begun.
+        read: the rows of the lane; None: it belongs to somebody else; empty: they were only moved.
+        tried: the rows that were begun.
         handled: those that went well, and whether they had a handler.
-        failed: the one that did not, and why; it ends the batch, what came before it stays.
+        is_done: whether all that were begun went well, so that only the commit was left.
     """
 
-    storage: Storage
     handle_one: Callable[[Row], bool]
     stopping: Callable[[], bool]
+    read: Sequence[Row] | None = field(default=None, init=False)
     tried: Sequence[Row] = field(default=(), init=False)
     handled: list[tuple[Row, bool]] = field(factory=list[tuple[Row, bool]], init=False)
-    failed: tuple[Row, Exception] | None = field(default=None, init=False)
+    is_done: bool = field(default=False, init=False)
 
-    def handle(self, held: Held, rows: Sequence[Row]) -> None:
+    def handle(self, held: Held, most: int) -> None:
         """
-        Handle them and delete those that went well.
+        Handle the first ones of what was read, up to so many, and delete those that went well.
 
         Raises:
-            Exception: what the handler of a single one raised; its transaction is to be rolled back.
+            Exception: what the handler of one of them raised; the transaction is to be rolled back.
         """
+        rows = (self.read or ())[:most]
         if len(rows) == 1:
             held.done(rows)
-            self.tried = rows
-            self.handled.append((rows[0], self.handle_one(rows[0])))
-            return
-        until = time.monotonic() + LONGEST
-        self.tried = rows
-        for row in rows:
-            if self.failed or (self.handled and (self.stopping() or time.monotonic() > until)):
-                break
-            self._handle_in_savepoint(row)
-        done = [row for row, _ in self.handled]
-        if held.done(done) != len(done):
-            raise RuntimeError("rows of a lane that we hold were deleted by somebody else")
-
-    def _handle_in_savepoint(self, row: Row) -> None:
-        try:
-            with self.storage.savepoint():
-                claimed = self.handle_one(row)
-        except Exception as error:  # noqa: BLE001 - the consumer parks it with its reason
-            self.failed = row, error
+            self._handle_next(rows)
         else:
-            self.handled.append((row, claimed))
+            until = time.monotonic() + LONGEST
+            while len(self.handled) < len(rows):
+                self._handle_next(rows)
+                if self.stopping() or time.monotonic() > until:
+                    break
+            if held.done(self.tried) != len(self.tried):
+                raise RuntimeError("rows of a lane that we hold were deleted by somebody else")
+        self.is_done = True
+
+    def _handle_next(self, rows: Sequence[Row]) -> None:
+        number = len(self.handled)
+        self.tried = rows[: number + 1]
+        self.handled.append((rows[number], self.handle_one(rows[number])))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from simplecqrs.queue import Failure, Inspection, Storage, Work
-from tests.contracts.queue_harness import HOUR, QUEUE, Boom, MiB, QueueHarness, make, texts
+from simplecqrs.queue import Failure, Storage, Work
+from tests.contracts.queue_harness import HOUR, QUEUE, Boom, MiB, QueueHarness, make
 
 ANNE, BERT, CORA = 1, 2**62, 3
 
@@ -114,17 +114,3 @@ class MarksContract(QueueHarness):
         self.fill(storage, make("1", key="a"), queue="other")
 
         assert [work.owner for work in storage.look("other", range(16))] == [0]
-
-    def test_a_savepoint_takes_back_only_what_was_done_in_it(self, storage: Storage, inspection: Inspection) -> None:
-        """The rest of the transaction is kept."""
-        self.fill(storage, make("1", key="a"), make("2", key="a"))
-        with self.hold(storage) as held:
-            assert held is not None
-            first, second = held.read(2, MiB)
-            held.done([first])
-            with suppress(Boom), storage.savepoint():
-                held.done([second])
-                raise Boom
-
-        assert texts(self.read(storage)) == ["2"]
-        assert self.backlog(inspection).pending == 1

@@ -19,7 +19,7 @@ from django_cqrs.databases import now
 from django_cqrs.errors import InsideTransaction
 from django_cqrs.inbox import door, lanes_of
 from django_cqrs.loops import run
-from django_cqrs.models import Blocked, Inbox, Outbox, ParkedInbox, Seen, Subscription
+from django_cqrs.models import Blocked, Inbox, Outbox, Seen, Subscription
 from django_cqrs.relay import relays
 from simplecqrs import Command, DomainEvent, NotificationEvent, Publish, Registry, Retry
 from simplecqrs.errors import NotConfigured
@@ -443,33 +443,3 @@ def _metadata() -> Any:
     from simplecqrs.metadata import new_metadata
 
     return new_metadata(None, None)
-
-
-# batches
-
-
-@committing
-def test_a_batch_is_one_transaction_and_a_failure_takes_back_only_itself(project: Project, settings: Any) -> None:
-    """Effects, published events and calls after the commit of the others are kept."""
-    configure(settings, CONSUMERS={"walkers": {"batch": 10}})
-    called: list[int] = []
-
-    def walk(event: Moved, publish: Publish) -> None:
-        Note.objects.create(text=f"step {event.step}")
-        publish(Settled(f"step {event.step}"))
-        transaction.on_commit(lambda: called.append(event.step))
-        if event.step == 3:
-            raise ValueError("stumbled")
-
-    project.consume(Moved, consumer="walkers", work=walk)
-    project.consume(Settled, consumer="others")
-    project.publish(*(Moved("ada", step) for step in range(1, 6)))
-    project.ship()
-
-    project.work("walkers")
-
-    assert list(Note.objects.order_by("id").values_list("text", flat=True)) == ["step 1", "step 2"]
-    assert Outbox.objects.filter(name="Settled").count() == 2
-    assert called == [1, 2]
-    assert Blocked.objects.get().error == "ValueError: stumbled"
-    assert ParkedInbox.objects.count() == 3

@@ -101,7 +101,7 @@ def test_an_exception_that_is_not_named_is_tried_again_later() -> None:
 def test_what_is_discarded_is_gone_counted_and_logged(batch: int, caplog: pytest.LogCaptureFixture) -> None:
     """Its followers go on, nothing of it is written, and its error is told."""
     mailing = Mailing({ValueError: "discard"}, batch=batch)
-    mailing.fail("a2", ValueError("no such user"))
+    mailing.fail("a2", ValueError("no such user"), ValueError("no such user"))  # together with others, and by itself
 
     mailing.work("a1", "a2", "a3")
 
