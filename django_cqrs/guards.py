@@ -6,7 +6,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -158,20 +158,23 @@ def _exempt_tables() -> frozenset[str]:
 def alias_guard(message: Message, alias: str) -> Generator[None, None, None]:
     """Refuse, as the setting ALIAS_GUARD says, that a command writes through another alias than its own."""
     mode = settings().alias_guard
-    others = [other for other in connections if other != alias]
-    if mode == "off" or not others:
+    if mode == "off" or len(connections.settings) == 1:
         yield
         return
+    guards = [
+        (connections[other].execute_wrappers, _refusing_elsewhere(message, alias, other, mode))
+        for other in connections.settings
+        if other != alias
+    ]
     before = getattr(_acting, "alias", None)
     _acting.alias = alias
+    for wrappers, guard in guards:
+        wrappers.append(guard)
     try:
-        with ExitStack() as guards:
-            for other in others:
-                guards.enter_context(
-                    connections[other].execute_wrapper(_refusing_elsewhere(message, alias, other, mode))
-                )
-            yield
+        yield
     finally:
+        for wrappers, guard in guards:
+            wrappers.remove(guard)
         _acting.alias = before
 
 

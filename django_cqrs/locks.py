@@ -30,6 +30,7 @@ __all__ = [
 LANE = "_cqrs_lane"
 #: Milliseconds that a worker on SQLite waits for others that write.
 MOMENT = 100
+_holding = threading.local()
 
 
 def refuse_inside(connection: BaseDatabaseWrapper) -> bool:
@@ -61,6 +62,7 @@ def lane_transaction(alias: str) -> Generator[None, None, None]:
     nested = refuse_inside(connection)
     with transaction.atomic(using=alias):
         setattr(connection, LANE, not nested)
+        before, _holding.alias = held_lane(), alias
         try:
             yield
             if is_given_up(connection):
@@ -74,6 +76,7 @@ def lane_transaction(alias: str) -> Generator[None, None, None]:
                 calls: Any = connection.run_on_commit
                 connection.run_on_commit = [(savepoints, call, True) for savepoints, call, _ in calls]  # type: ignore[misc]
         finally:
+            _holding.alias = before
             delattr(connection, LANE)
 
 
@@ -88,8 +91,8 @@ def is_given_up(connection: BaseDatabaseWrapper) -> bool:
 
 
 def held_lane() -> str | None:
-    """Return the alias on which a lane is held in this thread, if there is one."""
-    return next((c.alias for c in connections.all(initialized_only=True) if hasattr(c, LANE)), None)
+    """Return the alias on which a lane is held in this thread, the last one of several; None: there is none."""
+    return getattr(_holding, "alias", None)
 
 
 @contextmanager

@@ -72,6 +72,7 @@ class Events:
         if units.transaction is None and (workers is not None or errors != "raise"):
             self.handle_all = self._by_levels(errors)
         self.plans: dict[type[Any], EventPlan] = {}
+        self._consumer_calls: dict[tuple[type[Message], str], list[tuple[Registration, Call]]] = {}
 
     def plan_for(self, event: Event, /) -> EventPlan:
         """
@@ -125,8 +126,12 @@ class Events:
         return EventPlan(self, [call for _, call in now], later, outward=outward, handlers=handlers)
 
     def consumer_calls(self, kind: type[Message], consumer: str) -> list[tuple[Registration, Call]]:
-        """Return the handlers by which a consumer handles an event, in their order."""
-        return [(r, call) for r, call in self._subscribed(kind) if r.options.consumer == consumer]
+        """Return the handlers by which a consumer handles an event, in their order; asked for with each message."""
+        found = self._consumer_calls.get((kind, consumer))
+        if found is None:
+            found = [(r, call) for r, call in self._subscribed(kind) if r.options.consumer == consumer]
+            self._consumer_calls[kind, consumer] = found
+        return found
 
     def _subscribed(self, kind: type[Message]) -> list[tuple[Registration, Call]]:
         """Return who wants events of a type; a handler that asked for it and for its base as well has it once."""

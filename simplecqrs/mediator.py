@@ -214,7 +214,7 @@ class Mediator:
 
     def consumer_options(self, envelope: Envelope, consumer: str) -> Options | None:
         """Return what was said where a consumer's handlers of this message were registered; None: it has none."""
-        return consumer_options(envelope, consumer, self._compiled(), self.vocabulary, self.registrations())
+        return consumer_options(envelope, consumer, self._compiled(), self.vocabulary)
 
     def check(self) -> None:
         """

@@ -9,7 +9,7 @@ from attrs import evolve
 
 from simplecqrs.errors import CommandRefused
 from simplecqrs.messages import Event, Query, Stream
-from simplecqrs.registration import Options, Registration
+from simplecqrs.registration import Options
 
 if TYPE_CHECKING:
     from simplecqrs.envelope import Envelope
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["consumer_options", "receive"]
 
 
-def consumer_options(
-    envelope: Envelope, consumer: str, wiring: Wiring, vocabulary: Vocabulary, registrations: Sequence[Registration]
-) -> Options | None:
+def consumer_options(envelope: Envelope, consumer: str, wiring: Wiring, vocabulary: Vocabulary) -> Options | None:
     """Return what was said where a consumer's handlers of a message were registered; None: it has none."""
     try:
         kind = vocabulary.find(envelope.name)
@@ -30,7 +28,7 @@ def consumer_options(
     if issubclass(kind, (Query, Stream)):  # nobody waits for its answer
         return None
     if not issubclass(kind, Event):
-        return next((r.options for r in registrations if kind in r.messages), None)
+        return wiring.request_options.get(kind)
     said = [registration.options for registration, _ in wiring.events.consumer_calls(kind, consumer)]
     return _together(said) if len(said) > 1 else next(iter(said), None)
 

@@ -14,7 +14,7 @@ from simplecqrs.handlers import is_combined
 from simplecqrs.messages import Command, Event, Message, Query, Request, Stream
 from simplecqrs.metadata import Metadata
 from simplecqrs.pipeline import Call, Middleware, Unswallowed, compose
-from simplecqrs.registration import Registration
+from simplecqrs.registration import Options, Registration
 from simplecqrs.straight import straight_call, straight_publishing_call
 from simplecqrs.streams import all_at_once, by_item, drive
 from simplecqrs.transactions import Ship, Transaction, Units
@@ -66,6 +66,7 @@ class Wiring:
         self._binder = Binder(self._units.trial, container, own_scopes=scope == "handler")
         self._handlers: dict[type[Message], Call] = {}
         self._pipelines: dict[type[Message], Call] = {}
+        self.request_options: dict[type[Message], Options] = {}
         self.requests: dict[type[Message], Call] = {}
         self.streams: dict[type[Message], Call] = {}
         self.events = Events(
@@ -126,6 +127,7 @@ class Wiring:
 
     def _add_request(self, registration: Registration) -> None:
         kind = registration.kind
+        self.request_options[kind] = registration.options
         handler = self._handlers[kind] = self._binder.bind(registration.handler, registration.messages)
         call = self._pipelines[kind] = self._way(kind, handler)
         if self._middlewares or self._container is not None or self._is_transactional(kind):
