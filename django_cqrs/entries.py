@@ -126,8 +126,8 @@ class ConsumerSettings:
             asks those of another task queue to work for a consumer.
         lanes: how many messages can be worked at a time; changed only while its inbox is empty.
         timeout: seconds that a handler may do nothing at the database.
-        batch: messages per transaction, each in a savepoint.  More are faster, and what handlers do outside of the
-            database is repeated for the whole batch after a crash.
+        batch: messages per transaction.  More are faster; if one of them fails, all are rolled back and handled one by
+            one.  What handlers do outside of the database is repeated then, and after a crash.
         apps: integration events' handlers in these apps belong to it if they say nothing else.
         retry: attempts and pauses of its handlers that say nothing else.
         on_dead: what a dead letter does to the followers of its key.

@@ -48,7 +48,6 @@ class HeldLanes:
         self._has_due = has_due
         self._keys = BlockedKeys(storage, speech, place)
         self._progress = Progress()
-        self._depth = self._savepoints()
 
     def read(self, limit: int, max_bytes: int, /) -> Sequence[Row]:
         """Return parked rows that are due, then new ones; new ones of blocked keys are moved behind their keys."""
@@ -69,7 +68,7 @@ class HeldLanes:
         fresh = [row.id for row in done if not row.parked]
         with self._together():
             deleted = self._storage.delete(self._storage.hot, fresh)
-            self._note_gone(fresh)
+            self._progress.gone(fresh)
             if parked:
                 deleted += self._storage.delete(self._storage.parked, [row.id for row in parked])
                 self._keys.unblock(parked)
@@ -181,21 +180,13 @@ class HeldLanes:
                     f" SELECT id, created_at, {rows.COLUMNS} FROM {s.hot} WHERE id IN ({placeholders(ids)})",
                     ids,
                 )
-            self._note_gone(ids)
+            self._progress.gone(ids)
             return s.delete(s.hot, ids)
 
     def _is_parked(self, row: Row) -> bool:
         with connections[self._storage.alias].cursor() as cursor:
             cursor.execute(f"SELECT 1 FROM {self._storage.parked} WHERE id = %s", [row.id])
             return cursor.fetchone() is not None
-
-    def _note_gone(self, ids: Sequence[int]) -> None:
-        """Note deleted rows, except in a savepoint, which may bring them back."""
-        if self._savepoints() == self._depth:
-            self._progress.gone(ids)
-
-    def _savepoints(self) -> int:
-        return len(connections[self._storage.alias].savepoint_ids)
 
     def _together(self) -> AbstractContextManager[Any]:
         """Open a transaction for several statements, where the lanes are not held in one."""

@@ -18,9 +18,11 @@ SECONDS = os.environ.get("CHAOS_PAIR_SECONDS", "10")
 BATCH = 3
 
 
-def crash(make_world: MakeWorld, pair: tuple[str, str], *arguments: str) -> tuple[list[dict[str, Any]], int]:
+def crash(
+    make_world: MakeWorld, pair: tuple[str, str], *arguments: str, **settings: object
+) -> tuple[list[dict[str, Any]], int]:
     """Run the lab; return what it found after each crash, and how many there could have been."""
-    world = make_world(*pair, batch=BATCH, attempts=2, first=0)
+    world = make_world(*pair, batch=BATCH, attempts=2, first=0, **settings)
     child = world.spawn("lab", "-m", "tests.chaos.project.crash", "--seed", str(world.seed), *arguments)
     code, _ = child.finish(seconds=3600)
     assert code == 0, child.output()[-3000:]
@@ -47,6 +49,18 @@ def test_05_a_crash_at_any_step_loses_and_doubles_nothing(make_world: MakeWorld,
     assert passed > {f"operator:{p}" for p in ("retry:before", "commit:before", "commit:after")}
     if pair[1] == "redis":
         assert passed > {f"fetcher:{p}" for p in ("fetch:after", "store:after", "commit:after", "acknowledge:after")}
+
+
+def test_05_a_crash_of_a_consumer_that_handles_several_together_loses_and_doubles_nothing(
+    make_world: MakeWorld, pair: tuple[str, str]
+) -> None:
+    """One in the middle of a batch fails: all are taken back, and handled one by one."""
+    crashes, points = crash(make_world, pair, "--only", "consumer", together=10, failing=2)
+
+    assert len(crashes) == points
+    passed = [point.partition("#")[0] for line in crashes for point in line["crash"]]
+    assert passed.count("consumer:handle") > 6  # some of them twice
+    assert set(passed) > {f"consumer:{p}" for p in ("read:after", "done:after", "take:inside", "commit:after")}
 
 
 @pytest.mark.parametrize("pair", [ON_SQLITE])

@@ -29,7 +29,8 @@ __all__ = ["FOLDER", "PATIENCE", "clear", "faults", "fork", "go", "produce", "re
 DEEDS = (("a", "first", 2), ("b", "second", 2), ("timed", "third", 2))
 EVENTS = sum(steps for _, _, steps in DEEDS)
 #: Key and version of the events that are refused, or that fail; and how often.
-REFUSED, FAILING, TIMES = ("b", 1), ("a", 1), int(os.environ.get("CHAOS_TIMES", "2"))
+REFUSED, FAILING = ("b", 1), ("a", int(os.environ.get("CHAOS_FAILING", "1")))
+TIMES = int(os.environ.get("CHAOS_TIMES", "2"))
 FOLDER = Path(os.environ.get("CHAOS_FOLDER", "/nonexistent"))
 TABLES = (
     "chaos_deed", "chaos_counter", "chaos_handled", "chaos_effect", "chaos_door", "cqrs_seen", "cqrs_dead",

@@ -55,6 +55,9 @@ def _database(url: str) -> dict[str, object]:
     return {**server, "ENGINE": "django.db.backends.postgresql"}
 
 
+LEDGER = {"broker": BROKER, "engine": ENGINE, "timeout": float(os.environ.get("CHAOS_TIMEOUT", "300"))}
+if together := int(os.environ.get("CHAOS_TOGETHER", "0")):
+    LEDGER |= {"batch": together, "lanes": 1}  # so that a batch has several keys
 DATABASES = {alias: _database(os.environ[f"CHAOS_{alias.upper()}"]) for alias in ("default", "audit")}
 DJANGO_CQRS: dict[str, Any] = {
     "SOURCE": "chaos",
@@ -62,7 +65,7 @@ DJANGO_CQRS: dict[str, Any] = {
     "RELAY_RETRY": RETRY,
     "DATABASES": {"chaos.AuditBump": "audit"},
     "CONSUMERS": {
-        "ledger": {"broker": BROKER, "engine": ENGINE, "timeout": float(os.environ.get("CHAOS_TIMEOUT", "300"))},
+        "ledger": LEDGER,
         "deferred": {"engine": ENGINE},
     },
 }
