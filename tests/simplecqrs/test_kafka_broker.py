@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import pytest
@@ -37,6 +37,8 @@ pytestmark = [pytest.mark.kafka, pytest.mark.services]
 
 #: The mock lets who waits for messages wait to the end, even if some come.
 OPTIONS = {"fetch.wait.max.ms": 2}
+
+Found = TypeVar("Found")
 
 
 @pytest.fixture(scope="module")
@@ -323,8 +325,8 @@ class TestOutages:
 
     def test_is_down_while_no_broker_answers_and_up_again_after(self, private: KafkaCluster, broker: Kafka) -> None:
         """Whatever is asked of it; one object serves as long as the process runs."""
-        (feed,) = broker.feeds("mailing", ["orders"])
-        deliveries = feed.fetch(1)
+        feed = joined(broker)
+        deliveries = patiently(lambda: feed.fetch(1))
         private.down()
 
         for call in (
@@ -343,7 +345,7 @@ class TestOutages:
         private.up()
         sent = envelope("orders")
         assert published_at_last(broker, sent) == ACCEPTED
-        assert drain(feed)[-1] == sent
+        assert read_until(feed, sent)[-1] == sent
 
     def test_returns_at_its_deadline_when_nothing_is_answered(self, private: KafkaCluster, broker: Kafka) -> None:
         """And it sends nothing of it any more, except what was under way."""
@@ -355,7 +357,7 @@ class TestOutages:
             spent = time.monotonic() - began
 
         receipt = published_at_last(broker, second)
-        arrived = drain(broker.feeds("mailing", ["orders"])[0])[1:]
+        arrived = read_until(joined(broker), second)[1:]
         assert 0.3 < spent < 1.5
         assert receipt == ACCEPTED
         assert [e for e in arrived if e != first] == [second]
@@ -371,7 +373,7 @@ class TestOutages:
         receipt = published_at_last(broker, sent)
 
         assert receipt == ACCEPTED
-        assert set(map(id_of, drain(broker.feeds("mailing", ["orders"])[0])[1:])) == {sent.id}
+        assert set(map(id_of, read_until(joined(broker), sent)[1:])) == {sent.id}
 
     def test_tells_a_partition_whose_leader_is_gone_from_an_event_that_is_to_blame(
         self, private: KafkaCluster, broker: Kafka
@@ -394,8 +396,8 @@ class TestOutages:
 
     def test_follows_leaders_and_coordinators_that_move(self, private: KafkaCluster, broker: Kafka) -> None:
         """Nothing is lost, and nothing comes twice."""
-        (feed,) = broker.feeds("mailing", ["orders"])
-        drain(feed)
+        feed = joined(broker)
+        fetched(feed, 1)
         sent = [envelope("orders", key="a") for _ in range(4)]
         for leader, one in zip((1, 2, 1, 2), sent, strict=True):
             private.lead("orders", 0, leader)
@@ -413,7 +415,7 @@ class TestOutages:
         receipt = published_at_last(broker, after)
 
         assert receipt == ACCEPTED
-        assert [e for e in drain(broker.feeds("mailing", ["orders"])[0])[1:] if e != before] == [after]
+        assert [e for e in read_until(joined(broker), after)[1:] if e != before] == [after]
 
     def test_keeps_parent_and_child_apart_after_a_fork(self, private: KafkaCluster, broker: Kafka) -> None:
         """Both publish with one object, and the child ends without waiting for threads that it does not have."""
@@ -430,15 +432,32 @@ class TestOutages:
         assert len(records(private.servers, "orders")) == 41
 
 
-def published_at_last(broker: Kafka, sent: Envelope) -> Receipt:
-    """Publish as a relay does: again, until it is not unknown."""
+def patiently(call: Callable[[], Found]) -> Found:
+    """Call as relays and fetchers do: again, until the broker is up."""
     until = time.monotonic() + 10
     while True:
         try:
-            return broker.publish([sent], deadline=2.0)[0]
+            return call()
         except BrokerDown:
             if time.monotonic() > until:
                 raise
+
+
+def published_at_last(broker: Kafka, sent: Envelope) -> Receipt:
+    return patiently(lambda: broker.publish([sent], deadline=2.0)[0])
+
+
+def joined(broker: Kafka) -> KafkaFeed:
+    """Open the feed of the orders."""
+    return patiently(lambda: broker.feeds("mailing", ["orders"]))[0]
+
+
+def read_until(feed: KafkaFeed, last: Envelope) -> list[Envelope | Garbage]:
+    """Fetch and acknowledge all that comes before an envelope, and this."""
+    arrived: list[Envelope | Garbage] = []
+    while last not in arrived:
+        arrived += contents(fetched(feed, 100))
+    return arrived
 
 
 def id_of(content: Envelope | Garbage) -> UUID:
