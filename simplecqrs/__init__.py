@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from simplecqrs.ambient import context, current
 from simplecqrs.backoff import Retry
-from simplecqrs.errors import CQRSError
+from simplecqrs.errors import CQRSError, OutcomeUnknown
 from simplecqrs.handlers import Publish, SyncEventHandler, SyncRequestHandler, SyncStreamHandler
 from simplecqrs.mediator import Mediator
 from simplecqrs.messages import (
@@ -45,10 +45,22 @@ if TYPE_CHECKING:
     from simplecqrs.codec import load
     from simplecqrs.envelope import Envelope
     from simplecqrs.fallbacks import fallback
+    from simplecqrs.saga import (
+        NO_COMPENSATION,
+        Parallel,
+        Saga,
+        SagaResult,
+        Step,
+        StepResult,
+        SyncSagaStep,
+        current_step,
+        wait_for,
+    )
     from simplecqrs.upcasting import upcasts
 
 __all__ = [
     "NOT_MINE",
+    "NO_COMPENSATION",
     "UNSET",
     "CQRSError",
     "Command",
@@ -61,24 +73,33 @@ __all__ = [
     "Metadata",
     "NotMine",
     "NotificationEvent",
+    "OutcomeUnknown",
+    "Parallel",
     "Publish",
     "Query",
     "Registry",
     "Retry",
+    "Saga",
+    "SagaResult",
+    "Step",
+    "StepResult",
     "Stream",
     "SyncEventHandler",
     "SyncRequestHandler",
+    "SyncSagaStep",
     "SyncStreamHandler",
     "Unset",
     "around",
     "chain",
     "context",
     "current",
+    "current_step",
     "fallback",
     "handles",
     "load",
     "message",
     "upcasts",
+    "wait_for",
 ]
 
 
@@ -91,6 +112,20 @@ _LATE = {
     "load": "simplecqrs.codec",
     "Envelope": "simplecqrs.envelope",
     "upcasts": "simplecqrs.upcasting",
+    **dict.fromkeys(
+        (
+            "NO_COMPENSATION",
+            "Parallel",
+            "Saga",
+            "SagaResult",
+            "Step",
+            "StepResult",
+            "SyncSagaStep",
+            "current_step",
+            "wait_for",
+        ),
+        "simplecqrs.saga",
+    ),
 }
 
 

@@ -18,7 +18,7 @@ from simplecqrs.saga.records import Record, Waiting
 from simplecqrs.saga.run_step import RunStep, StepCalls
 from simplecqrs.saga.shape import shape_problems
 from simplecqrs.saga.states import is_frozen
-from simplecqrs.saga.step import Parallel, Step, WaitFor
+from simplecqrs.saga.step import Parallel, Step, WaitFor, steps_of
 from simplecqrs.saga.waiting import CONSUMER, HandIn
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Saga(Generic[S]):
         self.state = state
         self.definition = tuple(steps)
         self.compensation_retry = compensation_retry
-        self.groups = tuple(part.steps if isinstance(part, Parallel) else (part,) for part in steps)
+        self.groups = tuple(map(steps_of, steps))
         self.by_name: dict[str, Step[S]] = {step.name: step for group in self.groups for step in group}
         problems = shape_problems(name, state, self.definition)
         if problems:

@@ -39,16 +39,18 @@ def merged(before: Any, states: Sequence[Any], merge: Callable[[Any, Sequence[An
 
 
 def _fields(state: Any) -> list[str]:
-    if attrs.has(type(state)):
-        return [field.name for field in attrs.fields(type(state))]
+    kind: type[Any] = state.__class__
+    if attrs.has(kind):
+        return [field.name for field in attrs.fields(kind)]
     if dataclasses.is_dataclass(state):
         return [field.name for field in dataclasses.fields(state)]
-    return list(getattr(state, "__struct_fields__", None) or vars(state))
+    return [*(getattr(kind, "__struct_fields__", None) or vars(state))]
 
 
 def _changed(state: Any, changes: dict[str, Any]) -> Any:
-    if attrs.has(type(state)):
-        return attrs.evolve(state, **{_alias(type(state), name): value for name, value in changes.items()})
+    kind: type[Any] = state.__class__
+    if attrs.has(kind):
+        return attrs.evolve(state, **{_alias(kind, name): value for name, value in changes.items()})
     if dataclasses.is_dataclass(state) and not isinstance(state, type):
         return dataclasses.replace(state, **changes)
     new = copy.copy(state)

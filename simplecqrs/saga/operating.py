@@ -115,8 +115,11 @@ def skip(bus: Mediator, saga_id: UUID, *, who: str, why: str, step: str) -> None
 def _given_up(saga: Saga[Any], record: Record, step: str | None, complaint: str, *, waiting: bool = False) -> list[str]:
     if step is not None and saga.knows(step) is None:
         raise InvalidSaga(f"{saga.name!r} has no step {step!r}; it has {', '.join(map(repr, saga.by_name))}")
-    phases = {"unknown", "stuck"} | ({"failed"} if record.status == "FAILED" else set())
-    phases |= {"waiting", "ready"} if waiting else set()
+    phases = {"unknown", "stuck"}
+    if record.status == "FAILED":
+        phases.add("failed")
+    if waiting:
+        phases |= {"waiting", "ready"}
     found_here = [
         name
         for name, known in record.progress.items()

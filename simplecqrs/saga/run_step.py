@@ -15,7 +15,7 @@ from simplecqrs.guarding import guarded
 from simplecqrs.handlers import Bind, Combined, Trial
 from simplecqrs.messages import Command
 from simplecqrs.saga.records import Action
-from simplecqrs.saga.step import SyncSagaStep
+from simplecqrs.saga.step import SyncSagaStep, is_step_class
 
 if TYPE_CHECKING:
     from simplecqrs.saga.definition import Saga
@@ -71,10 +71,16 @@ def current_step() -> RunStep:
         OutsideDispatch: if none is.
     """
     for frame in reversed(stack.frames):
-        message: Any = frame.message if type(frame) is Dispatch else frame[0] if type(frame) is tuple else None
+        message = _message_of(frame)
         if isinstance(message, RunStep):
             return message
     raise OutsideDispatch("no step of a saga is being called in this thread; current_step() is for what steps do")
+
+
+def _message_of(frame: Any) -> Any:
+    if type(frame) is tuple:
+        return frame[0]  # pyright: ignore[reportUnknownVariableType]
+    return frame.message if isinstance(frame, Dispatch) else None
 
 
 class StepCalls(Combined[Any, Any]):
@@ -118,9 +124,9 @@ class StepCalls(Combined[Any, Any]):
 
 def methods_of(call: Any, method: str) -> Any:
     """Return what is to be bound: a function as it is; of a SyncSagaStep, a handler class whose handle is a method."""
-    if not (isinstance(call, type) and issubclass(call, SyncSagaStep)):
-        return call if callable(call) else None
-    return _as_handler(call, method)
+    if is_step_class(call):
+        return _as_handler(call, method)
+    return call if callable(call) else None
 
 
 def _as_handler(step: type[SyncSagaStep[Any]], method: str) -> type[Any]:

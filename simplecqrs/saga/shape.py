@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from simplecqrs.saga.step import Parallel, Step, WaitFor
+from simplecqrs.saga.step import Parallel, Step, is_step, is_wait, steps_of
 
 __all__ = ["shape_problems"]
 
@@ -15,7 +15,7 @@ def shape_problems(name: Any, state: Any, parts: Sequence[Any]) -> list[str]:
     problems = [*_of_the_whole(name, state, parts)]
     if problems:
         return problems
-    groups = [part.steps if isinstance(part, Parallel) else (part,) for part in parts]
+    groups = [steps_of(part) for part in parts]
     steps = [step for group in groups for step in group]
     return [*_of_names(steps), *_of_pivots(groups), *(text for step in steps for text in _of_step(step))]
 
@@ -62,11 +62,10 @@ def _of_pivots(groups: Sequence[Sequence[Step[Any]]]) -> Iterator[str]:
 
 def _of_step(step: Step[Any]) -> Iterator[str]:
     where = f"the step {step.name!r}"
-    if isinstance(step.act, WaitFor) and (step.fallback or step.breaker or step.retry or not step.idempotent):
+    if is_wait(step.act) and (step.fallback or step.breaker or step.retry or not step.idempotent):
         yield f"{where} waits for an event: fallback=, breaker=, retry= and idempotent= mean nothing there"
     if step.breaker is not None and step.fallback is None:
         yield f"{where} has a breaker and no fallback to call when it is open"
-    if isinstance(step.fallback, Step):
-        inner = step.fallback
-        if isinstance(inner.act, WaitFor) or inner.fallback or inner.breaker or inner.pivot:
-            yield f"{where}: its fallback is a step that waits, is a pivot, or has a fallback or a breaker of its own"
+    inner = step.fallback
+    if is_step(inner) and (is_wait(inner.act) or inner.fallback or inner.breaker or inner.pivot):
+        yield f"{where}: its fallback is a step that waits, is a pivot, or has a fallback or a breaker of its own"

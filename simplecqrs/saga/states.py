@@ -26,7 +26,8 @@ def is_frozen(cls: type[Any]) -> bool:
 
 def fresh(state: Any, codec: Codec) -> Any:
     """Return a state like this one that nobody else has."""
-    return codec.decode(type(state), codec.encode(state))
+    kind: type[Any] = state.__class__
+    return codec.decode(kind, codec.encode(state))
 
 
 def pack(state: Any, codec: Codec) -> bytes:

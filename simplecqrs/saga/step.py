@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any, Concatenate, Final, Generic, TypeVar
+from typing import Any, Concatenate, Final, Generic, TypeGuard, TypeVar
 
 from attrs import field, frozen, validators
 
@@ -55,6 +55,11 @@ class SyncSagaStep(Generic[S]):
     def publish(self, event: Event, /) -> None:
         """Publish an event in the step that goes on in this thread."""
         publish_here(event)
+
+
+def is_step_class(call: object) -> TypeGuard[type[SyncSagaStep[Any]]]:
+    """Tell whether what a step calls is a class."""
+    return isinstance(call, type) and issubclass(call, SyncSagaStep)
 
 
 @frozen(eq=False)
@@ -145,7 +150,7 @@ class Step(Generic[S]):
     timeout: float = field(default=60.0, kw_only=True, validator=validators.gt(0))
     idempotent: bool = field(default=True, kw_only=True)
     unknown_on: tuple[type[Exception], ...] = field(default=(OutcomeUnknown, TimeoutError), kw_only=True)
-    aliases: Sequence[str] = field(default=(), kw_only=True, converter=tuple)
+    aliases: Sequence[str] = field(default=(), kw_only=True)
 
     @property
     def falls_back_on(self) -> tuple[type[Exception], ...]:
@@ -155,24 +160,22 @@ class Step(Generic[S]):
     @property
     def waits(self) -> WaitFor[S, Any] | None:
         """Return what it waits for, if that is what it does."""
-        return self.act if isinstance(self.act, WaitFor) else None
+        return self.act if is_wait(self.act) else None
 
     def call_of(self, action: str) -> Any:
         """Return the function or class behind ``act``, ``fallback``, or what undoes one of them, or None."""
         if action == "act":
             return None if isinstance(self.act, WaitFor) else self.act
         if action == "fallback":
-            return self.fallback.act if isinstance(self.fallback, Step) else self.fallback
+            return self.fallback.act if is_step(self.fallback) else self.fallback
         return self.undoes("fallback" if action == "undo fallback" else "act")
 
     def undoes(self, action: str) -> Any:
         """Return what undoes ``act`` or ``fallback``: a function, a class, NO_COMPENSATION, or None."""
-        done: Any = self.act
-        if action == "fallback":
-            if isinstance(self.fallback, Step):
-                return self.fallback.undoes("act")
-            done = self.fallback
-        if isinstance(done, type) and issubclass(done, SyncSagaStep) and done.compensate is not SyncSagaStep.compensate:
+        done: Any = self.fallback if action == "fallback" else self.act
+        if is_step(done):
+            return done.undoes("act")
+        if is_step_class(done) and done.compensate is not _NO_METHOD:
             return done
         if self.compensate is None and isinstance(self.act, WaitFor):
             return NO_COMPENSATION
@@ -180,6 +183,19 @@ class Step(Generic[S]):
 
     def __repr__(self) -> str:
         return f"Step({self.name!r}, {describe(self.act)})"
+
+
+_NO_METHOD: Any = SyncSagaStep[Any].compensate
+
+
+def is_step(part: object) -> TypeGuard[Step[Any]]:
+    """Tell whether a part of a saga, or a fallback, is a step."""
+    return isinstance(part, Step)
+
+
+def is_wait(act: object) -> TypeGuard[WaitFor[Any, Any]]:
+    """Tell whether a step waits for an event."""
+    return isinstance(act, WaitFor)
 
 
 class Parallel(Generic[S]):
@@ -200,3 +216,8 @@ class Parallel(Generic[S]):
 
     def __repr__(self) -> str:
         return f"Parallel({', '.join(map(repr, self.steps))})"
+
+
+def steps_of(part: Step[S] | Parallel[S]) -> tuple[Step[S], ...]:
+    """Return the steps of a part of a saga: those of a Parallel, or the one that it is."""
+    return part.steps if isinstance(part, Parallel) else (part,)

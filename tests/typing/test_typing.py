@@ -69,15 +69,17 @@ def expected(checker: str, file: Path) -> set[int]:
 
 
 @checkers
-def test_the_public_signatures_are_what_they_were(checker: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["api.py", "saga_api.py"])
+def test_the_public_signatures_are_what_they_were(checker: str, name: str, tmp_path: Path) -> None:
     """Every ``assert_type`` holds, without a single error in strict mode."""
-    assert errors_of(checker, HERE / "api.py", tmp_path) == {}
+    assert errors_of(checker, HERE / name, tmp_path) == {}
 
 
 @checkers
-def test_what_is_wrong_is_seen(checker: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["wrong.py", "saga_wrong.py"])
+def test_what_is_wrong_is_seen(checker: str, name: str, tmp_path: Path) -> None:
     """Just the lines that say so."""
-    file = HERE / "wrong.py"
+    file = HERE / name
 
     found, marked = errors_of(checker, file, tmp_path), expected(checker, file)
 
