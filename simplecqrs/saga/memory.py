@@ -21,13 +21,23 @@ NEVER: Final = float("inf")
 
 
 @define
+class _Wait:
+    """A step that waits, until when, and the event that has come for it."""
+
+    step: str
+    address: tuple[str, str]
+    ends: float
+    event: bytes | None
+
+
+@define
 class _Kept:
     """A saga, and from when on others may take it up."""
 
     record: Record
     due: float
     log: list[Entry]
-    waits: list[Waiting] = field(factory=list[Waiting])
+    waits: list[_Wait] = field(factory=list[_Wait])
 
 
 class MemorySagas:
@@ -69,33 +79,54 @@ class MemorySagas:
     def save(self, record: Record, /, *, lease: float | None) -> None:
         """Keep a copy of a saga, if nobody has changed it meanwhile."""
         with self._lock:
-            if self._kept[record.id].record.version != record.version:
+            kept = self._kept.get(record.id)
+            if kept is None or kept.record.version != record.version:
                 raise SagaMovedOn(f"the saga {record.id} was changed by somebody else")
             record.version += 1
             self._keep(record, lease)
+
+    def _keep(self, record: Record, lease: float | None) -> None:
+        kept = self._kept[record.id]
+        kept.log += record.entries
+        record.entries = []
+        if kept.waits or record.waits:
+            waiting = {name for name, known in record.progress.items() if known.phase == "waiting"}
+            kept.waits = [wait for wait in kept.waits if wait.step in waiting]
+            kept.waits += [self._wait(wait) for wait in record.waits]
+            record.waits = []
+        kept.record = _copy(record)
+        kept.due = self._due(kept, lease)
+
+    def _wait(self, wait: Waiting) -> _Wait:
+        ends = NEVER if wait.timeout is None else self._clock() + wait.timeout
+        early = self._early.get((wait.place, wait.key))
+        return _Wait(wait.step, (wait.place, wait.key), ends, early.pop(0) if early else None)
+
+    def _due(self, kept: _Kept, lease: float | None) -> float:
+        """Return from when on a saga is stale, and let go of one that has ended, or waits for what has not come."""
+        record, ends = kept.record, None
+        if record.status == "WAITING" and all(wait.event is None for wait in kept.waits):
+            ends = min((wait.ends for wait in kept.waits), default=NEVER)
+        if record.ended or ends is not None:
+            record.owner = ""
+        if record.ended or (record.paused and not record.owner):
+            return NEVER
+        return ends if ends is not None else self._clock() + (lease or 0.0)
 
     def later(self, record: Record, runs: Sequence[Run], /) -> None:
         """Let whoever recovers sagas take it up, at once or when the pause is over."""
         if runs:
             with self._lock:
-                self._kept[record.id].due = self._clock() + min(run.pause for run in runs)
-
-    def _keep(self, record: Record, seconds: float | None) -> None:
-        kept = self._kept[record.id]
-        kept.log += record.entries
-        record.entries = []
-        waiting = [wait for wait in kept.waits if record.progress[wait.step].phase == "waiting"]
-        kept.waits, record.waits = [*waiting, *record.waits], []
-        ends = min((wait.timeout for wait in kept.waits if wait.timeout is not None), default=None)
-        kept.record = _copy(record)
-        if record.ended or record.status == "WAITING":
-            kept.record.owner, seconds = "", None if record.ended else ends
-        kept.due = NEVER if seconds is None else self._clock() + seconds
+                kept = self._kept[record.id]
+                if not kept.record.owner:
+                    kept.due = self._clock() + min(run.pause for run in runs)
 
     def claim(self, saga_id: UUID, owner: str, /, *, lease: float) -> Record | None:
-        """Make somebody the owner of a saga that nobody else holds."""
+        """Make somebody the owner of a saga that nobody else holds, and that has not ended."""
         with self._lock:
-            kept = self._kept[saga_id]
+            kept = self._kept.get(saga_id)
+            if kept is None or kept.record.ended:
+                return None
             if kept.record.owner not in ("", owner) and kept.due > self._clock():
                 return None
             kept.record.owner = owner
@@ -106,16 +137,17 @@ class MemorySagas:
     def renew(self, saga_id: UUID, owner: str, /, *, lease: float) -> bool:
         """Hold a saga for longer; False: it is not ours any more."""
         with self._lock:
-            kept = self._kept[saga_id]
-            if kept.record.owner == owner:
-                kept.due = self._clock() + lease
-            return kept.record.owner == owner
+            kept = self._kept.get(saga_id)
+            if kept is None or kept.record.owner != owner:
+                return False
+            kept.due = self._clock() + lease
+            return True
 
     def release(self, saga_id: UUID, owner: str, /, *, due: float | None) -> None:
         """Let go of a saga that is ours."""
         with self._lock:
-            kept = self._kept[saga_id]
-            if kept.record.owner == owner:
+            kept = self._kept.get(saga_id)
+            if kept is not None and kept.record.owner == owner:
                 kept.record.owner = ""
                 kept.record.version += 1
                 kept.due = NEVER if due is None else self._clock() + due
@@ -130,7 +162,7 @@ class MemorySagas:
     def history(self, saga_id: UUID, /) -> Sequence[Entry]:
         """Return a saga's log, in its order."""
         with self._lock:
-            return list(self._kept[saga_id].log)
+            return list(self._kept[saga_id].log) if saga_id in self._kept else []
 
     def find(self, *, saga: str | None = None, status: SagaStatus | None = None, limit: int = 100) -> Sequence[Record]:
         """Return sagas, those that were begun last first."""
@@ -143,22 +175,34 @@ class MemorySagas:
                 yield kept.record
 
     def hand_in(self, place: str, key: str, payload: bytes, /) -> Sequence[UUID]:
-        """Return who waits for an event; keep it if nobody does yet."""
+        """Give an event to whoever waits for it; keep it if nobody does yet."""
         with self._lock:
-            found = [
-                kept.record.id
-                for kept in self._kept.values()
-                if any((wait.place, wait.key) == (place, key) for wait in kept.waits)
-            ]
+            found = [k for k in self._kept.values() if any(wait.address == (place, key) for wait in k.waits)]
+            for kept in found:
+                self._give(kept, (place, key), payload)
             if not found:
                 self._early.setdefault((place, key), []).append(payload)
-            return found
+            return [kept.record.id for kept in found]
 
-    def arrived(self, place: str, key: str, /) -> bytes | None:
-        """Take an event that came before anybody waited for it."""
+    def _give(self, kept: _Kept, address: tuple[str, str], payload: bytes) -> None:
+        for wait in kept.waits:
+            if wait.address == address and wait.event is None:
+                wait.event = payload
+        if kept.record.status == "WAITING" and not kept.record.owner and not kept.record.paused:
+            kept.due = min(kept.due, self._clock())
+
+    def arrived(self, saga_id: UUID, step: str, /) -> bytes | None:
+        """Return the event that has come for a step that waits, or None."""
         with self._lock:
-            early = self._early.get((place, key))
-            return early.pop(0) if early else None
+            kept = self._kept.get(saga_id)
+            return next((wait.event for wait in kept.waits if wait.step == step), None) if kept is not None else None
+
+    def overdue(self, saga_id: UUID, /) -> Sequence[str]:
+        """Return the steps that have waited for too long."""
+        with self._lock:
+            kept, now = self._kept.get(saga_id), self._clock()
+            late = [wait for wait in kept.waits if wait.ends <= now] if kept is not None else []
+            return [wait.step for wait in sorted(late, key=lambda wait: wait.ends)]
 
 
 def _copy(record: Record) -> Record:

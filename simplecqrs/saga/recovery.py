@@ -13,10 +13,12 @@ from simplecqrs.errors import SagaBusy
 from simplecqrs.saga.adopting import adopt, saga_named
 from simplecqrs.saga.foreground import Foreground, finished, to_the_end
 from simplecqrs.saga.machine import expired, found, note
+from simplecqrs.saga.records import Record, Run
 from simplecqrs.saga.results import SagaResult
 
 if TYPE_CHECKING:
     from simplecqrs.mediator import Mediator
+    from simplecqrs.saga.definition import Saga
 
 __all__ = ["Recovered", "recover", "recover_one"]
 
@@ -93,13 +95,19 @@ def recover_one(
         note(record, "", "recover", "failed", attempt=record.recoveries - 1, error=record.error)
         bus.sagas.save(record, lease=None)
         return finished(record, None)
-    waiting = [name for name, known in record.progress.items() if known.phase == "waiting"]
-    if record.status == "WAITING" and waiting:
-        runs = expired(definition, record, definition.by_name[waiting[0]])
-    else:
-        runs = found(definition, record)
+    runs = _to_do(bus, definition, record)
     bus.sagas.save(record, lease=definition.lease)
     return to_the_end(Foreground(bus, definition, record, patience).steps(runs))
+
+
+def _to_do(bus: Mediator, saga: Saga[Any], record: Record) -> list[Run]:
+    """Go on with what was begun, or give up a step whose time to wait is over, if its event has not come after all."""
+    if record.status == "WAITING" and not record.paused:
+        for name in bus.sagas.overdue(record.id):
+            known = saga.knows(name)
+            if known is not None and bus.sagas.arrived(record.id, name) is None:
+                return expired(saga, record, saga.by_name[known])
+    return found(saga, record)
 
 
 def _recovered(bus: Mediator, saga_id: UUID, take_overs: Retry, patience: float) -> Recovered | None:

@@ -39,7 +39,8 @@ class SagaStorage(Protocol):
 
         Args:
             lease: seconds for which its owner keeps it from others, by the storage's clock; None: nobody works on it
-                in the foreground.
+                in the foreground.  Without a consumer it is stale at once then, so that it is not lost if ``later`` is
+                not reached.
         """
         ...
 
@@ -56,23 +57,34 @@ class SagaStorage(Protocol):
         """
         Store a saga, its new log and what it waits for now, and count its version on.
 
-        What a step waited for that does not wait any more is forgotten.  A saga that waits is stale when its time to
-        wait is over.
+        What a step waited for that does not wait any more is forgotten, together with the event that came for it.  A
+        saga that waits is held by nobody, and is stale when the first of its times to wait is over; but if an event
+        has come for it already, it stays with its owner for so long as its lease, or is stale at once.
 
         Args:
-            lease: as in ``create``; a saga that has ended, or waits, has none.
+            lease: as in ``create``; a saga that has ended is never stale, nor is one that rests and has no owner.
 
         Raises:
-            SagaMovedOn: if its version is another one than it was when this record was read; nothing is stored.
+            SagaMovedOn: if its version is another one than it was when this record was read, or if it is not there any
+                more; nothing is stored, and the record keeps its log and what it waits for.
         """
         ...
 
     def later(self, record: Record, runs: Sequence[Run], /) -> None:
-        """Have somebody else do this: a consumer, in the order of the saga, or whoever recovers what is stale."""
+        """
+        Have somebody else do this: a consumer, in the order of the saga, or whoever recovers what is stale.
+
+        A saga that somebody holds stays theirs.
+        """
         ...
 
     def claim(self, saga_id: UUID, owner: str, /, *, lease: float) -> Record | None:
-        """Make somebody the owner of a saga that nobody else holds, and count its version on; None: it is held."""
+        """
+        Make somebody the owner of a saga that nobody else holds, and count its version on.
+
+        Returns:
+            The saga; None: it is held, has ended, or is not there.
+        """
         ...
 
     def renew(self, saga_id: UUID, owner: str, /, *, lease: float) -> bool:
@@ -92,13 +104,29 @@ class SagaStorage(Protocol):
         ...
 
     def find(self, *, saga: str | None = None, status: SagaStatus | None = None, limit: int = 100) -> Sequence[Record]:
-        """Return sagas, those that were stored last first."""
+        """Return sagas, those that were begun last first."""
         ...
 
     def hand_in(self, place: str, key: str, payload: bytes, /) -> Sequence[UUID]:
-        """Return the sagas that wait in this place for an event of this key; if none does, keep it for one."""
+        """
+        Return the sagas that wait in this place for an event of this key; if none does, keep it for one, for some days.
+
+        It is stored with each of them before this returns, unless one is stored there already; those that wait for
+        nothing else, and that nobody holds, are stale at once.  So whoever handed it in may die.
+
+        One that begins to wait at the same moment gets it as well: it is never lost between "nobody waits" and
+        "nothing has come".
+        """
         ...
 
-    def arrived(self, place: str, key: str, /) -> bytes | None:
-        """Take an event that was handed in before anybody waited for it, or None."""
+    def arrived(self, saga_id: UUID, step: str, /) -> bytes | None:
+        """
+        Return the event that has come for a step that waits, before it waited or since, or None.
+
+        It stays there until the saga is saved, and that step does not wait any more.
+        """
+        ...
+
+    def overdue(self, saga_id: UUID, /) -> Sequence[str]:
+        """Return the steps that have waited for too long, the one whose time was over first before others."""
         ...

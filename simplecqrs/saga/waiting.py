@@ -99,7 +99,7 @@ def take_early(bus: Mediator, saga: Saga[Any], record: Record, store: Store) -> 
         if known.phase != "waiting":
             continue
         waits = _waits(step)
-        payload = bus.sagas.arrived(saga.place_of(step), waits.key_of(record.state))
+        payload = bus.sagas.arrived(record.id, name)
         if payload is not None:
             runs = _taken(saga, record, step, bus.vocabulary.codec(waits.event).decode(waits.event, payload))
             store(record, runs)
