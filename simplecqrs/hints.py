@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-__all__ = ["call_of", "classes_in", "hints_of", "is_async", "is_union"]
+__all__ = ["call_of", "classes_in", "hints_of", "is_async", "is_union", "resolve_in"]
 
 
 def hints_of(target: Callable[..., Any]) -> dict[str, Any]:
@@ -46,6 +46,12 @@ def _resolve(hint: Any, names: Mapping[str, Any]) -> Any:
         return typing.get_type_hints(types.SimpleNamespace(__annotations__={"it": hint}), dict(names))["it"]
     except Exception:  # noqa: BLE001 - a hint may run any code
         return hint
+
+
+def resolve_in(cls: type[Any], hint: Any) -> Any:
+    """Resolve a hint that was written in a class; one that cannot be resolved stays a string."""
+    module = sys.modules.get(cls.__module__)
+    return _resolve(hint, vars(module) if module is not None else {})
 
 
 def call_of(instance: object) -> Any:
