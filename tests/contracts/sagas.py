@@ -150,7 +150,7 @@ class KeepingContract(SagaHarness):
                 return False
             return True
 
-        outcomes = self.race(save, save)
+        outcomes = self.race(self.races, save, save)
 
         assert all(sorted(outcome) == [False, True] for outcome in outcomes)
         assert {len(sagas.history(record.id)) for record in records} == {1}

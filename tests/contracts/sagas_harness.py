@@ -53,11 +53,13 @@ class SagaHarness:
 
     Attributes:
         patience: seconds after which a thread that should long be done fails the test.
-        races: how often two threads race.
+        races: how often two threads race, each time.
+        delicate: how often they do, where a thread has to meet the other one at its worst.
     """
 
     patience: ClassVar[float] = 30.0
-    races: ClassVar[int] = 200
+    races: ClassVar[int] = 50
+    delicate: ClassVar[int] = 200
 
     @pytest.fixture
     def sagas(self) -> SagaStorage:
@@ -91,13 +93,13 @@ class SagaHarness:
         threading.Thread(target=run, daemon=True).start()
         return future
 
-    def race(self, *works: Callable[[int], Any]) -> list[list[Any]]:
+    def race(self, times: int, *works: Callable[[int], Any]) -> list[list[Any]]:
         """Do several things at the same time, over and over, and return what each came to in each round."""
         start = threading.Barrier(len(works), timeout=self.patience)
 
         def rounds(work: Callable[[int], Any]) -> list[Any]:
             outcomes: list[Any] = []
-            for number in range(self.races):
+            for number in range(times):
                 start.wait()
                 outcomes.append(work(number))
             return outcomes

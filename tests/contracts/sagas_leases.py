@@ -66,7 +66,7 @@ class LeaseContract(SagaHarness):
         def claim(owner: str) -> Callable[[int], bool]:
             return lambda number: sagas.claim(records[number].id, owner, lease=LEASE) is not None
 
-        outcomes = self.race(claim("a"), claim("b"))
+        outcomes = self.race(self.races, claim("a"), claim("b"))
 
         assert {sum(outcome) for outcome in outcomes} == {1}
 

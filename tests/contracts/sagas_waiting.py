@@ -167,7 +167,7 @@ class WaitingContract(SagaHarness):
 
     def test_no_event_is_lost_when_somebody_begins_to_wait_at_the_same_moment(self, sagas: SagaStorage) -> None:
         """Whoever is first: the event is there for the saga, each time, and once."""
-        records = [self.held(sagas) for _ in range(self.races)]
+        records = [self.held(sagas) for _ in range(self.delicate)]
 
         def begin(number: int) -> bool:
             record = records[number]
@@ -176,7 +176,7 @@ class WaitingContract(SagaHarness):
                 sagas.save(record, lease=LEASE)
             return sagas.arrived(record.id, "paid") is not None
 
-        outcomes = self.race(begin, lambda number: bool(self.hand_in(sagas, str(number))))
+        outcomes = self.race(self.delicate, begin, lambda number: bool(self.hand_in(sagas, str(number))))
 
         for number, (was_there, found) in enumerate(outcomes):
             assert was_there or found, number
