@@ -41,9 +41,7 @@ class Drawing:
         self.exits: dict[str, str] = {}
         self._nodes: dict[tuple[str, Action], str] = {}
         began = bool(known)
-        start = self.chart.node(
-            saga.name, f"with {saga.state.__qualname__}", shape="end", kind="done" if began else ""
-        )
+        start = self.chart.node(saga.name, f"with {saga.state.__qualname__}", shape="end", kind="done" if began else "")
         for index in range(len(saga.groups)):
             self._draw_group(index)
         self.chart.edge(start, self.entries[0], taken=began)

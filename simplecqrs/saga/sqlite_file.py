@@ -8,7 +8,9 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, Final
+from functools import cache
+from pathlib import Path
+from typing import Final
 from weakref import WeakSet
 
 from simplecqrs.errors import NotConfigured
@@ -56,6 +58,7 @@ class SQLiteFile:
         self._local = threading.local()
         self._made = False
         FILES.add(self)
+        _watch_forks()
 
     @property
     def db(self) -> sqlite3.Connection:
@@ -133,10 +136,10 @@ def _checked(path: str | os.PathLike[str]) -> str:
             f"SQLiteSagas({text!r}): sagas are to outlive their process, so this is the path of a file; for tests "
             "there is MemorySagas()"
         )
-    full = os.path.abspath(text)
-    if not os.path.isdir(os.path.dirname(full)):
-        raise NotConfigured(f"SQLiteSagas({text!r}): there is no directory {os.path.dirname(full)}; make it first")
-    return full
+    full = Path(text).absolute()
+    if not full.parent.is_dir():
+        raise NotConfigured(f"SQLiteSagas({text!r}): there is no directory {full.parent}; make it first")
+    return str(full)
 
 
 def _before_fork() -> None:
@@ -145,9 +148,7 @@ def _before_fork() -> None:
         file.close()
 
 
-def _watch_forks(register: Any = getattr(os, "register_at_fork", None)) -> None:
-    if register is not None:
-        register(before=_before_fork)
-
-
-_watch_forks()
+@cache
+def _watch_forks() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_before_fork)
