@@ -41,6 +41,12 @@ OPTIONS = {"fetch.wait.max.ms": 2}
 Found = TypeVar("Found")
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a fetch wait longer for what must be on its way: on a busy machine, who asks once would get nothing."""
+    monkeypatch.setattr(kafka_feed, "PATIENCE", 5.0)
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[KafkaCluster]:
     """Run a cluster for all tests of this file that do it no harm."""
