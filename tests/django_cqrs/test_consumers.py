@@ -321,8 +321,9 @@ def test_a_policy_is_the_handlers_else_the_consumers_else_the_default(project: P
     attempts = {(letter.queue, letter.attempts) for letter in project.letters()}
     assert attempts == {("one", 1), ("two", 2)}
     assert project.seen.count("two ada2") == 2  # it went on without the first
-    assert project.seen.count("three ada1") == 1
-    assert Blocked.objects.get(queue="three").attempts == 1
+    # After a second it is tried again, which a slow machine may see.
+    assert Blocked.objects.get(queue="three").attempts == project.seen.count("three ada1")
+    assert "three ada2" not in project.seen
 
 
 @committing
