@@ -105,7 +105,7 @@ class Foreground:
                     results, runs = self._do(runs)
                     yield from results
         finally:
-            if not record.ended and record.status != "WAITING":
+            if not record.ended:  # one that waits is held if its event has come, and was not taken here
                 self._bus.sagas.release(record.id, record.owner, due=None if record.paused else due)
         return finished(record, self._cause)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import fields
 
@@ -16,6 +16,7 @@ from simplecqrs.saga.states import fresh, unpack
 if TYPE_CHECKING:
     from simplecqrs.mediator import Mediator
     from simplecqrs.saga.definition import Saga
+    from simplecqrs.saga.run_step import RunStep
 
 __all__ = ["Apply", "Store", "assign", "loaded", "perform", "store_outcome"]
 
@@ -23,6 +24,8 @@ __all__ = ["Apply", "Store", "assign", "loaded", "perform", "store_outcome"]
 Apply = Callable[[Record], list[Run]]
 #: Stores a record, with what is to be run next.
 Store = Callable[[Record, list[Run]], None]
+#: How often somebody who has just changed a saga is given way to, where no lock holds him up.
+TRIES: Final = 10
 FIELDS = tuple(field.name for field in fields(Record))
 
 
@@ -38,28 +41,26 @@ def perform(
     Raises:
         SagaMovedOn: if somebody else has taken it up meanwhile; what the call wrote here is rolled back.
     """
-    step, outcomes = saga.by_name[run.step], list[list[Run]]()
+    step, outcomes, done = saga.by_name[run.step], list[list[Run]](), False
     given = record.state if saga.is_frozen else fresh(record.state, bus.sagas.codec)
+    known = record.progress[run.step]
 
     def finish(returned: Any) -> None:
-        if outcomes:  # a middleware calls again what was rolled back
+        nonlocal done
+        if done:  # a middleware calls again what was rolled back
             assign(record, loaded(bus, saga, record))
+        done = True
         new = given if returned is None and not saga.is_frozen else returned
         outcomes.append(store_outcome(bus, saga, record, run, store, lambda now: succeeded(saga, now, step, new)))
 
-    known = record.progress[run.step]
     message = saga.message(saga.name, record.id, run.step, run.action, run.attempt, known.unknown, given, finish)
     try:
-        if record.correlation_id or record.headers:
-            with context(correlation_id=record.correlation_id or None, **record.headers):
-                bus.send(message)
-        else:
-            bus.send(message)
+        _send(bus, record, message)
     except SagaMovedOn:
         raise
     except Exception as error:  # noqa: BLE001 - it is the step's, and is stored
-        unknown = bool(outcomes) or isinstance(error, step.unknown_on)
-        if outcomes:  # it was done, and then could not be committed
+        unknown = done or isinstance(error, step.unknown_on)
+        if done:  # and then could not be stored, or not be committed
             assign(record, loaded(bus, saga, record))
         cause = error  # an except clause forgets its name
         outcome = store_outcome(
@@ -67,6 +68,14 @@ def perform(
         )
         return outcome, error
     return outcomes[-1], None
+
+
+def _send(bus: Mediator, record: Record, message: RunStep) -> None:
+    if record.correlation_id or record.headers:
+        with context(correlation_id=record.correlation_id or None, **record.headers):
+            bus.send(message)
+    else:
+        bus.send(message)
 
 
 def store_outcome(  # noqa: PLR0917 - they are what a call is about
@@ -78,18 +87,21 @@ def store_outcome(  # noqa: PLR0917 - they are what a call is about
     A person may have paused it, and the other steps of a Parallel have outcomes of their own.  But what was begun
     since by somebody else is theirs.
     """
-    before, runs = record.version, apply(record)
-    try:
-        store(record, runs)
-    except SagaMovedOn:
-        now = loaded(bus, saga, record, lock=True)
-        known = now.progress.get(run.step)
-        ours = known is not None and (known.phase, known.action, known.attempts) == ("started", run.action, run.attempt)
-        if now.version == before or not ours or now.owner != record.owner:
-            raise
-        assign(record, now)
-        runs = apply(record)
-        store(record, runs)
+    runs = apply(record)
+    for _ in range(TRIES):
+        before = record.version
+        try:
+            store(record, runs)
+            return runs
+        except SagaMovedOn:
+            now = loaded(bus, saga, record, lock=True)
+            known = now.progress.get(run.step)
+            ours = known is not None and known[:3] == ("started", run.action, run.attempt)
+            if now.version == before or not ours or now.owner != record.owner:
+                raise
+            assign(record, now)
+            runs = apply(record)
+    store(record, runs)
     return runs
 
 
