@@ -16,7 +16,7 @@ from django_cqrs.entries import Settings
 from django_cqrs.mediator import DjangoMediator
 from simplecqrs.errors import CQRSError, NotConfigured
 from simplecqrs.messages import Command, IntegrationEvent, Message, Query, Stream
-from simplecqrs.queue import DATABASE, DEFERRED
+from simplecqrs.queue import DATABASE, DEFERRED, SAGAS
 
 __all__ = ["register_all"]
 
@@ -112,7 +112,7 @@ def check_consumers(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]
             id="cqrs.E005",
         )
         for name in found.consumers
-        if name not in handled and name != DEFERRED
+        if name not in handled and name != DEFERRED and not (name == SAGAS and mediator.saga_definitions)
     ]
     names = dict.fromkeys([*found.consumers, *(name for name in handled if name is not None)])
     for name in names:

@@ -13,7 +13,7 @@ from django.core.signals import setting_changed
 
 from django_cqrs.entries import BrokerSettings, ConsumerSettings, Settings, list_of_names
 from simplecqrs.errors import NotConfigured
-from simplecqrs.queue import DATABASE, DEFERRED, LANES
+from simplecqrs.queue import DATABASE, DEFERRED, LANES, SAGAS
 
 __all__ = ["read_settings", "settings", "table"]
 
@@ -135,6 +135,8 @@ def _contradictions(found: Settings) -> list[str]:
     deferred = found.consumer(DEFERRED)
     if deferred.lanes != LANES or deferred.topics or deferred.broker != DATABASE:
         problems.append(f"CONSUMERS[{DEFERRED!r}]: deferred commands have {LANES} lanes, no topics and no broker")
+    if found.consumer(SAGAS).lanes != LANES:
+        problems.append(f"CONSUMERS[{SAGAS!r}]: the consumer of sagas has {LANES} lanes")
     owners: dict[str, str] = {}
     for name, app in ((name, app) for name, consumer in found.consumers.items() for app in consumer.apps):
         if owners.setdefault(app, name) != name:

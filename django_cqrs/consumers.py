@@ -19,7 +19,9 @@ from django_cqrs.models import Inbox, ParkedInbox, Subscription
 from django_cqrs.policies import policy_of
 from django_cqrs.queue import DjangoStorage
 from django_cqrs.relay import aliases
-from simplecqrs.consumer import Consumer
+from django_cqrs.saga_consumer import SagaConsumer
+from django_cqrs.saga_recovery import Recovering
+from simplecqrs.consumer import Consumer, Receive
 from simplecqrs.counts import Counts
 from simplecqrs.errors import NotConfigured
 from simplecqrs.expiry import handling_unexpired
@@ -27,7 +29,7 @@ from simplecqrs.fetcher import Fetcher
 from simplecqrs.loop import Job
 from simplecqrs.messages import IntegrationEvent, Request
 from simplecqrs.packing import verifying
-from simplecqrs.queue import DATABASE, DEFERRED
+from simplecqrs.queue import DATABASE, DEFERRED, SAGAS
 from simplecqrs.registration import Registration
 from simplecqrs.transport import Feed
 
@@ -54,10 +56,11 @@ def of_its_app(registration: Registration) -> Registration:
 
 
 def consumer_names(mediator: DjangoMediator) -> list[str]:
-    """Return every consumer: those of the settings, those that handlers name, and the one of deferred commands."""
+    """Return every consumer: those of the settings, those that handlers name, and our own."""
     named = [r.options.consumer for r in mediator.registrations() if r.options.consumer is not None]
     commands = any(issubclass(m, Request) for r in mediator.registrations() for m in r.messages)
-    return list(dict.fromkeys([*settings().consumers, *named, *([DEFERRED] if commands else [])]))
+    ours = [*([SAGAS] if mediator.saga_definitions else []), *([DEFERRED] if commands else [])]
+    return list(dict.fromkeys([*settings().consumers, *named, *ours]))
 
 
 def topics_of(name: str, mediator: DjangoMediator) -> list[str]:
@@ -136,10 +139,10 @@ def consumers(*names: str, databases: Sequence[str] = (), stopping: Callable[[],
     workers = [
         _worker(name, alias, bus, stopping)
         for name in chosen
-        for alias in (aliases() if name == DEFERRED else [INBOXES])
+        for alias in (aliases() if name in {DEFERRED, SAGAS} else [INBOXES])
         if alias in databases or not databases
     ]
-    return [*fetchers(chosen, bus), *workers]
+    return [*fetchers(chosen, bus), *workers, *([Recovering(bus)] if SAGAS in chosen and not databases else [])]
 
 
 def fetchers(names: Sequence[str], mediator: DjangoMediator) -> list[Job]:
@@ -184,10 +187,13 @@ def _worker(name: str, alias: str, mediator: DjangoMediator, stopping: Callable[
     found = settings().consumer(name)
     # Deferred commands come from this project's own transactions; from a broker, anybody could give them.
     allowed = name == DEFERRED or found.allow_commands
+    receive: Receive = partial(mediator.receive, consumer=name, allow_commands=allowed)
+    if name == SAGAS:
+        receive = SagaConsumer(mediator, alias, allow_commands=allowed)
     return Consumer(
         consumer=name,
         storage=DjangoStorage("inbox", alias),
-        receive=handling_unexpired(partial(mediator.receive, consumer=name, allow_commands=allowed)),
+        receive=handling_unexpired(receive),
         policy=policy_of(name, mediator),
         lanes=lanes_of(name, alias),
         strict=found.strict,

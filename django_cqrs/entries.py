@@ -22,6 +22,7 @@ __all__ = [
     "ClaimSettings",
     "ConsumerSettings",
     "Guard",
+    "SagaSettings",
     "Settings",
     "list_of_names",
     "most_specific",
@@ -155,6 +156,24 @@ class ConsumerSettings:
 
 
 @frozen(kw_only=True)
+class SagaSettings:
+    """
+    How sagas that nobody works on are found.
+
+    Args:
+        interval: seconds between two looks.
+        batch: how many are taken over at a look, at most.
+        take_overs: how often one is taken over that does not go on, and the pauses in between.
+        patience: seconds to wait for attempts that are due later; else they are left to a later look.
+    """
+
+    interval: float = _number((int, float), 5.0, ge(0.001))
+    batch: int = _number(int, 100, ge(1))
+    take_overs: Retry = field(factory=lambda: Retry(5, first=5.0, cap=600.0), validator=instance_of(Retry))
+    patience: float = _number((int, float), 0.0, ge(0))
+
+
+@frozen(kw_only=True)
 class Settings:
     """
     All of ``DJANGO_CQRS``; the keys are these names in capitals.
@@ -176,6 +195,8 @@ class Settings:
         idempotency_days: how long idempotency keys and their answers are kept; 0 is for ever.
         idempotency_wait: seconds that a command waits for another one of its idempotency key.
         event_workers: how many after-commit handlers of an event may run at a time, in threads.
+        sagas: how those that nobody works on are found.
+        saga_days: how long sagas that have ended are kept, with their logs; 0 is for ever.
     """
 
     brokers: Mapping[str, BrokerSettings] = _mapping(secret=True)
@@ -207,6 +228,8 @@ class Settings:
     tasks_queue: str = _text("default")
     seen_days: float = _number((int, float), 14.0, ge(0))
     idempotency_days: float = _number((int, float), 7.0, ge(0))
+    sagas: SagaSettings | None = _object(SagaSettings)  # noqa: RUF009 - it is a field
+    saga_days: float = _number((int, float), 30.0, ge(0))
     idempotency_wait: float = _number((int, float), 10.0, ge(0))
     table_prefix: str = field(default="cqrs_", validator=matches_re("[a-z_][a-z0-9_]{0,11}"))
 

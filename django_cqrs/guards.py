@@ -22,7 +22,7 @@ from simplecqrs.messages import Message, Query, Stream
 from simplecqrs.pipeline import Call, Middleware
 from simplecqrs.steps import each_step
 
-__all__ = ["alias_guard", "query_guard", "writes_to"]
+__all__ = ["acting_on", "alias_guard", "query_guard", "writes_to"]
 
 log = logging.getLogger("django_cqrs")
 
@@ -175,6 +175,17 @@ def alias_guard(message: Message, alias: str) -> Generator[None, None, None]:
     finally:
         for wrappers, guard in guards:
             wrappers.remove(guard)
+        _acting.alias = before
+
+
+@contextmanager
+def acting_on(alias: str) -> Generator[None, None, None]:
+    """Let what we ourselves store write through this alias, whatever command goes on here."""
+    before = getattr(_acting, "alias", None)
+    _acting.alias = alias
+    try:
+        yield
+    finally:
         _acting.alias = before
 
 

@@ -20,7 +20,7 @@ from django_cqrs.purging import horizon
 from django_cqrs.queue import inbox as queue_of
 from django_cqrs.rows import envelope_of, fields_of, header_fields, text
 from simplecqrs.envelope import Envelope
-from simplecqrs.queue import DEFERRED, LANES, Stored, lane_of
+from simplecqrs.queue import DEFERRED, LANES, SAGAS, Stored, lane_of
 from simplecqrs.transport import Garbage
 
 __all__ = ["TOO_LATE", "DjangoInbox", "door", "lanes_of"]
@@ -158,7 +158,7 @@ def door(alias: str) -> DjangoInbox:
 
 def lanes_of(consumer: str, alias: str) -> int:
     """Return how many lanes a consumer's inbox has, as remembered in the database."""
-    if consumer == DEFERRED:
+    if consumer in {DEFERRED, SAGAS}:
         return LANES
     found = Subscription.objects.using(alias).filter(consumer=consumer).values_list("lanes", flat=True).first()
     return found if found is not None else LANES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ from simplecqrs.timing import Moment, Timed, check_times, expires_at
 from simplecqrs.unit import Published
 
 if TYPE_CHECKING:
+    from simplecqrs.saga.definition import Saga
+    from simplecqrs.saga.storage import SagaStorage
     from simplecqrs.vocabulary import Vocabulary
     from simplecqrs.wiring import Wiring
 
@@ -41,6 +43,7 @@ class DjangoMediator(Mediator):
 
     def __init__(self, registry: Registry = default_registry) -> None:
         super().__init__(registry)
+        self._definitions: dict[str, Saga[Any]] | None = None
 
     def publish(self, event: Event, /) -> None:
         """
@@ -167,6 +170,20 @@ class DjangoMediator(Mediator):
         self._idempotency = DjangoIdempotency(self.alias)
         self._event_workers = found.event_workers
         self._scope = found.scope
+
+    def _make_sagas(self) -> SagaStorage:
+        from django_cqrs.sagas import DjangoSagas
+
+        return DjangoSagas(self)
+
+    @property
+    def saga_definitions(self) -> Mapping[str, Saga[Any]]:
+        """Return the sagas that are registered, by their names."""
+        from simplecqrs.saga.adopting import sagas_of
+
+        if self._definitions is None or self._startup.made is None:  # more may be registered
+            self._definitions = sagas_of(self)
+        return self._definitions
 
     def _how_to_provide(self, kind: str) -> str:
         if self._container is not None:

@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from django_cqrs.conf import table
+from django_cqrs.saga_models import Saga, SagaEntry, SagaMail, SagaWait
 from simplecqrs.messages import LONGEST
 
 __all__ = [
@@ -24,6 +25,10 @@ __all__ = [
     "Outbox",
     "ParkedInbox",
     "ParkedOutbox",
+    "Saga",
+    "SagaEntry",
+    "SagaMail",
+    "SagaWait",
     "Scheduled",
     "Seen",
     "Subscription",

@@ -19,7 +19,7 @@ from django_cqrs.models import Inbox
 from django_cqrs.queue import DjangoStorage
 from django_cqrs.relay import choose_aliases
 from simplecqrs.loop import Job
-from simplecqrs.queue import DEFERRED, Work
+from simplecqrs.queue import DEFERRED, SAGAS, Work
 
 __all__ = ["Overdue", "errands"]
 
@@ -105,6 +105,6 @@ def errands(databases: Sequence[str] = ()) -> list[Job]:
     subscribe(rung, mediator)
     jobs: list[Job] = []
     for alias in choose_aliases(databases) if rung else ():
-        here = [name for name in rung if name == DEFERRED or alias == INBOXES]
+        here = [name for name in rung if name in {DEFERRED, SAGAS} or alias == INBOXES]
         jobs += [*(fetchers(here, mediator) if alias == INBOXES else ()), Overdue(alias=alias, consumers=here)]
     return [job for job in jobs if not isinstance(job, Overdue) or job.consumers]

@@ -6,6 +6,7 @@ Schedule them with beat, on a queue of their own::
     CELERY_BEAT_SCHEDULE = {
         "cqrs-relay": {"task": "django_cqrs.relay", "schedule": 1.0, "options": {"queue": "cqrs", "expires": 5}},
         "cqrs-consume": {"task": "django_cqrs.consume", "schedule": 1.0, "options": {"queue": "cqrs", "expires": 5}},
+        "cqrs-sagas": {"task": "django_cqrs.recover_sagas", "schedule": 5.0, "options": {"queue": "cqrs"}},
         "cqrs-purge": {"task": "django_cqrs.purge", "schedule": 3600.0, "options": {"queue": "cqrs", "expires": 600}},
     }
 
@@ -31,7 +32,7 @@ except ImportError as error:
 from django_cqrs import ticks
 from django_cqrs.conf import settings
 
-__all__ = ["check", "consume", "purge", "relay", "ring"]
+__all__ = ["check", "consume", "purge", "recover_sagas", "relay", "ring"]
 
 #: Seconds after which a doorbell that nobody answered is forgotten.
 EXPIRES = 5.0
@@ -56,6 +57,12 @@ def relay(*routes: str) -> None:
 def consume(*names: str) -> None:
     """Handle what waits for these consumers, or fetch and handle for all, for at most RELAY_TICK_SECONDS."""
     ticks.consume(*names)
+
+
+@shared_task(name="django_cqrs.recover_sagas", ignore_result=True, max_retries=0)
+def recover_sagas(saga: str | None = None, limit: int | None = None) -> None:
+    """Take over sagas that nobody works on and that are due, and run them on; all, or those of one name."""
+    ticks.recover_sagas(saga=saga, limit=limit)
 
 
 @shared_task(name="django_cqrs.purge", ignore_result=True, max_retries=0)

@@ -14,10 +14,11 @@ from django_cqrs.promotion import promoters
 from django_cqrs.purging import KEYS, SEEN
 from django_cqrs.purging import purge as forget
 from django_cqrs.relay import aliases, relays
+from django_cqrs.saga_recovery import recover
 from simplecqrs.consumer import Consumer
 from simplecqrs.loop import Job
 
-__all__ = ["consume", "purge", "relay"]
+__all__ = ["consume", "purge", "recover_sagas", "relay"]
 
 
 def relay(*routes: str) -> None:
@@ -48,6 +49,17 @@ def consume(*names: str) -> None:
     if time.monotonic() > ends:
         for name in chosen:
             doorbells.ring(name)
+
+
+def recover_sagas(*, saga: str | None = None, limit: int | None = None) -> int:
+    """
+    Do what ``cqrs_sagas recover --once`` does, and return how many sagas were taken over.
+
+    Args:
+        saga: only those of this name.
+        limit: at most so many.  Default: as the setting SAGAS says.
+    """
+    return len(recover(project_mediator(), saga=saga, limit=limit))
 
 
 def purge(seconds: float = 60.0) -> None:

@@ -19,6 +19,7 @@ from simplecqrs.policies import Policy, Unclaimed
 from simplecqrs.queue import LANES, PASSES, Held, Row, Storage, Work
 from simplecqrs.territory import Territory
 from simplecqrs.together import Together
+from simplecqrs.tried import Tried
 
 __all__ = ["Consumer", "Policy"]
 
@@ -72,6 +73,7 @@ class Consumer:
     _is_dying: bool = field(default=False, init=False)
     #: Whether the last look found nothing.  What comes then is one message, and fewer statements bring it sooner.
     _is_idle: bool = field(default=False, init=False)
+    _doubts: Tried = field(factory=Tried, init=False)
     #: What was begun last, and when.
     _tried: Row | None = field(default=None, init=False)
     _began: float = field(default=0.0, init=False)
@@ -117,6 +119,7 @@ class Consumer:
         order = random.sample(range(self.lanes), self.lanes)
         works = self._territory.find(lambda: self.storage.look(self.consumer, order), self.wait)
         was_idle, self._is_idle = self._is_idle, not works
+        self._doubts.is_foreign = False
         if not works:
             return 0
         if was_idle and self._is_plain(works[0]) and self._take(self._first(works[0])) != "gone":
@@ -144,7 +147,9 @@ class Consumer:
         """Note who begins with these rows, and how many go one by one; False if the first one was put aside."""
         row = rows[0]
         most = 1 if row.parked else DEATHS
-        stays = owners.get(row.lane, 0) == self._territory.owner and not row.parked
+        known = owners.get(row.lane, 0)
+        stays = known == self._territory.owner and not row.parked
+        self._doubts.is_foreign = known not in (0, self._territory.owner)
         starts = 0 if stays else held.claim(row, self._territory.owner, most=most)
         if starts >= most:
             self._failing.put_aside(held, row)
@@ -227,6 +232,7 @@ class Consumer:
 
     def _handle(self, row: Row) -> bool:
         self._began = time.monotonic()
+        self._doubts.begin(row)
         try:
             with within(self.timeout):
                 claimed = self.receive(row.envelope)
@@ -240,6 +246,7 @@ class Consumer:
         return claimed
 
     def _count(self, row: Row, *, claimed: bool) -> None:
+        self._doubts.settled(row)
         if claimed:
             self.counts.handled += 1
         else:
@@ -249,4 +256,5 @@ class Consumer:
     def _failed(self, row: Row, error: Exception) -> Literal[1]:
         """Let the policy decide what becomes of a message; that settles it."""
         self._failing.deal(row, error, took=time.monotonic() - self._began)
+        self._doubts.settled(row)
         return 1

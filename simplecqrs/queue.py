@@ -26,6 +26,7 @@ __all__ = [
     "DEFERRED",
     "LANES",
     "PASSES",
+    "SAGAS",
     "Backlog",
     "Box",
     "Failure",
@@ -49,6 +50,8 @@ PASSES = 1000
 DATABASE = "database"
 #: The consumer of deferred commands.
 DEFERRED = "deferred"
+#: The consumer that goes on with sagas, and hands events in to them.
+SAGAS = "sagas"
 
 
 def lane_of(envelope: Envelope, lanes: int = LANES) -> int:

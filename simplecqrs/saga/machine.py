@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from simplecqrs.saga.definition import Saga
     from simplecqrs.saga.step import Step
 
-__all__ = ["begin_ready", "expired", "failed", "found", "go_on", "note", "succeeded", "undoing"]
+__all__ = ["ask_again", "begin_ready", "expired", "failed", "found", "go_on", "note", "succeeded", "undoing"]
 
 #: Steps that have not come to anything yet.
 OPEN: Final = frozenset({"ready", "started", "waiting", "unknown"})
@@ -174,11 +174,14 @@ def expired(saga: Saga[Any], record: Record, step: Step[Any]) -> list[Run]:
     return failed(saga, record, step, TimeoutError("the event that it waited for did not come in time"), unknown=False)
 
 
-def found(saga: Saga[Any], record: Record) -> list[Run]:
+def found(saga: Saga[Any], record: Record, *, is_left: bool = True) -> list[Run]:
     """
     Take up a saga that somebody else has left: nobody knows how ended what is begun and has no outcome.
 
     It is asked again, with the same key, before anything is undone.
+
+    Args:
+        is_left: else it was not left, and what is begun is still to be called.
     """
     if record.paused:
         return []
@@ -187,12 +190,16 @@ def found(saga: Saga[Any], record: Record) -> list[Run]:
         step = saga.step(name)
         if known.phase == "ready":
             runs.append(Run(name, known.action, known.attempts + 1, begun=False, pause=known.pause))
+        elif known.phase == "started" and not is_left:
+            runs.append(Run(name, known.action, known.attempts, begun=True))
         elif known.phase == "started":
-            runs += _ask_again(record, step, known)
+            runs += ask_again(record, step)
     return runs or go_on(saga, record)
 
 
-def _ask_again(record: Record, step: Step[Any], known: Progress) -> list[Run]:
+def ask_again(record: Record, step: Step[Any]) -> list[Run]:
+    """Begin once more what was begun and has no outcome, or leave it to a person if that may not be."""
+    known = record.progress[step.name]
     note(record, step.name, known.action, "unknown", attempt=known.attempts, error="its worker did not come back")
     record.progress[step.name] = known._replace(unknown=True)
     if step.idempotent or undoing(known.action):

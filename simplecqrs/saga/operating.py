@@ -66,7 +66,8 @@ def resume(bus: Mediator, saga_id: UUID, *, who: str, why: str) -> None:
         if not record.paused:
             return []
         record.paused = False
-        return found(saga, record) if not record.owner else []
+        # What is begun has a message with the consumer; a second one does no harm.
+        return found(saga, record, is_left=not bus.sagas.has_consumer) if not record.owner else []
 
     _change(bus, saga_id, "resume", change, who=who, why=why)
 
@@ -87,7 +88,7 @@ def retry(bus: Mediator, saga_id: UUID, *, who: str, why: str, step: str | None 
         stuck = any(undoing(record.progress[name].action) for name in again)
         record.status, record.recoveries = ("COMPENSATING" if stuck else "RUNNING"), 0
         record.position = max(saga.index_of(saga.by_name[name]) for name in record.progress)
-        return found(saga, record)
+        return found(saga, record, is_left=not bus.sagas.has_consumer)
 
     _change(bus, saga_id, "retry", change, who=who, why=why)
 

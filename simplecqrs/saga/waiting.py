@@ -10,6 +10,7 @@ from simplecqrs.dispatch import stack, top
 from simplecqrs.errors import SagaMovedOn
 from simplecqrs.handlers import Bind, Combined, Trial
 from simplecqrs.messages import Event
+from simplecqrs.queue import SAGAS
 from simplecqrs.saga.adopting import adopt, sagas_of
 from simplecqrs.saga.machine import succeeded
 from simplecqrs.saga.records import Record, Run
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["CONSUMER", "HandIn", "deliver", "hand_in", "take_early"]
 
 #: The consumer that hands events in to sagas, and runs those that were started.
-CONSUMER: Final = "sagas"
+CONSUMER: Final = SAGAS
 #: How often somebody who has just changed a saga is given way to.
 TRIES: Final = 10
 
