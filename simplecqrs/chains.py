@@ -47,12 +47,17 @@ class Chain(Combined[Any, Any]):
 
     def __init__(self, links: tuple[Any, ...], default: Any) -> None:
         self.links = links
-        self._default = default
+        self.default = default
+
+    @property
+    def has_default(self) -> bool:
+        """Tell whether something is returned if no link answers."""
+        return self.default is not MISSING
 
     def build(self, bind: Bind, _: Trial, /, *, is_stream: bool) -> Callable[[Any], Any]:
         """Return a call that asks one link after the other."""
         calls = [bind(link) for link in self.links]
-        default = self._default
+        default = self.default
 
         def run(message: Message) -> Any:
             for call in calls:

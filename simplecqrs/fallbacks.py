@@ -40,9 +40,9 @@ class Fallback(Combined[Any, Any]):
 
     def __init__(self, primary: Any, backup: Any, on: On, breaker: Breaker | None, resume: Resume | None) -> None:
         self.links = (primary, backup)
-        self._on = on if isinstance(on, tuple) else (on,)
-        self._caught: tuple[type[Exception], ...] = (*self._on, Open)
-        self._breaker = breaker
+        self.on = on if isinstance(on, tuple) else (on,)
+        self._caught: tuple[type[Exception], ...] = (*self.on, Open)
+        self.breaker = breaker
         self._resume = resume
 
     def refuse(self, *, is_stream: bool) -> None:
@@ -58,7 +58,7 @@ class Fallback(Combined[Any, Any]):
 
         def run(message: Message) -> Any:
             try:
-                with guarded(self._breaker, self._on, self.links[0]), trial(message):
+                with guarded(self.breaker, self.on, self.links[0]), trial(message):
                     return primary(message)
             except self._caught as error:
                 self._tell(message, error)
@@ -70,7 +70,7 @@ class Fallback(Combined[Any, Any]):
         def run(message: Message) -> Iterator[Any]:
             taken, last = 0, None
             try:
-                with guarded(self._breaker, self._on, self.links[0]):
+                with guarded(self.breaker, self.on, self.links[0]):
                     for item in each_step(partial(trial, message), partial(primary, message)):
                         taken, last = taken + 1, item
                         yield item

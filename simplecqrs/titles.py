@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import typing
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from simplecqrs.handlers import is_combined
 from simplecqrs.hints import is_union
 
 __all__ = ["title", "type_title"]
+
+PLAIN: Final[dict[Any, str]] = {None: "None", type(None): "None", Ellipsis: "...", typing.Any: "Any"}
 
 
 def title(handler: Any) -> str:
@@ -26,23 +28,23 @@ def title(handler: Any) -> str:
 
 def type_title(hint: Any) -> str:
     """Name a type without its module: ``list[Order]``, ``int | None``."""
-    if hint is None or hint is type(None):
-        return "None"
     if isinstance(hint, (str, typing.ForwardRef)):
         return hint if isinstance(hint, str) else hint.__forward_arg__
-    arguments = typing.get_args(hint)
+    if isinstance(hint, list):  # the parameters of a Callable
+        return f"[{', '.join(map(type_title, hint))}]"  # pyright: ignore[reportUnknownArgumentType]
     if is_union(hint):
-        return " | ".join(map(type_title, arguments))
-    origin = typing.get_origin(hint)
+        return " | ".join(map(type_title, typing.get_args(hint)))
+    return _generic(hint) or PLAIN.get(hint) or _local(getattr(hint, "__qualname__", None) or str(hint))
+
+
+def _generic(hint: Any) -> str:
+    """Name a type with parameters; empty if it has none."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
         return f"Literal[{', '.join(map(repr, arguments))}]"
     if origin is typing.Annotated:
         return type_title(arguments[0])
-    if origin is not None and arguments:
-        return f"{type_title(origin)}[{', '.join(map(type_title, arguments))}]"
-    if isinstance(hint, (list, tuple)):  # the parameters of a Callable
-        return f"[{', '.join(map(type_title, hint))}]"  # pyright: ignore[reportUnknownArgumentType]
-    return "..." if hint is Ellipsis else _local(getattr(hint, "__qualname__", None) or str(hint))
+    return f"{type_title(origin)}[{', '.join(map(type_title, arguments))}]" if origin and arguments else ""
 
 
 def _local(name: str) -> str:

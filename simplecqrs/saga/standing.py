@@ -71,10 +71,8 @@ def _conclude(found: dict[tuple[str, Action], Stood], step: str, known: Progress
     """Put in what is stored of a step, and what must have been before that."""
     own = Stood(BY_PHASE[known.phase], known.attempts, known.error, known.unknown)
     if known.action in ("act", "fallback"):
-        error = (
-            own.error or found.get((step, known.action), own).error
-        )  # that of an attempt before the one that was done
-        found[step, known.action] = own._replace(error=error)
+        before = found.get((step, known.action), own)
+        found[step, known.action] = own._replace(error=own.error or before.error)  # that of an earlier attempt
     else:
         undone: Action = "act" if known.action == "undo act" else "fallback"
         before = found.get((step, undone), Stood("done"))
