@@ -237,7 +237,7 @@ class Mediator:
         for registration in self.registrations():
             found += registration.handler.problems() if is_combined(registration.handler) else ()
             found += missing_dependencies(registration, self._container, self._how_to_provide)
-            found += missing_publisher(registration, ships=self._ships())
+            found += missing_publisher(registration, ships=self.ships)
         return found
 
     def registrations(self) -> list[Registration]:
@@ -248,8 +248,15 @@ class Mediator:
         how = getattr(self._container, "how_to_provide", None)  # no container, or one of somebody else's
         return str(how(kind)) if how is not None else f"add it: provide={{{kind}: ...}}"
 
-    def _ships(self) -> bool:
+    @property
+    def ships(self) -> bool:
+        """Tell whether events can leave the process."""
         return self._publisher is not None or self._transaction is not None
+
+    @property
+    def has_transaction(self) -> bool:
+        """Tell whether commands run in a transaction."""
+        return self._transaction is not None
 
     def _delays(self) -> bool:
         """Let Django's mediator, which has an outbox, keep events until they are due."""

@@ -26,7 +26,7 @@ COLOURS: Final[dict[Standing, str]] = {
 #: What a person reads in a box.
 SIGNS: Final[dict[Standing, str]] = {
     "done": "✓", "running": "…", "waiting": "⧗", "failed": "✗", "undone": "↶", "stuck": "✗", "unknown": "?",
-    "skipped": "–",
+    "skipped": "»",
 }  # fmt: skip
 #: What stands below a step if it was called, and how that is said.
 BELOW: Final[dict[Action, str]] = {"fallback": "fallback ", "undo act": "undo ", "undo fallback": "undo "}
