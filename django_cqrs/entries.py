@@ -26,6 +26,7 @@ __all__ = [
     "Settings",
     "list_of_names",
     "most_specific",
+    "most_specific_pattern",
 ]
 
 Guard = Literal["raise", "log", "off", "database"]
@@ -253,8 +254,14 @@ class Settings:
 
 
 def most_specific(patterns: Mapping[str, Any], name: str, *, default: Any) -> Any:
-    """Return the value of the pattern that fits a name best: the name itself, else the one with most literal text."""
+    """Return the value of the pattern that fits a name best."""
+    pattern = most_specific_pattern(patterns, name)
+    return default if pattern is None else patterns[pattern]
+
+
+def most_specific_pattern(patterns: Mapping[str, Any], name: str) -> str | None:
+    """Return the pattern that fits a name best: the name itself, else the one with most literal text; None: none."""
     fitting = [pattern for pattern in patterns if fnmatchcase(name, pattern)]
     if not fitting:
-        return default
-    return patterns[max(fitting, key=lambda pattern: (pattern == name, len(pattern.replace("*", ""))))]
+        return None
+    return max(fitting, key=lambda pattern: (pattern == name, len(pattern.replace("*", ""))))

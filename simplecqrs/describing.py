@@ -27,27 +27,33 @@ from simplecqrs.titles import title, type_title
 if TYPE_CHECKING:
     from simplecqrs.mediator import Mediator
 
-__all__ = ["describe", "describe_message"]
+__all__ = ["Why", "describe", "describe_message", "why_there"]
+
+#: Says of a handler, for a message, what decides when and where it runs.
+Why = Callable[[Registration, type[Message]], str]
 
 
-def describe(bus: Mediator) -> Description:
+def describe(bus: Mediator, *, why: Why | None = None) -> Description:
     """
     Return what a mediator does: every message that is handled or, as far as one can see, published; consumers; sagas.
 
     Nothing is sent, and what is registered later is not in it.
+
+    Args:
+        why: says what decides when and where a handler runs.  Default: what was said where it was registered.
     """
     registrations = bus.registrations()
     return Description(
-        messages=[describe_message(bus, message) for message in _messages(registrations)],
+        messages=[describe_message(bus, message, why=why) for message in _messages(registrations)],
         consumers=[*_consumers(bus, registrations)],
         sagas=[_saga(bus, r, r.handler.saga) for r in registrations if isinstance(r.handler, StepCalls)],
     )
 
 
-def describe_message(bus: Mediator, message: type[Message]) -> MessageDescription:
+def describe_message(bus: Mediator, message: type[Message], *, why: Why | None = None) -> MessageDescription:
     """Return what a mediator does with one message, which nobody need handle."""
     handling = [r for r in bus.registrations() if issubclass(message, r.messages)]
-    handlers = [_handler(bus, r, message) for r in handling]
+    handlers = [_handler(bus, r, (why or why_there)(r, message)) for r in handling]
     answer = answer_of(message)
     leaves = _why_it_leaves(message, handlers)
     return MessageDescription(
@@ -75,17 +81,17 @@ def _messages(registrations: Iterable[Registration]) -> list[type[Message]]:
     return list(dict.fromkeys([*found, *caused]))
 
 
-def _handler(bus: Mediator, registration: Registration, message: type[Message]) -> HandlerDescription:
+def _handler(bus: Mediator, registration: Registration, why: str) -> HandlerDescription:
     options, handler = registration.options, registration.handler
     parts = [part for part, _ in registration.parts]
     own = isinstance(handler, HandIn)
     return HandlerDescription(
-        handler=f"the saga {handler.saga.name}" if own else name_of(handler),
+        handler=f"the saga {handler.saga.name}, step {handler.step.name}" if own else name_of(handler),
         title=f"saga {handler.saga.name}, step {handler.step.name}" if own else title(handler),
         links=[title(part) for part in parts] if parts != [handler] else [],
         when="later" if options.consumer is not None else "after commit" if options.after_commit else "at once",
         consumer=options.consumer or "",
-        why=_why(registration, message),
+        why=why,
         needs={name: type_title(kind) for _, shape in registration.parts for name, kind in shape.needs.items()},
         publishes=_names(bus, parts, published_by),
         sends=_names(bus, parts, sent_by),
@@ -96,7 +102,7 @@ def _names(bus: Mediator, parts: Iterable[Any], caused_by: Callable[[Any], Itera
     return list(dict.fromkeys(bus.vocabulary.name(message) for part in parts for message in caused_by(part)))
 
 
-def _why(registration: Registration, message: type[Message]) -> str:
+def why_there(registration: Registration, message: type[Message]) -> str:
     """Say what decides when and where a handler runs."""
     options, handler = registration.options, registration.handler
     of_base = "" if message in registration.messages else f", for its base {registration.kind.__qualname__}"

@@ -17,8 +17,8 @@ def application_flow(described: Description | Mediator) -> str:
     """
     Draw what leads to what: from each message to its handlers, and on to what these publish and send.
 
-    Dotted arrows lead to what a handler's source shows that it publishes or sends; ``simplecqrs.sources`` says what that
-    misses.  Mermaid draws no more than 500 arrows unless it is told to; draw a part of a large application then.
+    Dotted arrows lead to what a handler's source shows that it publishes or sends; ``simplecqrs.sources`` says what
+    that misses.  Mermaid draws no more than 500 arrows unless it is told to; draw a part of a large application then.
 
     Args:
         described: a mediator; or what ``describe`` has returned, or a part of that: ``described.about("PlaceOrder")``.
@@ -66,7 +66,7 @@ class _Application:
 
     def _draw_handlers(self, message: MessageDescription, consumer: str) -> None:
         for handler in message.handlers:
-            place = (handler.title, handler.consumer)
+            place = (handler.handler, handler.consumer)
             if handler.consumer == consumer and place not in self.handlers:
                 self.handlers[place] = self.chart.node(handler.title)
 
@@ -75,7 +75,7 @@ class _Application:
         self._draw_what_follows(node, saga)
         for step in saga.steps:
             if step.waits_for:
-                waiting = (f"saga {saga.name}, step {step.name}", "sagas")
+                waiting = (f"the saga {saga.name}, step {step.name}", "sagas")
                 if waiting in self.handlers:
                     self._lead(self.handlers[waiting], node)
 
@@ -84,10 +84,10 @@ class _Application:
         for handler in message.handlers:
             if not handler.consumer:
                 text = "after the commit" if handler.when == "after commit" else ""
-                self._lead(source, self.handlers[handler.title, ""], text)
+                self._lead(source, self.handlers[handler.handler, ""], text)
         self._draw_ways_out(message, source)
         for handler in message.handlers:
-            self._draw_what_follows(self.handlers[handler.title, handler.consumer], handler)
+            self._draw_what_follows(self.handlers[handler.handler, handler.consumer], handler)
 
     def _draw_ways_out(self, message: MessageDescription, source: str) -> None:
         """Lead from an event that leaves the process by its topic to the consumers."""
@@ -98,7 +98,7 @@ class _Application:
             self._lead(source, topic)
             for handler in message.handlers:
                 if handler.consumer and (reaches is None or handler.consumer in reaches):
-                    self._lead(topic, self.handlers[handler.title, handler.consumer])
+                    self._lead(topic, self.handlers[handler.handler, handler.consumer])
 
     def _lead(self, source: str, target: str, text: str = "", *, dotted: bool = False) -> None:
         """Lead from one to the other, once."""
