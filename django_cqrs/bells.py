@@ -52,6 +52,8 @@ class Bells:
             self._bells[place] = self.stop.rings(Bell())
         if place is not None and hasattr(job, "attend"):
             job.attend(self._bells[place], lambda: place[0] in self.hearing)
+        elif place is not None and hasattr(job, "bell"):
+            job.bell = self._bells[place]
         return self._bells[place]
 
     def cap(self, job: Any) -> Callable[[], float]:

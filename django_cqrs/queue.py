@@ -110,6 +110,21 @@ class DjangoStorage:
         if record is not None:
             self._safe_ids(queue).worked({work.lane: work.head})
 
+    @contextmanager
+    def take_own(
+        self, queue: str, owner: int, /, *, lanes: Sequence[int], idle: float
+    ) -> Generator[Row | None, None, None]:
+        """Delete the first new row of one of the owner's lanes, under the lane's lock; PostgreSQL: by one statement."""
+        speech, place, floors = dialect(self.alias), self.place(queue), self._safe_ids(queue).of(lanes)
+        with (
+            self._noticing_loss(),
+            speech.taking_own(place, floors, owner, columns=rows.COLUMNS, idle=idle) as record,
+        ):
+            row = None if record is None else rows.read_row(speech, (record[0], 0, *record[1:]), parked=False)
+            yield row
+        if row is not None:
+            self._safe_ids(queue).worked({row.lane: row.id})
+
     def _safe_ids(self, queue: str) -> SafeIds:
         if queue not in self._safe:
             self._safe[queue] = SafeIds(self.alias, self.place(queue))

@@ -106,6 +106,7 @@ class SafeIds:
         """
         late = {lane: row for lane, row in heads.items() if 0 < row <= self._safe.get(lane, 0)}
         offered, self._offered = self._offered, {}
+        self._sweeping = None
         self._safe.update((lane, row) for lane, row in offered.items() if lane in heads and not 0 < heads[lane] <= row)
         if late:
             log.warning("%s: rows came below safe ids, by lane: %s", self.place.name, late)

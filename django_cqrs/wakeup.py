@@ -22,7 +22,7 @@ log = logging.getLogger("django_cqrs")
 CHANNEL = "%s || hashtextextended(current_schema()::text, 0)"
 #: Seconds between two notifications for one queue.  Whoever was woken by the first looks again after 2, 4 and 8
 #: milliseconds, and so finds what came in between.
-GAP = 0.005
+GAP = 0.002
 
 
 def channel_prefix() -> str:

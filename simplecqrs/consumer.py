@@ -11,6 +11,7 @@ from typing import Literal
 
 from attrs import define, field
 
+from simplecqrs.bell import Bell
 from simplecqrs.counts import Counts
 from simplecqrs.deadlines import within
 from simplecqrs.envelope import Envelope
@@ -52,6 +53,7 @@ class Consumer:
         timeout: seconds after which the database takes the lane from a handler that hangs.
         stopping: asked between two messages of a run; if true, the run ends.
         wait: called with the seconds after which lanes of others may be taken over.
+        bell: rings when a message has come.  None: nobody tells.
     """
 
     consumer: str
@@ -66,6 +68,7 @@ class Consumer:
     timeout: float = 300.0
     stopping: Callable[[], bool] = lambda: False
     wait: Callable[[float], object] = time.sleep
+    bell: Bell | None = None
     counts: Counts = field(factory=Counts)
     _territory: Territory = field(factory=Territory, init=False)
     #: Messages that are still to be handled one by one, since the batch in which they were was rolled back.
@@ -74,6 +77,9 @@ class Consumer:
     #: Whether the last look found nothing.  What comes then is one message, and fewer statements bring it sooner.
     _is_idle: bool = field(default=False, init=False)
     _doubts: Tried = field(factory=Tried, init=False)
+    _heard: int = field(default=0, init=False)
+    #: Whether a message was found before the bell rang for it, so that its next ring says nothing new.
+    _is_owed: bool = field(default=False, init=False)
     #: What was begun last, and when.
     _tried: Row | None = field(default=None, init=False)
     _began: float = field(default=0.0, init=False)
@@ -116,10 +122,14 @@ class Consumer:
 
     def _work_lane(self) -> int | None:
         """Work one lane; None if its rows had only to be moved behind their blocked keys, so that others are next."""
+        was_idle, self._is_idle, is_rung = self._is_idle, False, self._is_rung()
+        self._doubts.is_foreign = False
+        if is_rung and was_idle and self._take_own():
+            return 1
         order = random.sample(range(self.lanes), self.lanes)
         works = self._territory.find(lambda: self.storage.look(self.consumer, order), self.wait)
-        was_idle, self._is_idle = self._is_idle, not works
-        self._doubts.is_foreign = False
+        self._is_idle = not works
+        self._is_owed = not is_rung and (self._is_owed or bool(works))
         if not works:
             return 0
         if was_idle and self._is_plain(works[0]) and self._take(self._first(works[0])) != "gone":
@@ -226,6 +236,20 @@ class Consumer:
     def _is_plain(self, work: Work) -> bool:
         """Tell whether nothing has to be asked or noted before the first row of a lane is handled."""
         return work.owner == self._territory.owner and work.head > 0 and not work.due
+
+    def _is_rung(self) -> bool:
+        """Tell whether the bell has rung since it was asked before."""
+        heard, self._heard = self._heard, 0 if self.bell is None else self.bell.rings
+        return heard != self._heard
+
+    def _take_own(self) -> bool:
+        """Handle a message without a look, if what came last was in a lane of ours as well; False if there is none."""
+        territory, lanes = self._territory, range(self.lanes)
+        if self._is_owed or not territory.is_likely:
+            return False
+        own = self.storage.take_own(self.consumer, territory.owner, lanes=lanes, idle=self.timeout)
+        territory.is_likely = self._take(own) != "gone"
+        return territory.is_likely
 
     def _first(self, work: Work) -> AbstractContextManager[Row | None]:
         return self.storage.take_first(self.consumer, work, idle=self.timeout)

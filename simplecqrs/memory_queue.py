@@ -101,6 +101,18 @@ class MemoryQueue:
             row = self._first(queue, work) if self._db.lock(self._name(queue, work.lane)) else None
             yield row if row is not None and self._remove(row) else None
 
+    @contextmanager
+    def take_own(
+        self, queue: str, owner: int, /, *, lanes: Sequence[int], idle: float
+    ) -> Generator[Row | None, None, None]:
+        """Look, and delete what is first in a lane of this owner."""
+        own = [work for work in self.look(queue, lanes) if work.head and work.owner == owner]
+        if not own:
+            yield None
+            return
+        with self.take_first(queue, own[0], idle=idle) as row:
+            yield row
+
     def release(self, queue: str, owner: int, /) -> None:
         """Say that an owner has left its lanes in order."""
         with self._db.mutex:

@@ -203,6 +203,17 @@ class Storage(Protocol):
         """
         ...
 
+    def take_own(
+        self, queue: str, owner: int, /, *, lanes: Sequence[int], idle: float
+    ) -> AbstractContextManager[Row | None]:
+        """
+        Delete the first new row of one of these lanes that the owner worked last, as ``take_first`` does.
+
+        For who was told of a message, and saves the look.  None says only that there is something to look for, or
+        nothing at all: the queue may pause, or others have what is there.
+        """
+        ...
+
     def release(self, queue: str, owner: int, /) -> None:
         """Say that an owner has left its lanes in order: others may work them at once."""
         ...

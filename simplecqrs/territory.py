@@ -31,10 +31,14 @@ class Territory:
     Args:
         owner: by which the lanes know it.
         clock: seconds.
+
+    Attributes:
+        is_likely: whether a message that comes is likely to be in a lane of ours; so it was the last time.
     """
 
     owner: int = field(factory=_new_owner)
     clock: Callable[[], float] = time.monotonic
+    is_likely: bool = field(default=False, init=False)
     _seen: dict[int, tuple[int, float]] = field(factory=dict[int, tuple[int, float]], init=False)
 
     def find(self, look: Callable[[], Sequence[Work]], wait: Callable[[float], object]) -> list[Work]:
@@ -56,6 +60,7 @@ class Territory:
         age = {lane: now - since for lane, (_, since) in self._seen.items()}
         hungry = sorted((lane for lane in age if age[lane] >= HUNGRY), key=lambda lane: -age[lane])
         own = [work.lane for work in works if work.owner == self.owner]
+        self.is_likely = bool(own) if works else self.is_likely
         free = [work.lane for work in others if work.owner == 0 and age[work.lane] < HUNGRY]
         ripe = [work.lane for work in others if work.owner != 0 and RIPE <= age[work.lane] < HUNGRY]
         return [*hungry, *own, *free, *ripe]

@@ -8,7 +8,7 @@ what was done before it.  MariaDB 10.6 and MySQL 8.0.1 are the first that have S
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timezone
 from hashlib import sha256
@@ -71,6 +71,13 @@ class MariaDB:
         """Read, then take."""
         taking = self.taking(place, lane, table=place.hot, row=row, idle=idle)
         return statements.taking_first(connections[self._alias], place, row, columns=columns, taking=taking)
+
+    def taking_own(
+        self, place: Place, floors: Mapping[int, int], owner: int, /, *, columns: str, idle: float
+    ) -> AbstractContextManager[Sequence[Any] | None]:
+        """Look, then take."""
+        found = connections[self._alias], self, place, floors, owner
+        return statements.taking_own(*found, columns=columns, idle=idle)
 
     @contextmanager
     def fetching(self, name: str, /) -> Generator[bool, None, None]:

@@ -121,6 +121,17 @@ class Dialect(Protocol):
         """
         ...
 
+    def taking_own(
+        self, place: Place, floors: Mapping[int, int], owner: int, /, *, columns: str, idle: float
+    ) -> AbstractContextManager[Sequence[Any] | None]:
+        """
+        Take the first new row of a lane that this owner worked last, as ``taking_first`` does; none while it pauses.
+
+        Args:
+            floors: for each lane, the id up to which it has no rows.
+        """
+        ...
+
     def fetching(self, name: str, /) -> AbstractContextManager[bool]:
         """Open what a feed is fetched in; yield False if another fetcher has it."""
         ...

@@ -7,7 +7,7 @@ milliseconds after its holder was killed.  The server takes it from one that han
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -42,15 +42,16 @@ class PostgreSQL:
 
         It is locked by the schema's name as well: tenants in schemas do not wait for each other.
         """
-        lock = "pg_try_advisory_xact_lock(hashtextextended(current_schema() || ':' || %s || ':' || lane, 0))"
+        lock = "pg_try_advisory_xact_lock(hashtextextended(concat(current_schema(), %s::text, lane), 0))"
+        name = f":{place.name}:"
         if getattr(connections[self._alias], LANE, None) is not True:  # in a test's transaction nothing is to be set
-            return lock, [place.name]
+            return lock, [name]
         settings = ["set_config('idle_in_transaction_session_timeout', %s, true) IS NOT NULL"]
         # What the relay's commit marks is sent again if the mark is lost, and dropped at the consumer's door; what a
         # consumer's commit says is final.
         if place.box == "outbox":
             settings.append("set_config('synchronous_commit', 'off', true) IS NOT NULL")
-        return f"({lock} AND {' AND '.join(settings)})", [place.name, f"{int(idle * 1000)}ms"]
+        return f"({lock} AND {' AND '.join(settings)})", [name, f"{int(idle * 1000)}ms"]
 
     @contextmanager
     def holding(
@@ -74,16 +75,35 @@ class PostgreSQL:
     ) -> Generator[Sequence[Any] | None, None, None]:
         """Read, delete and lock in one statement."""
         with lane_transaction(self._alias):
-            lock, key = self.lane_lock(place, idle=idle)
-            condition, parameters = statements.blocked(place)
-            with connections[self._alias].cursor() as cursor:
-                cursor.execute(
-                    f"DELETE FROM {place.hot} o WHERE o.id = %s AND NOT {condition} AND {lock}"
-                    f" RETURNING o.id, {columns}",
-                    [row, *parameters, *key],
-                )
-                record = cursor.fetchone()
-            yield record
+            yield self._take(place, ("%s", [row]), columns=columns, idle=idle)
+
+    @contextmanager
+    def taking_own(
+        self, place: Place, floors: Mapping[int, int], owner: int, /, *, columns: str, idle: float
+    ) -> Generator[Sequence[Any] | None, None, None]:
+        """Look, read, delete and lock in one statement."""
+        whose, of_whom = self.marks.owner(place)  # asked of a lane ``c`` that has a row, not of all
+        first = f"SELECT o.id, o.lane FROM {self.of_lane(place.hot, '', 'v.lane')} AND o.queue = %s AND o.id > v.low"
+        found = (
+            f"(SELECT c.id FROM (VALUES {', '.join(['(%s, %s)'] * len(floors))}) v(lane, low),"
+            f" LATERAL ({first} {self.order} LIMIT 1) c WHERE {whose} = %s LIMIT 1)"
+        )
+        known = [*(value for item in floors.items() for value in item), place.queue, *of_whom, owner]
+        with lane_transaction(self._alias):
+            yield self._take(place, (found, known), columns=columns, idle=idle)
+
+    def _take(self, place: Place, row: tuple[str, list[Any]], *, columns: str, idle: float) -> Sequence[Any] | None:
+        """Delete a new row under its lane's lock and return it, unless its key is blocked or the queue pauses."""
+        lock, key = self.lane_lock(place, idle=idle)
+        held_up, parameters = statements.held_up(place, now=self.now)
+        with connections[self._alias].cursor() as cursor:
+            cursor.execute(
+                f"DELETE FROM {place.hot} o WHERE o.id = {row[0]} AND {held_up} IS NULL AND {lock}"
+                f" RETURNING o.id, {columns}",
+                [*row[1], *parameters, *key],
+            )
+            record: Sequence[Any] | None = cursor.fetchone()
+        return record
 
     @contextmanager
     def fetching(self, name: str, /) -> Generator[bool, None, None]:

@@ -7,7 +7,7 @@ kernel frees when the process dies.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime, timezone
 from typing import Any
@@ -62,6 +62,13 @@ class SQLite:
         """Read, then take."""
         taking = self.taking(place, lane, table=place.hot, row=row, idle=idle)
         return statements.taking_first(connections[self._alias], place, row, columns=columns, taking=taking)
+
+    def taking_own(
+        self, place: Place, floors: Mapping[int, int], owner: int, /, *, columns: str, idle: float
+    ) -> AbstractContextManager[Sequence[Any] | None]:
+        """Look, then take."""
+        found = connections[self._alias], self, place, floors, owner
+        return statements.taking_own(*found, columns=columns, idle=idle)
 
     @contextmanager
     def fetching(self, name: str, /) -> Generator[bool, None, None]:

@@ -8,18 +8,20 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_cqrs.databases.port import Place
+from django_cqrs.databases.port import Dialect, Place
 
 __all__ = [
     "PAUSE",
     "blocked",
     "delete_locked",
     "first_ids",
+    "held_up",
     "insert_new",
     "lock_lanes",
     "look",
     "placeholders",
     "taking_first",
+    "taking_own",
 ]
 
 #: The lane of the row among the blocked keys that lets a whole queue pause.
@@ -153,11 +155,45 @@ def taking_first(
         yield record if ours else None
 
 
+@contextmanager
+def taking_own(
+    connection: BaseDatabaseWrapper,
+    dialect: Dialect,
+    place: Place,
+    floors: Mapping[int, int],
+    owner: int,
+    *,
+    columns: str,
+    idle: float,
+) -> Generator[Sequence[Any] | None, None, None]:
+    """Look, and take what is first in a lane of this owner; yield its id and columns, or None."""
+    index = f"{place.hot}_lane"
+    of_lane = dialect.of_lane(place.hot, index, "c.lane"), dialect.order
+    works = look(connection, place, floors, now=dialect.now, of_lane=of_lane, owner=dialect.marks.owner(place))
+    own = [(lane, head) for lane, head, _, whose in works if head and whose == owner]
+    if not own:
+        yield None
+        return
+    with dialect.taking_first(place, own[0][0], row=own[0][1], columns=columns, idle=idle) as record:
+        yield record
+
+
 def blocked(place: Place) -> tuple[str, list[Any]]:
     """Return a condition on a new row ``o``, that its key is blocked; and its parameters."""
     return (
         f"EXISTS (SELECT 1 FROM {place.blocked} b WHERE b.box = %s AND b.queue = %s AND b.topic = o.topic"
         " AND b.order_key = o.order_key AND b.slot = 0)"
+    ), [place.box, place.queue]
+
+
+def held_up(place: Place, *, now: str) -> tuple[str, list[Any]]:
+    """Return an expression, not NULL if the key of a new row ``o`` is blocked or its queue pauses; and its parameters.
+
+    PostgreSQL plans it in half of the time that NOT EXISTS takes, which is a join to it.
+    """
+    return (
+        f"(SELECT 1 FROM {place.blocked} b WHERE b.box = %s AND b.queue = %s AND (b.topic = o.topic"
+        f" AND b.order_key = o.order_key AND b.slot = 0 OR b.lane = {PAUSE} AND b.next_at > {now}) LIMIT 1)"
     ), [place.box, place.queue]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 
-from simplecqrs.queue import Failure, Storage, Work
-from tests.contracts.queue_harness import HOUR, QUEUE, Boom, MiB, QueueHarness, make
+from simplecqrs.queue import LANES, Failure, Storage, Work
+from tests.contracts.queue_harness import HOUR, QUEUE, Boom, MiB, QueueHarness, make, texts
 
 ANNE, BERT, CORA = 1, 2**62, 3
 
@@ -22,6 +23,15 @@ class MarksContract(QueueHarness):
             if dies:
                 raise Boom
         return starts
+
+    def owned(self, storage: Storage, owners: Mapping[int, int]) -> None:
+        """Fill lanes with a row each, under a key of its own, and let owners claim them."""
+        for lane, owner in owners.items():
+            with self.transaction():
+                storage.append([(QUEUE, lane, make(f"lane {lane}", key=str(lane)))])
+            with self.hold(storage, lanes=[lane]) as held:
+                assert held is not None
+                held.claim(held.read(1, MiB)[0], owner, most=2)
 
     def works(self, storage: Storage) -> list[Work]:
         """Look at all lanes."""
@@ -114,3 +124,49 @@ class MarksContract(QueueHarness):
         self.fill(storage, make("1", key="a"), queue="other")
 
         assert [work.owner for work in storage.look("other", range(16))] == [0]
+
+    def test_take_own_deletes_and_yields_the_first_row_of_an_own_lane(self, storage: Storage) -> None:
+        """It comes with its content, and is gone when the transaction ends well; lanes of others are left to them."""
+        self.owned(storage, {1: ANNE, 2: BERT, 3: BERT})
+
+        with storage.take_own(QUEUE, BERT, lanes=range(LANES), idle=60) as row:
+            assert row is not None
+            assert row.envelope.payload in (b"lane 2", b"lane 3")
+
+        assert sorted(texts(self.read(storage))) == sorted({"lane 1", "lane 2", "lane 3"} - set(texts([row])))
+        with storage.take_own(QUEUE, CORA, lanes=range(LANES), idle=60) as row:
+            assert row is None
+
+    def test_take_own_leaves_the_row_if_an_exception_leaves_it(self, storage: Storage) -> None:
+        """What its handler could not do, is to be done again."""
+        self.owned(storage, {1: ANNE})
+
+        with suppress(Boom), storage.take_own(QUEUE, ANNE, lanes=range(LANES), idle=60):
+            raise Boom
+
+        assert texts(self.read(storage)) == ["lane 1"]
+
+    def test_take_own_leaves_what_waits_behind_a_blocked_key(self, storage: Storage) -> None:
+        """A new row of a key that failed is not to overtake it."""
+        self.owned(storage, {1: ANNE})
+        self.park_first(storage, HOUR)
+        with self.transaction():
+            storage.append([(QUEUE, 1, make("behind", key="1"))])
+        assert [work.owner for work in self.works(storage)] == [ANNE]
+
+        with storage.take_own(QUEUE, ANNE, lanes=range(LANES), idle=60) as row:
+            assert row is None
+
+    def test_take_own_leaves_what_others_hold_or_have_taken(self, storage: Storage) -> None:
+        """A lane has one worker at a time, and taking its first row locks as holding does."""
+        self.owned(storage, {1: ANNE})
+
+        def take() -> bool:
+            with storage.take_own(QUEUE, ANNE, lanes=range(LANES), idle=60) as row:
+                return row is not None
+
+        with self.hold(storage):
+            assert self.in_thread(take) is False
+        with self.meanwhile(lambda: storage.take_own(QUEUE, ANNE, lanes=range(LANES), idle=60)):
+            assert self.read(storage) == []
+        assert take() is False

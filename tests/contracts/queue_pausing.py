@@ -9,7 +9,7 @@ import pytest
 from simplecqrs.backoff import Pause
 from simplecqrs.letters import Wanted
 from simplecqrs.queue import LANES, Inspection, Row, Storage
-from tests.contracts.queue_harness import HOUR, QUEUE, QueueHarness, make, texts
+from tests.contracts.queue_harness import HOUR, QUEUE, MiB, QueueHarness, make, texts
 
 LONG = Pause(first=HOUR, cap=4 * HOUR)
 #: Is over as soon as somebody looks.
@@ -36,6 +36,18 @@ class PausingContract(QueueHarness):
 
         assert storage.look(QUEUE, range(LANES)) == []
         assert texts(self.read(storage, queue="other")) == ["4"]
+
+    def test_a_queue_that_pauses_gives_nothing_to_who_does_not_look(self, storage: Storage) -> None:
+        """Whosever lane it is."""
+        self.fill(storage, make("1", key="a"))
+        with self.hold(storage) as held:
+            assert held is not None
+            [row] = held.read(1, MiB)
+            held.claim(row, 7, most=2)
+        self.pause(storage, row)
+
+        with storage.take_own(QUEUE, 7, lanes=range(LANES), idle=60) as taken:
+            assert taken is None
 
     def test_what_has_failed_stays_where_it_was(self, storage: Storage) -> None:
         """New or parked, with its attempts, in its order."""

@@ -429,6 +429,7 @@ def test_jobs_of_one_queue_share_a_bell_and_others_do_not() -> None:
         ("default", "inbox:deferred"), ("audit", "inbox:deferred"),
     }  # fmt: skip
     rung = {place: bells.bell(job) for place, job in jobs.items()}
+    assert jobs["default", "inbox:tally"].bell is rung["default", "inbox:tally"]
     bells.ring("default", ["inbox:tally", "inbox:stranger"])
     assert {place for place, bell in rung.items() if bell.rings} == {("default", "inbox:tally")}
     bells.ring("audit")

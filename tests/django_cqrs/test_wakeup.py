@@ -291,7 +291,7 @@ class TestNotify:
         now = [100.0]
         monkeypatch.setattr(wakeup.time, "monotonic", lambda: now[0])
         with watched() as found:
-            for milliseconds in (0, 1, 3, 1, 2, 6):
+            for milliseconds in (0, 0.5, 1.2, 0.5, 0.8, 2.5):
                 now[0] += milliseconds / 1000
                 bus.defer(Remind(7, "later"))
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from simplecqrs.backoff import Retry
+from simplecqrs.bell import Bell
 from simplecqrs.consumer import Consumer, Policy
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import CommandRefused, InvalidPayload, NewerVersion, UnknownMessage
@@ -118,6 +119,63 @@ def test_what_comes_to_an_idle_worker_in_its_own_lane_is_handled_by_itself_at_fi
     mailing.store("a1", "a2", "a3")
 
     assert [mailing.consumer.step() for _ in range(3)] == [1, 2, 0]
+    assert mailing.effects == ["a0", "a1", "a2", "a3"]
+
+
+class Rung(Idle):
+    """The same, with a bell, and a storage that counts the looks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bell = self.consumer.bell = Bell()
+        self.consumer.storage = self
+        self.looks = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inbox, name)
+
+    def look(self, *arguments: Any) -> Any:
+        self.looks += 1
+        return self.inbox.look(*arguments)
+
+    def step(self, *texts: str) -> tuple[int, int]:
+        """Store and ring, and return what a step has settled, and how often it has looked."""
+        self.store(*texts)
+        if texts:
+            self.bell.ring()
+        before = self.looks
+        return self.consumer.step(), self.looks - before
+
+
+def test_what_the_bell_rings_for_is_taken_without_a_look() -> None:
+    """If what came before was in a lane of its own as well; the next step looks, as ever."""
+    mailing = Rung()
+    mailing.step("a1")
+    mailing.step()
+
+    assert [mailing.step("a2"), mailing.step()] == [(1, 0), (0, 1)]
+    assert mailing.effects == ["a0", "a1", "a2"]
+
+
+def test_a_worker_that_was_rung_for_the_lane_of_another_looks_until_one_of_its_own_has_work() -> None:
+    """What rings may not be for it, as is most of it where there are many workers."""
+    mailing = Rung()
+    steps = [mailing.step(*texts) for texts in (["a1"], [], ["b1"], [], ["a2"], [], ["a3"])]
+
+    assert steps == [(1, 1), (0, 1), (1, 1), (0, 1), (1, 1), (0, 1), (1, 0)]
+    assert mailing.effects == ["a0", "a1", "b1", "a2", "a3"]
+
+
+def test_a_ring_that_comes_after_its_message_was_found_says_nothing_new() -> None:
+    """It leads to a look; what rings after that is taken without one again."""
+    mailing = Rung()
+    mailing.step("a1")
+    mailing.step()
+    mailing.store("a2")
+    late = [mailing.step(), mailing.step()]
+    mailing.bell.ring()
+
+    assert [*late, mailing.step(), mailing.step("a3")] == [(1, 1), (0, 1), (0, 1), (1, 0)]
     assert mailing.effects == ["a0", "a1", "a2", "a3"]
 
 

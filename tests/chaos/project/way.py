@@ -113,7 +113,7 @@ def watch_ports() -> None:
     ):
         for call in calls:
             _replace(port, call, lambda function, call=call: _passing(function, call.lstrip("_")))
-    for call in ("hold", "take", "take_first"):
+    for call in ("hold", "take", "take_first", "take_own"):
         _replace(DjangoStorage, call, lambda context, call=call: _entering(context, call))
     _replace(DjangoInbox, "fetching", lambda context: _entering(context, "fetching"))
     for broker in (DatabaseBroker, RedisStreams):
