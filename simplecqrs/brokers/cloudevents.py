@@ -42,8 +42,9 @@ class CloudEventsBinary:
     def write(self, envelope: Envelope, /) -> Parcel:
         """Return an envelope as payload and prefixed attributes."""
         attributes = write_plain(envelope, self.prefix)
-        if attributes is None:
-            attributes = {f"{self.prefix}{name}": value for name, value in write_attributes(envelope).items()}
+        if attributes is not None:
+            return Parcel(envelope.payload, envelope.content_type, attributes)
+        attributes = {f"{self.prefix}{name}": value for name, value in write_attributes(envelope).items()}
         content_type = attributes.pop(f"{self.prefix}datacontenttype", "")
         return Parcel(envelope.payload, content_type, attributes)
 

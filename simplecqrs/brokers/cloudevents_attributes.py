@@ -37,6 +37,9 @@ FORBIDDEN: Final = re.compile(
     + "]"
 )
 
+#: What the adapters carry themselves, or differs among all events.
+DIFFERENT: Final = ("id", "time", "datacontenttype")
+
 #: ASCII, so that control characters are escaped as well.
 _ascii: Final = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -79,26 +82,35 @@ def write_plain(envelope: Envelope, prefix: str, /) -> dict[str, str] | None:
     """
     Return an envelope's attributes with prefixed names, if what differs among events of a kind is plain; else None.
 
-    It is what ``write_attributes`` would give, in half the time: most events are plain, and of few kinds.
+    It is what ``write_attributes`` would give but for the content type, in less than half of the time: most events are
+    plain, and of few kinds.
 
     Raises:
         ValueError: if an attribute is too long, or no text that CloudEvents can hold.
     """
-    text = f"{envelope.key}{envelope.correlation_id}{envelope.causation_id or ''}"
+    text = f"{envelope.key}{envelope.correlation_id}{envelope.causation_id or ''}{envelope.content_type}"
     if envelope.headers or len(text) > LONGEST or not text.isprintable():
         return None
     kind = (envelope.kind, envelope.name, envelope.version, envelope.source, envelope.content_type)
+    own_id, time_, key, correlation_id, causation_id = _names(prefix)
     attributes = _common(kind, prefix).copy()
     time = envelope.time if envelope.time.tzinfo is timezone.utc else envelope.time.astimezone(timezone.utc)
-    attributes[f"{prefix}id"] = str(envelope.id)
-    attributes[f"{prefix}time"] = f"{time.isoformat()[:-6]}Z"
+    digits = envelope.id.bytes.hex()  # ``str`` takes twice as long
+    attributes[own_id] = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    attributes[time_] = f"{time.isoformat()[:-6]}Z"
     if envelope.key:
-        attributes[f"{prefix}partitionkey"] = envelope.key
+        attributes[key] = envelope.key
     if envelope.correlation_id:
-        attributes[f"{prefix}correlationid"] = envelope.correlation_id
+        attributes[correlation_id] = envelope.correlation_id
     if envelope.causation_id:
-        attributes[f"{prefix}causationid"] = envelope.causation_id
+        attributes[causation_id] = envelope.causation_id
     return attributes
+
+
+@lru_cache
+def _names(prefix: str) -> tuple[str, ...]:
+    """Return with their prefix the names of the attributes in which plain events of a kind differ."""
+    return tuple(f"{prefix}{name}" for name in ("id", "time", "partitionkey", "correlationid", "causationid"))
 
 
 @lru_cache(maxsize=1024)
@@ -109,7 +121,7 @@ def _common(common: tuple[Kind, str, int, str, str], prefix: str) -> dict[str, s
         id=UUID(int=0), kind=kind, name=name, version=version, topic="", source=source, time=datetime.now(timezone.utc),
         content_type=content_type, payload=b"",
     )  # fmt: skip
-    return {f"{prefix}{n}": value for n, value in write_attributes(one).items() if n not in ("id", "time")}
+    return {f"{prefix}{n}": value for n, value in write_attributes(one).items() if n not in DIFFERENT}
 
 
 def read_attributes(attributes: Mapping[str, str], payload: bytes, /, *, topic: str) -> Envelope:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from attrs import evolve
@@ -24,7 +25,7 @@ class Record(NamedTuple):
     topic: str
     key: bytes | None
     value: bytes
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     size: int
 
 
@@ -36,9 +37,7 @@ def record_of(envelope: Envelope, wire: WireFormat, topic: str) -> Record:
         ValueError: if the format cannot say it.
     """
     parcel = wire.write(envelope)
-    headers = dict(parcel.attributes)
-    if parcel.content_type:
-        headers[CONTENT_TYPE] = parcel.content_type
+    headers = {**parcel.attributes, CONTENT_TYPE: parcel.content_type} if parcel.content_type else parcel.attributes
     text = "".join((*headers, *headers.values()))
     size = len(text) if text.isascii() else len(text.encode())
     key = envelope.key.encode()

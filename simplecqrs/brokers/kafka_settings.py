@@ -37,6 +37,8 @@ COMMON: Final[Mapping[str, Any]] = {
 PRODUCER: Final[Mapping[str, Any]] = {
     "enable.idempotence": True,
     "acks": "all",
+    # When nothing is under way any more, all is stored of which nothing else was said.
+    "delivery.report.only.error": True,
     # Nothing leaves before a whole wave is there, and is flushed: see kafka_waves.
     "linger.ms": 100_000,
     "batch.num.messages": MOST,

@@ -87,9 +87,11 @@ class Waves:
     def _send(self, places: Sequence[int]) -> bool:
         """Send a wave, in halves what was refused; tell whether it makes sense to go on."""
         self._failed.clear()
-        if not self._produce(places):
+        produced = self._produce(places)
+        if self.is_broken:
             return False
-        self._wait()
+        if self._wait():
+            self.receipts.update(dict.fromkeys(produced - self._failed.keys(), ACCEPTED))
         refusals = dict[tuple[str, int], list[int]]()
         for place in sorted(self._failed):
             name, reason, topic, partition = self._failed[place]
@@ -128,21 +130,23 @@ class Waves:
         elif name != "_PURGE_QUEUE":
             self.client.troubles.last = reason
 
-    def _produce(self, places: Sequence[int]) -> bool:
-        """Hand records to the producer, a key only until its first that is not taken."""
+    def _produce(self, places: Sequence[int]) -> set[int]:
+        """Hand records to the producer, a key only until its first that is not taken; return those that were."""
         produce: Callable[..., None] = self.client.handle.produce
         complaints: tuple[type[Exception], ...] = (*self.client.errors, BufferError, TypeError, ValueError)
-        records, report, stopped = self.records, self._report(), self._stopped
+        records, complain, stopped = self.records, self._complain, self._stopped
+        produced = set[int]()
         for place in places:
             topic, key, value, headers, _ = records[place]
             if stopped and (topic, key) in stopped:  # nothing without a key is in there
                 continue
             try:
-                produce(topic, value, key, headers=headers, on_delivery=partial(report, place))
+                produce(topic, value, key, headers=headers, on_delivery=partial(complain, place))
+                produced.add(place)
             except complaints as error:
                 if not self._untaken(place, error):
-                    return False
-        return True
+                    break
+        return produced
 
     def _untaken(self, place: int, error: Exception) -> bool:
         """Note why a record was not taken, and tell whether others may be."""
@@ -157,20 +161,16 @@ class Waves:
             self._stopped.add((record.topic, record.key))
         return True
 
-    def _report(self) -> Callable[[int, Any, Any], None]:
-        """Return what takes librdkafka's word on a record: the only one that counts."""
-        receipts, failed = self.receipts, self._failed
+    def _complain(self, place: int, error: Any, message: Any) -> None:
+        """Take librdkafka's word on a record that was not stored; of others it says nothing."""
+        self._failed[place] = error.name(), error.str(), message.topic(), message.partition()
 
-        def report(place: int, error: Any, message: Any) -> None:
-            if error is None:
-                receipts[place] = ACCEPTED
-            else:
-                failed[place] = error.name(), error.str(), message.topic(), message.partition()
+    def _wait(self) -> bool:
+        """
+        Wait until nothing is under way; when the time is over, make sure that no more is sent.
 
-        return report
-
-    def _wait(self) -> None:
-        """Wait until there is a word of each record; when the time is over, make sure that no more is sent."""
+        Return whether all that was not stored was complained of; else nothing is known of what was not.
+        """
         flush, troubles = self.client.handle.flush, self.client.troubles
         try:
             while (left := self.until - time.monotonic()) > 0:
@@ -179,8 +179,10 @@ class Waves:
             if len(self.client.handle):
                 self.client.handle.purge()
                 flush(SLICE)
+            return not len(self.client.handle)
         except self.client.errors as error:
             self._break(error)
+            return False
 
     def _break(self, error: Exception) -> None:
         """Give the producer up: it says that it is beyond help."""

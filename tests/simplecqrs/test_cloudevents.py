@@ -81,9 +81,9 @@ def test_reads_exactly_what_it_wrote(wire: WireFormat, sent: Envelope) -> None:
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(sent=envelopes)
 def test_binary_writes_plain_events_as_it_writes_all(sent: Envelope) -> None:
-    """The short way for most of them leads to the same attributes."""
+    """The short way for most of them leads to the same attributes; the content type is the adapter's."""
     try:
-        attributes = {f"ce_{name}": value for name, value in write_attributes(sent).items()}
+        attributes = {f"ce_{n}": value for n, value in write_attributes(sent).items() if n != "datacontenttype"}
     except ValueError:
         attributes = None
 
