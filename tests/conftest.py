@@ -5,9 +5,9 @@ from importlib.util import find_spec
 import pytest
 
 if find_spec("pytest_django"):
-    from tests.desk.fixtures import committed, django_db_setup, project, unblocked
+    from tests.desk.fixtures import committed, django_db_setup, project, subscriptions, unblocked
 
-    __all__ = ["committed", "django_db_setup", "project", "unblocked"]
+    __all__ = ["committed", "django_db_setup", "project", "subscriptions", "unblocked"]
 
 # Their assertions explain themselves when they fail, as those of test files do.
 pytest.register_assert_rewrite("tests.contracts")
