@@ -54,7 +54,9 @@ class Effects:
 
     def read(self, table: str) -> list[str]:
         """Return the keys of all effects, or of all calls."""
-        db = sqlite3.connect(self._path)
+        db = sqlite3.connect(self._path, isolation_level=None)
+        for statement in TABLES:
+            db.execute(statement)
         rows = db.execute(f"SELECT key FROM {table}").fetchall()
         db.close()
         return [row[0] for row in rows]
