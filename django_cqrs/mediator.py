@@ -185,6 +185,12 @@ class DjangoMediator(Mediator):
             self._definitions = sagas_of(self)
         return self._definitions
 
+    def saga_alias(self, name: str) -> str:
+        """Return the database alias of a saga: that of its steps' messages."""
+        from django_cqrs.conf import settings
+
+        return settings().alias_for(f"saga.{name}")
+
     def _how_to_provide(self, kind: str) -> str:
         if self._container is not None:
             return super()._how_to_provide(kind)

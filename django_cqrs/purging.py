@@ -1,26 +1,31 @@
-"""Retention: forgetting ids and idempotency keys that came longer ago than anybody could send them again."""
+"""Retention: forgetting what is of no use any more: ids and idempotency keys of long ago, and sagas that have ended."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
-from attrs import frozen
-from django.db import connections
+from attrs import field, frozen
+from django.db import connections, transaction
 from django.utils import timezone
 
 from django_cqrs.conf import settings
-from django_cqrs.models import Idempotency, Seen
+from django_cqrs.models import Idempotency, Saga, SagaEntry, SagaMail, SagaWait, Seen
 
-__all__ = ["KEYS", "SEEN", "Remembered", "horizon", "purge"]
+__all__ = ["ALL", "KEYS", "MAIL", "SEEN", "STORIES", "Remembered", "horizon", "purge"]
 
 log = logging.getLogger("django_cqrs")
 
 #: Rows that one statement deletes.
 CHUNK = 5000
+#: Sagas that one transaction deletes, with their logs.
+FEW = 500
+#: Statuses in which nobody has anything to do with a saga any more.
+SETTLED = ("CANCELLED", "COMPENSATED", "COMPLETED")
 #: The pause after a chunk, in times of what the chunk took: the database's other work comes first.
 REST = 2
 
@@ -42,16 +47,33 @@ class Remembered:
         setting: that says how many days; 0 is for ever.
         table: where it is.
         at: the column that says since when.
+        delete: deletes some on an alias that came before a time, no more than so many, and returns how many.  Default:
+            by one statement.
     """
 
     what: str
     setting: str
     table: str
     at: str
+    delete: Callable[[str, datetime, int], int] | None = field(default=None, eq=False)
+
+
+def _delete_sagas(alias: str, since: datetime, limit: int) -> int:
+    """Delete sagas that have ended well, or were undone; what was given up is a person's to settle first."""
+    ended = Saga.objects.using(alias).filter(status__in=SETTLED, created_at__lt=since, updated_at__lt=since)
+    with transaction.atomic(using=alias):
+        chosen = ended.select_for_update().order_by("created_at").values_list("id", flat=True)
+        ids: Sequence[Any] = list(chosen[: min(limit, FEW)])
+        for kind in (SagaEntry, SagaWait):
+            kind.objects.using(alias).filter(saga_id__in=ids).delete()
+        return int(Saga.objects.using(alias).filter(id__in=ids).delete()[0])
 
 
 SEEN = Remembered("ids", "SEEN_DAYS", Seen._meta.db_table, "seen_at")
 KEYS = Remembered("idempotency keys", "IDEMPOTENCY_DAYS", Idempotency._meta.db_table, "created_at")
+STORIES = Remembered("sagas that have ended", "SAGA_DAYS", Saga._meta.db_table, "updated_at", _delete_sagas)
+MAIL = Remembered("events that no saga waited for", "SAGA_DAYS", SagaMail._meta.db_table, "at")
+ALL = (SEEN, KEYS, STORIES, MAIL)
 
 
 def horizon(of: Remembered = SEEN) -> datetime | None:
@@ -86,9 +108,9 @@ def purge(
     wait = rest or threading.Event().wait
     while True:
         began = time.monotonic()
-        deleted = _delete(alias, of, since, chunk)
+        deleted = of.delete(alias, since, chunk) if of.delete is not None else _delete(alias, of, since, chunk)
         total += deleted
-        if deleted < chunk:
+        if deleted < (chunk if of.delete is None else min(chunk, FEW)):
             return total, True
         pause = REST * (time.monotonic() - began)
         if time.monotonic() + pause >= ends:

@@ -20,7 +20,7 @@ from django.db import connections
 from django_cqrs.locks import LANE
 from django_cqrs.saga_messages import GoOn, is_to_go_on, key_of, read
 from django_cqrs.saga_recovery import recovery_settings
-from django_cqrs.sagas import together
+from django_cqrs.saga_transactions import together
 from django_cqrs.transactions import AfterCommit
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import InvalidPayload, SagaMovedOn, SagaNotFound

@@ -6,23 +6,19 @@ A saga is where its steps write: on the alias that DATABASES has for ``saga.<its
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from django.db import connections, transaction
+from django.db import connections
 
 from django_cqrs.codecs import project_codec
-from django_cqrs.conf import settings
-from django_cqrs.errors import InsideTransaction
-from django_cqrs.guards import acting_on
-from django_cqrs.locks import held_lane, write_first
+from django_cqrs.locks import held_lane
 from django_cqrs.saga_messages import hand_over
 from django_cqrs.saga_rows import NEVER, SagaRows
+from django_cqrs.saga_transactions import refuse_inside, together, writing
 from django_cqrs.saga_waits import SagaWaits
-from django_cqrs.transactions import in_transaction
 from simplecqrs.errors import SagaMovedOn
 from simplecqrs.saga.columns import address
 from simplecqrs.saga.records import ENDED, Entry, Record, Run, SagaStatus
@@ -31,7 +27,7 @@ if TYPE_CHECKING:
     from django_cqrs.mediator import DjangoMediator
     from simplecqrs.saga.definition import Saga
 
-__all__ = ["DjangoSagas", "together"]
+__all__ = ["DjangoSagas"]
 
 #: Seconds after which a saga is looked for whose message may not have been stored with it, for nobody had opened a
 #: transaction for both.
@@ -57,12 +53,8 @@ class DjangoSagas:
     @property
     def parallel(self) -> bool:
         """Tell whether threads may write at the same time: not on SQLite, and not in a test's transaction."""
-        used = {self.alias(name) for name in self._known()}
+        used = {self._mediator.saga_alias(name) for name in self._known()}
         return all(connections[alias].vendor != "sqlite" and not connections[alias].in_atomic_block for alias in used)
-
-    def alias(self, saga: str) -> str:
-        """Return the database alias of the sagas of a name."""
-        return settings().alias_for(f"saga.{saga}")
 
     def rows(self, alias: str) -> SagaRows:
         """Return the rows of an alias."""
@@ -77,9 +69,9 @@ class DjangoSagas:
         Raises:
             InsideTransaction: if it is to be run at once, and a transaction is open.
         """
-        rows = self.rows(self.alias(record.saga))
+        rows = self.rows(self._mediator.saga_alias(record.saga))
         if lease is not None:
-            _refuse_inside(rows.alias, record.saga)
+            refuse_inside(rows.alias, record.saga)
         with together(rows.alias) as alone:
             waits = self._meeting(rows, record)
             if not rows.insert(record, self._due(rows, record, lease, alone=alone), owner=_owner(record)):
@@ -90,8 +82,8 @@ class DjangoSagas:
 
     def save(self, record: Record, /, *, lease: float | None) -> None:
         """Store what a saga has become, in the transaction that is open; raises SagaMovedOn."""
-        rows = self.rows(self.alias(record.saga))
-        with _writing(rows.alias) as alone:
+        rows = self.rows(self._mediator.saga_alias(record.saga))
+        with writing(rows.alias) as alone:
             waits = self._meeting(rows, record)
             is_ours = rows.update(record, self._due(rows, record, lease, alone=alone), owner=_owner(record))
             if is_ours:
@@ -102,8 +94,8 @@ class DjangoSagas:
 
     def later(self, record: Record, runs: Sequence[Run], /) -> None:
         """Store a message for the consumer for each, in the transaction that is open, or schedule it."""
-        alias = self.alias(record.saga)
-        with _writing(alias) as alone:
+        alias = self._mediator.saga_alias(record.saga)
+        with writing(alias) as alone:
             hand_over(alias, self._definition(record.saga), record, runs)
             if alone:
                 self.rows(alias).set_due(record.id, NEVER, "owner = '' AND status <> 'WAITING'", [])
@@ -151,7 +143,7 @@ class DjangoSagas:
         named = {"saga": saga, "status": status}
         wanted = {name: value for name, value in named.items() if value is not None}
         where = f"WHERE {' AND '.join(f'{name} = %s' for name in wanted)}" if wanted else ""
-        places = [self.rows(self.alias(saga))] if saga is not None else list(self._everywhere())
+        places = [self.rows(self._mediator.saga_alias(saga))] if saga is not None else list(self._everywhere())
         found = [pair for rows in places for pair in rows.newest(where, list(wanted.values()), limit)]
         return [record for _, record in sorted(found, key=itemgetter(0), reverse=True)][:limit]
 
@@ -162,7 +154,7 @@ class DjangoSagas:
         Args:
             ahead: by how many seconds too early they are taken for due, for tests.
         """
-        places = [self.rows(self.alias(saga))] if saga is not None else list(self._everywhere())
+        places = [self.rows(self._mediator.saga_alias(saga))] if saga is not None else list(self._everywhere())
         return [saga_id for _, saga_id in sorted(due for rows in places for due in rows.stale(limit, saga, ahead))][
             :limit
         ]
@@ -180,7 +172,7 @@ class DjangoSagas:
             record = rows.read(saga_id)
             if record is None:
                 continue
-            _refuse_inside(rows.alias, record.saga)
+            refuse_inside(rows.alias, record.saga)
             held = f"(owner IN ('', %s) OR due_at <= {rows.speech.now}) AND status NOT IN {_ENDED}"
             until = rows.later(lease)
             due = f"{until[0]}, owner = %s, version = version + 1", [*until[1], owner]
@@ -202,8 +194,8 @@ class DjangoSagas:
 
     def hand_in(self, place: str, key: str, payload: bytes, /) -> Sequence[UUID]:
         """Store an event with those that wait for it, and return them; keep it for one if there is none."""
-        alias = self.alias(place.partition(":")[0])
-        with _writing(alias):
+        alias = self._mediator.saga_alias(place.partition(":")[0])
+        with writing(alias):
             return SagaWaits(self.rows(alias)).hand_in(place, key, payload)
 
     def arrived(self, saga_id: UUID, step: str, /) -> bytes | None:
@@ -220,7 +212,7 @@ class DjangoSagas:
     def _everywhere(self) -> Iterator[SagaRows]:
         """Return the rows of each alias that may have sagas; those of the lane that is worked here first."""
         here = held_lane()
-        names = list(dict.fromkeys(map(self.alias, self._known()))) or ["default"]
+        names = list(dict.fromkeys(map(self._mediator.saga_alias, self._known()))) or ["default"]
         if len(names) > 1 and here in names:
             names = [here, *(name for name in names if name != here)]
         return map(self.rows, names)
@@ -232,38 +224,9 @@ class DjangoSagas:
         return self._mediator.saga_definitions
 
 
-@contextmanager
-def together(alias: str) -> Generator[bool, None, None]:
-    """Join the transaction that is open, or open one; yield whether it is ours alone."""
-    connection = connections[alias]
-    if connection.in_atomic_block or not connection.get_autocommit():
-        yield False
-        return
-    with transaction.atomic(using=alias):
-        if connection.vendor == "sqlite":
-            write_first(connection)
-        yield True
-
-
-@contextmanager
-def _writing(alias: str) -> Generator[bool, None, None]:
-    """Do the same for what is no part of the command that goes on here, which may be another alias's."""
-    with acting_on(alias), together(alias) as alone:
-        yield alone
-
-
 def _owner(record: Record) -> str:
     return "" if record.ended else record.owner
 
 
 def _stored(record: Record, version: int) -> None:
     record.version, record.entries, record.waits = version, [], []
-
-
-def _refuse_inside(alias: str, saga: str) -> None:
-    if in_transaction(alias):
-        raise InsideTransaction(
-            f"the saga {saga!r} commits each of its steps, which cannot be while a transaction is open on {alias!r} "
-            "already: start it there instead, saga.start(bus, state), for the consumer to run, or run it outside (see "
-            "ATOMIC_REQUESTS and @transaction.non_atomic_requests)"
-        )

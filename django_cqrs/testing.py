@@ -21,14 +21,15 @@ from django.db.models import QuerySet
 from django.test import testcases
 
 from django_cqrs.consumers import consumers
-from django_cqrs.databases import dialect
+from django_cqrs.databases import dialect, now
 from django_cqrs.loops import run
 from django_cqrs.mediator import project_mediator
-from django_cqrs.models import Blocked, Dead, Inbox, Outbox, ParkedInbox, Scheduled
+from django_cqrs.models import Blocked, Dead, Inbox, Outbox, ParkedInbox, Saga, SagaWait, Scheduled
 from django_cqrs.pausing import without_past_pauses
 from django_cqrs.promotion import promoters
 from django_cqrs.relay import aliases, relays
 from django_cqrs.rows import COLUMNS, envelope_of, read_row
+from django_cqrs.saga_recovery import recover
 from django_cqrs.transactions import AfterCommit
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import UnknownMessage
@@ -69,7 +70,7 @@ def scheduled() -> list[Message]:
 
 def run_all(*, ahead: timedelta = timedelta(0), rounds: int = 100, fail: bool = True) -> Story:
     """
-    Drive after-commit handlers, outbox and consumers until nothing is left to do.
+    Drive after-commit handlers, outbox, consumers and sagas until nothing is left to do.
 
     Works inside a TestCase, where nothing is ever committed.
 
@@ -83,9 +84,10 @@ def run_all(*, ahead: timedelta = timedelta(0), rounds: int = 100, fail: bool = 
     """
     story = Story()
     run(promoters(_aliases(), ahead=ahead), drain=True)
+    _hurry_sagas(ahead)
     for _ in range(rounds):
         story.shipped += _waiting()
-        if not _after_commit() + _ship() + _work():
+        if not _after_commit() + _ship() + _work() + _take_over():
             break
     else:
         raise AssertionError(f"run_all: after {rounds} rounds there is still something to do")
@@ -112,6 +114,21 @@ def _steps(job: Job, most: int) -> int:
     while done < most + 1 and job.step():
         done += 1
     return done
+
+
+def _take_over() -> int:
+    """Run on the sagas whose time has come, and return how many there were."""
+    mediator, here = project_mediator(), _aliases()
+    names = [name for name in mediator.saga_definitions if mediator.saga_alias(name) in here]
+    return sum(len(recover(mediator, saga=name)) for name in names)
+
+
+def _hurry_sagas(ahead: timedelta) -> None:
+    """Let times to wait, and pauses, be over that are so by then."""
+    for alias in _aliases() if ahead else ():
+        today: Any = now(alias)
+        SagaWait.objects.using(alias).filter(ends__lte=today + ahead).update(ends=today)
+        Saga.objects.using(alias).filter(due_at__lte=today + ahead, owner="").update(due_at=today)
 
 
 def _after_commit() -> int:

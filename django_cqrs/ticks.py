@@ -11,7 +11,7 @@ from django_cqrs.loops import run
 from django_cqrs.mediator import project_mediator
 from django_cqrs.overdue import errands
 from django_cqrs.promotion import promoters
-from django_cqrs.purging import KEYS, SEEN
+from django_cqrs.purging import ALL
 from django_cqrs.purging import purge as forget
 from django_cqrs.relay import aliases, relays
 from django_cqrs.saga_recovery import recover
@@ -63,7 +63,7 @@ def recover_sagas(*, saga: str | None = None, limit: int | None = None) -> int:
 
 
 def purge(seconds: float = 60.0) -> None:
-    """Forget ids after SEEN_DAYS and idempotency keys after IDEMPOTENCY_DAYS, each for so many seconds an alias."""
+    """Forget ids, idempotency keys and sagas after SEEN_DAYS, IDEMPOTENCY_DAYS, SAGA_DAYS, each for so many seconds."""
     for alias in aliases():
-        for of in (SEEN, KEYS):
+        for of in ALL:
             forget(alias, of=of, seconds=seconds)

@@ -123,7 +123,7 @@ def test_command_and_task_purge_all_aliases() -> None:
     keep_keys(8, 6)
     tasks.purge()
 
-    assert out.getvalue() == (
+    assert out.getvalue().startswith(
         "default: 1 ids forgotten\naudit: 0 ids forgotten\n"
         "default: 2 idempotency keys forgotten\naudit: 0 idempotency keys forgotten\n"
     )

@@ -7,16 +7,17 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from django_cqrs.management.errors import explaining
-from django_cqrs.purging import KEYS, SEEN, horizon, purge
+from django_cqrs.purging import ALL, horizon, purge
 from django_cqrs.relay import aliases
 
 
 class Command(BaseCommand):
-    """Delete ids and idempotency keys that came before the horizon."""
+    """Delete ids, idempotency keys and sagas that came before the horizon."""
 
     help = (
-        "Forget ids that consumers have seen more than SEEN_DAYS ago, and idempotency keys of more than "
-        "IDEMPOTENCY_DAYS ago, in small steps.  Nothing else is deleted."
+        "Forget ids that consumers have seen more than SEEN_DAYS ago, idempotency keys of more than "
+        "IDEMPOTENCY_DAYS ago, and sagas that have ended, or events that none waited for, more than SAGA_DAYS ago, in "
+        "small steps.  Nothing else is deleted."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -26,7 +27,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         """Purge."""
-        for of in (SEEN, KEYS):
+        for of in ALL:
             if horizon(of) is None:
                 self.stdout.write(f"{of.setting} is 0: {of.what} are remembered for ever")
                 continue
