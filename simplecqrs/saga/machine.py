@@ -120,6 +120,7 @@ def failed(saga: Saga[Any], record: Record, step: Step[Any], error: BaseExceptio
         unknown: nobody knows whether it happened nevertheless.
     """
     known = record.progress[step.name]
+    record.recoveries = 0  # whoever called it has come back
     text = f"{type(error).__name__}: {error}"[:LONGEST_ERROR]
     note(record, step.name, known.action, "unknown" if unknown else "failed", attempt=known.attempts, error=text)
     known = record.progress[step.name] = known._replace(

@@ -14,6 +14,7 @@ from django_cqrs.errors import InsideTransaction
 from django_cqrs.loops import run
 from django_cqrs.models import Blocked, Inbox, Saga, SagaEntry, SagaWait, Scheduled
 from django_cqrs.promotion import promoters
+from django_cqrs.saga_recovery import recover
 from simplecqrs.backoff import Retry
 from simplecqrs.saga import Parallel, SagaStatus, Step, cancel, pause, resume
 from simplecqrs.saga import Saga as Definition
@@ -309,3 +310,18 @@ def test_the_consumer_is_there_when_there_are_sagas(project: Project) -> None:
 
     assert "sagas" in consumer_names(project.bus)
     assert topics_of("sagas", project.bus) == [project.bus.vocabulary.topic(PaymentCame)]
+
+
+def test_an_attempt_that_fails_is_no_worker_that_did_not_come_back(project: Project) -> None:
+    """A step is tried as often as its retry says, though each attempt is made by whoever takes the saga over."""
+    seen: list[str] = []
+    mail = Step("mail", doing("mail", lambda s: (keys(seen)(s), fails(s))), retry=Retry(8, first=60))
+    saga = trip_saga(project.registry, "hotel", "mail", hotel=Step("hotel", doing("hotel"), pivot=True), mail=mail)
+
+    saga_id = saga.run(project.bus, Trip(), patience=0).saga_id
+    for _ in range(9):
+        hurry()
+        recover(project.bus)
+
+    assert (len(seen), status(saga_id)) == (8, "FAILED")
+    assert Saga.objects.get().error == "mail: ValueError: no seats"
