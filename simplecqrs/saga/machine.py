@@ -190,7 +190,9 @@ def found(saga: Saga[Any], record: Record, *, is_left: bool = True) -> list[Run]
     for name, known in list(record.progress.items()):
         step = saga.step(name)
         if known.phase == "ready":
-            runs.append(Run(name, known.action, known.attempts + 1, begun=False, pause=known.pause))
+            # It is taken up when its pause is over, or by a person who wants it now.
+            pause = 0.0 if is_left else known.pause
+            runs.append(Run(name, known.action, known.attempts + 1, begun=False, pause=pause))
         elif known.phase == "started" and not is_left:
             runs.append(Run(name, known.action, known.attempts, begun=True))
         elif known.phase == "started":
