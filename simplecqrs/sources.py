@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from simplecqrs.hints import classes_in, hints_of
+from simplecqrs.hints import call_of, classes_in, hints_of
 from simplecqrs.messages import Event, Message, Request, Stream
 
 __all__ = ["published_by", "sent_by"]
@@ -54,8 +54,8 @@ def _functions(handler: Any) -> Iterator[Callable[..., Any]]:
         yield from (inspect.unwrap(value) for value in methods.values() if inspect.isfunction(value))
     elif inspect.isfunction(handler) or inspect.ismethod(handler):
         yield inspect.unwrap(handler)
-    elif inspect.isfunction(call := getattr(type(handler), "__call__", None)):  # noqa: B004 - its source is asked for
-        yield call
+    elif inspect.isfunction(call_of(handler)):
+        yield call_of(handler)
 
 
 def _annotated(handler: Any) -> Iterator[Any]:

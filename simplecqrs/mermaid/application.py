@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simplecqrs.description import Description, HandlerDescription, MessageDescription, SagaDescription
+from simplecqrs.description import Description, Destination, HandlerDescription, MessageDescription, SagaDescription
 from simplecqrs.mermaid.flowcharts import Flowchart
 
 if TYPE_CHECKING:
@@ -93,11 +93,12 @@ class _Application:
         """Lead from an event that leaves the process by its topic to the consumers."""
         if not message.leaves:
             return
-        for broker, reaches in [(d.broker, d.reaches) for d in message.destinations] or [("", None)]:
-            topic = self._topic(message.topic, broker)
+        everybody = [handler.consumer for handler in message.handlers]
+        for way in message.destinations or [Destination(broker="", why="", reaches=everybody)]:
+            topic = self._topic(message.topic, way.broker)
             self._lead(source, topic)
             for handler in message.handlers:
-                if handler.consumer and (reaches is None or handler.consumer in reaches):
+                if handler.consumer and handler.consumer in way.reaches:
                     self._lead(topic, self.handlers[handler.handler, handler.consumer])
 
     def _lead(self, source: str, target: str, text: str = "", *, dotted: bool = False) -> None:

@@ -31,7 +31,8 @@ def chain_sequence(handler: Any, message: type[Message]) -> str:
 
 def returned_by(handler: Any) -> Any:
     """Return the type that a function, or the ``handle`` of a class, says it answers by; "?" if it does not say."""
-    return hints_of(handler.handle if isinstance(handler, type) else handler).get("return", "?")
+    function: Any = getattr(handler, "handle", handler) if isinstance(handler, type) else handler
+    return hints_of(function).get("return", "?")
 
 
 class _Asking:

@@ -7,7 +7,7 @@ from typing import Any
 from simplecqrs.hints import hints_of
 from simplecqrs.mermaid.class_diagrams import ClassDiagram
 from simplecqrs.mermaid.needs import needs_of
-from simplecqrs.mermaid.saga_steps import called, remarks
+from simplecqrs.mermaid.saga_steps import called, remarks, step_class
 from simplecqrs.saga import NO_COMPENSATION, Parallel, Saga, Step, SyncSagaStep
 from simplecqrs.saga.records import Action
 from simplecqrs.titles import title, type_title
@@ -30,7 +30,7 @@ def saga_classes(saga: Saga[Any]) -> str:
             owner = diagram.add(part, "Parallel", "parallel", *merge)
             diagram.link(whole, owner, "has")
         for step in part.steps if isinstance(part, Parallel) else (part,):
-            diagram.link(owner, _draw_step(diagram, step, saga), "has")
+            diagram.link(owner, _draw_step(diagram, step), "has")
     return diagram.text()
 
 
@@ -38,7 +38,7 @@ def _about(saga: Saga[Any]) -> list[str]:
     return [f"{len(saga.by_name)} steps", f"undoing: {saga.compensation_retry.attempts} attempts"]
 
 
-def _draw_step(diagram: ClassDiagram, step: Step[Any], saga: Saga[Any]) -> str:
+def _draw_step(diagram: ClassDiagram, step: Step[Any]) -> str:
     members = [f"{action}: {name}" for action in ACTIONS if (name := _calls(step, action))]
     if step.undoes("act") is NO_COMPENSATION:
         members.append("nothing to undo")
@@ -47,9 +47,10 @@ def _draw_step(diagram: ClassDiagram, step: Step[Any], saga: Saga[Any]) -> str:
         diagram.link(drawn, diagram.add_class(step.waits.event, "event"), "knows", f"waits for its {step.waits.key}")
     for action in ACTIONS:
         call = step.call_of(action)
-        if isinstance(call, type) and issubclass(call, SyncSagaStep):
-            diagram.link(drawn, _draw_class(diagram, call, saga), "leads to", action.rpartition(" ")[2])
-        elif callable(call) and not isinstance(call, type):
+        cls = step_class(call)
+        if cls is not None:
+            diagram.link(drawn, _draw_class(diagram, cls), "leads to", action.rpartition(" ")[2])
+        elif callable(call):
             _draw_needs(diagram, drawn, call)
     return drawn
 
@@ -60,12 +61,12 @@ def _calls(step: Step[Any], action: Action) -> str:
     return called(step, action)
 
 
-def _draw_class(diagram: ClassDiagram, cls: type[SyncSagaStep[Any]], saga: Saga[Any]) -> str:
-    methods = ["act"] + ["compensate"] * (cls.compensate is not SyncSagaStep.compensate)
+def _draw_class(diagram: ClassDiagram, cls: Any) -> str:
+    base: Any = SyncSagaStep
+    methods = ["act"] if cls.compensate is base.compensate else ["act", "compensate"]
     members = [f"{name}(state) {type_title(hints_of(getattr(cls, name)).get('return', Any))}" for name in methods]
     drawn = diagram.add(cls, title(cls), "implementation", *members)
-    base = diagram.add(SyncSagaStep, "SyncSagaStep", "base")
-    diagram.link(drawn, base, "is")
+    diagram.link(drawn, diagram.add(base, "SyncSagaStep", "base"), "is")
     _draw_needs(diagram, drawn, cls)
     return drawn
 

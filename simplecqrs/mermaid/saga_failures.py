@@ -53,7 +53,7 @@ class Failures:
             self._undos[index] = frame
 
     def _draw_undo_of(self, step: Step[Any]) -> str:
-        action = next((action for action in UNDOS if self.drawing.stood(step, action)), UNDOS[0])
+        action: Action = "undo fallback" if self.drawing.stood(step, "undo fallback") else "undo act"
         return self.drawing.call(step, action, f"undo {step.name}", undone_by(step), shape="undo")
 
     def _began(self, index: int) -> bool:
@@ -87,16 +87,16 @@ class Failures:
         if stuck:
             kind = "failed" if status == "FAILED" and not self._has_failed_undoing() else ""
             end = self.drawing.end("FAILED", "a person has to see to it", kind=kind)
-        for step in stuck:
-            text = f"given up after {saga.retry_of(step).attempts} attempts"
-            taken = self._failed(step) and status == "FAILED"
-            self.chart.edge(self.drawing.exits[step.name], end, text, dotted=True, taken=taken)
-        asking = [step for step in failing if _asks_a_person(step, after=saga.index_of(step) > saga.pivot)]
+            for step in stuck:
+                text = f"given up after {saga.retry_of(step).attempts} attempts"
+                taken = self._failed(step) and status == "FAILED"
+                self.chart.edge(self.drawing.exits[step.name], end, text, dotted=True, taken=taken)
+        asking = [step for step in failing if _asks_a_person(step, after=step in stuck)]
         if asking:
             end = self.drawing.end("UNKNOWN", "a person has to say", kind=self.drawing.ended("UNKNOWN"))
-        for step in asking:
-            taken = status == "UNKNOWN" and self._failed(step)
-            self.chart.edge(self.drawing.exits[step.name], end, "nobody knows", dotted=True, taken=taken)
+            for step in asking:
+                taken = status == "UNKNOWN" and self._failed(step)
+                self.chart.edge(self.drawing.exits[step.name], end, "nobody knows", dotted=True, taken=taken)
 
     def _failed(self, step: Step[Any]) -> bool:
         """Tell whether a step failed, or may have."""

@@ -9,7 +9,7 @@ from simplecqrs.errors import InvalidSaga
 from simplecqrs.saga import NO_COMPENSATION, Saga, Step, SyncSagaStep
 from simplecqrs.titles import title
 
-__all__ = ["called", "failing_steps", "remarks", "undone_by"]
+__all__ = ["called", "failing_steps", "remarks", "step_class", "undone_by"]
 
 
 def called(step: Step[Any], action: str) -> str:
@@ -19,9 +19,15 @@ def called(step: Step[Any], action: str) -> str:
     call = step.call_of(action)
     if call is None or call is NO_COMPENSATION:
         return ""
-    if isinstance(call, type) and issubclass(call, SyncSagaStep):
-        return f"{title(call)}.{'compensate' if action.startswith('undo') else 'act'}"
+    cls = step_class(call)
+    if cls is not None:
+        return f"{title(cls)}.{'compensate' if action.startswith('undo') else 'act'}"
     return title(call)
+
+
+def step_class(call: Any) -> Any:
+    """Return what a step calls if that is a ``SyncSagaStep``; else None."""
+    return call if isinstance(call, type) and issubclass(call, SyncSagaStep) else None
 
 
 def undone_by(step: Step[Any]) -> str:

@@ -15,6 +15,10 @@ __all__ = ["Standing", "Stood", "standings"]
 #: What a call came to.  undone: it was done, and something has undone it; stuck: undoing was given up; unknown: nobody
 #: knows whether it happened; skipped: a person said that it is not needed.
 Standing = Literal["running", "waiting", "done", "failed", "undone", "stuck", "unknown", "skipped"]
+#: Other entries of the log are about persons, and about the whole.
+ACTIONS: Final[dict[str, Action]] = {
+    "act": "act", "fallback": "fallback", "undo act": "undo act", "undo fallback": "undo fallback",
+}  # fmt: skip
 #: By what the log says of it last.
 BY_EVENT: Final[dict[str, Standing]] = {
     "started": "running", "completed": "done", "failed": "failed", "unknown": "unknown", "waiting": "waiting",
@@ -53,8 +57,9 @@ def standings(saga: Saga[Any], record: Record, history: Sequence[Entry] = ()) ->
     """
     found: dict[tuple[str, Action], Stood] = {}
     for entry in history:
-        if entry.event in BY_EVENT and entry.action in ("act", "fallback", "undo act", "undo fallback"):
-            place = (saga.knows(entry.step) or entry.step, entry.action)
+        action = ACTIONS.get(entry.action)
+        if action is not None and entry.event in BY_EVENT:
+            place = (saga.knows(entry.step) or entry.step, action)
             found[place] = _after(found.get(place, Stood("running")), entry)
     for name, known in record.progress.items():
         _conclude(found, saga.knows(name) or name, known)
