@@ -21,7 +21,7 @@ from simplecqrs.description import (
 )
 from simplecqrs.errors import UnknownMessage
 from simplecqrs.messages import Message
-from simplecqrs.queue import DATABASE, DEFERRED
+from simplecqrs.queue import DATABASE, DEFERRED, SAGAS
 from simplecqrs.registration import Registration
 
 __all__ = ["describe_one", "describe_project"]
@@ -166,9 +166,10 @@ def _consumers(bus: DjangoMediator, known: Sequence[ConsumerDescription]) -> Ite
             )
             continue
         why = "the topics of what it has handlers for" if found.topics is None else f"CONSUMERS[{name!r}]['topics']"
+        steps = ["the steps of sagas that were started"] if name == SAGAS else []
         yield ConsumerDescription(
             name=name,
-            messages=handled.get(name, []),
+            messages=[*handled.get(name, []), *steps],
             topics=topics_of(name, bus),
             why=why,
             broker=found.broker,
