@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from attrs import define, field
 
@@ -46,20 +48,43 @@ class Recovering:
     Look now and then for sagas that nobody works on, and run them on; a look that finds none costs one statement.
 
     Args:
+        saga: only sagas of this name.
+        chosen: asked for interval, batch and so on.
+        tell: is told what became of each.
         clock: seconds.
     """
 
     mediator: DjangoMediator
     clock: Callable[[], float] = time.monotonic
+    saga: str | None = field(default=None, kw_only=True)
+    chosen: Callable[[], SagaSettings] = field(default=recovery_settings, kw_only=True)
+    tell: Callable[[Recovered], object] = field(default=lambda recovered: None, kw_only=True)
     name: str = field(default="recovery of sagas", init=False)
+    _due: deque[UUID] = field(factory=deque[UUID], init=False)
     _look_at: float = field(default=float("-inf"), init=False)
 
+    @property
+    def timeout(self) -> float:
+        """Return how many seconds one saga may take before the watchdog wonders where it is."""
+        known = self.mediator.saga_definitions.values()
+        return max((sum(step.timeout for step in saga.by_name.values()) for saga in known), default=0.0)
+
     def step(self) -> int:
-        """Take over what is due, and return how many sagas those were."""
-        now = self.clock()
-        if now < self._look_at:
-            return 0
-        found = recover(self.mediator)
-        if not found:
-            self._look_at = now + recovery_settings().interval
-        return len(found)
+        """Take over the next one that is due, so that who is to stop need not wait for a whole batch; 0: none is."""
+        if not self._due and self.clock() >= self._look_at:
+            self._look()
+        while self._due:
+            found = self.chosen()
+            recovered = recovery.take_over(
+                self.mediator, self._due.popleft(), take_overs=found.take_overs, patience=found.patience
+            )
+            if recovered is not None:
+                self.tell(recovered)
+                return 1
+        return 0
+
+    def _look(self) -> None:
+        found = self.chosen()
+        self._due.extend(self.mediator.sagas.stale(limit=found.batch, saga=self.saga))
+        if not self._due:
+            self._look_at = self.clock() + found.interval

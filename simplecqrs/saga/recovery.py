@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from simplecqrs.mediator import Mediator
     from simplecqrs.saga.definition import Saga
 
-__all__ = ["Recovered", "recover", "recover_one"]
+__all__ = ["TAKE_OVERS", "Recovered", "recover", "recover_one", "take_over"]
 
 logger = logging.getLogger("simplecqrs.saga")
 
@@ -64,7 +64,10 @@ def recover(
         take_overs: how often a saga is taken over that does not go on, and when.  After that it is FAILED.
         patience: seconds to wait for attempts that are due later.
     """
-    outcomes = [_recovered(bus, saga_id, take_overs, patience) for saga_id in bus.sagas.stale(limit=limit, saga=saga)]
+    outcomes = [
+        take_over(bus, saga_id, take_overs=take_overs, patience=patience)
+        for saga_id in bus.sagas.stale(limit=limit, saga=saga)
+    ]
     return [outcome for outcome in outcomes if outcome is not None]
 
 
@@ -110,8 +113,10 @@ def _to_do(bus: Mediator, saga: Saga[Any], record: Record) -> list[Run]:
     return found(saga, record)
 
 
-def _recovered(bus: Mediator, saga_id: UUID, take_overs: Retry, patience: float) -> Recovered | None:
-    """Run one on; what fails outside of its steps is told, and tried again later."""
+def take_over(
+    bus: Mediator, saga_id: UUID, *, take_overs: Retry = TAKE_OVERS, patience: float = 0.0
+) -> Recovered | None:
+    """Run one on that is due; what fails outside of its steps is told, and tried again later.  None: it is held."""
     try:
         return Recovered(saga_id, recover_one(bus, saga_id, take_overs=take_overs, patience=patience))
     except SagaBusy:  # another one was quicker
