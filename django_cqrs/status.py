@@ -10,6 +10,7 @@ from django_cqrs.alarms import Limits, alarms_of
 from django_cqrs.brokers import broker, broker_names
 from django_cqrs.inspection import DjangoInspection
 from django_cqrs.relay import aliases
+from django_cqrs.saga_status import SagaCount, saga_alarms, saga_counts
 from simplecqrs.errors import CQRSError
 from simplecqrs.queue import Box
 
@@ -85,6 +86,7 @@ class Status:
     causes: list[CauseStatus] = field(factory=list[CauseStatus])
     keys: list[KeyStatus] = field(factory=list[KeyStatus])
     alarms: list[str] = field(factory=list[str])
+    sagas: list[SagaCount] = field(factory=list[SagaCount])
 
 
 def read_status(limits: Limits | None = None) -> Status:
@@ -99,10 +101,13 @@ def read_status(limits: Limits | None = None) -> Status:
     brokers = [BrokerStatus(name, _promise(name)) for name in broker_names()]
     causes = sorted((cause for i in found.values() for cause in _causes(i)), key=lambda cause: -cause.count)
     keys = sorted((key for i in found.values() for key in _keys(i)), key=lambda key: -key.waiting)
-    alarms = [alarm for alias, i in found.items() for alarm in alarms_of(i, backlogs[alias], limits or Limits())]
+    limits = limits or Limits()
+    alarms = [alarm for alias, i in found.items() for alarm in alarms_of(i, backlogs[alias], limits)]
+    alarms += [alarm for i in found.values() for alarm in saga_alarms(i, limits)]
     silent = [b for b in brokers if b.promise.startswith(UNKNOWN)]
     alarms += [f"the broker {b.name!r} cannot be asked: {b.promise.removeprefix(UNKNOWN)}" for b in silent]
-    return Status(queues, brokers, causes[:CAUSES], keys[:KEYS], alarms)
+    sagas = [count for alias in found for count in saga_counts(alias)]
+    return Status(queues, brokers, causes[:CAUSES], keys[:KEYS], alarms, sagas)
 
 
 def _causes(inspection: DjangoInspection) -> Iterator[CauseStatus]:

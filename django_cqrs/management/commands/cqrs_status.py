@@ -19,7 +19,7 @@ DEFAULTS = Limits()
 class Command(BaseCommand):
     """Print the backlogs on both sides."""
 
-    help = "Tell backlogs, the age of the oldest, what is parked and dead, what the brokers' word is worth, and alarms."
+    help = "Tell backlogs, the age of the oldest, what is parked and dead, sagas, what brokers' word is worth; alarms."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
@@ -52,6 +52,9 @@ class Command(BaseCommand):
                 f"blocked {key.key!r} of {key.topic} ({key.box} {key.queue}) for {key.since:,.0f} s, "
                 f"{count_of(key.waiting)} wait: {key.cause}"
             )
+        for alias in dict.fromkeys(count.database for count in status.sagas):
+            counts = [f"{count_of(c.count)} {c.status}" for c in status.sagas if c.database == alias]
+            self.stdout.write(f"sagas {alias}: {', '.join(counts)}")
         for broker in status.brokers:
             self.stdout.write(f"broker {broker.name}: {broker.promise}")
         for alarm in status.alarms:

@@ -1,0 +1,80 @@
+"""How many sagas are where, and which of them somebody has to look at; at a cost that does not grow with them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Final
+
+from attrs import frozen
+
+from django_cqrs.alarms import Limits
+from django_cqrs.bounded import capped, queues_of
+from django_cqrs.inspection import DjangoInspection
+from django_cqrs.management.letters import count_of
+from django_cqrs.mediator import project_mediator
+from django_cqrs.models import Saga
+from django_cqrs.saga_acts import STATUSES
+from simplecqrs.letters import cause_of
+from simplecqrs.saga.adopting import sagas_of
+
+__all__ = ["SagaCount", "saga_alarms", "saga_counts", "trouble_of"]
+
+#: Statuses in which a saga waits for a person, and what that means.
+STUCK: Final = {
+    "FAILED": "were given up, undoing or after their pivot",
+    "UNKNOWN": "have a step of which nobody knows whether it happened",
+}
+#: Statuses in which a saga needs its definition.
+OPEN: Final = ("RUNNING", "WAITING", "COMPENSATING")
+
+
+@frozen
+class SagaCount:
+    """How many sagas of a database have a status; numbers stop at 10,001."""
+
+    database: str
+    status: str
+    count: int
+
+
+def saga_counts(alias: str) -> list[SagaCount]:
+    """Count the sagas of an alias by status; those that are nowhere are left out."""
+    stored = Saga.objects.using(alias)
+    counts = [SagaCount(alias, status, capped(stored.filter(status=status))) for status in STATUSES]
+    return [found for found in counts if found.count]
+
+
+def trouble_of(row: Saga) -> str:
+    """Return what went wrong with a saga, in a line: why it turned round, or why a step waits for its next attempt."""
+    if row.error or row.status == "COMPLETED":
+        return cause_of(row.error)
+    steps = json.loads(row.progress).items()
+    return next((f"{name}: {cause_of(step['error'])}" for name, step in steps if step.get("error")), "")
+
+
+def saga_alarms(inspection: DjangoInspection, limits: Limits) -> Iterator[str]:
+    """Go through what is wrong with the sagas of one alias."""
+    stored = Saga.objects.using(inspection.alias)
+    for status, means in STUCK.items():
+        stuck = stored.filter(status=status)
+        first = stuck.order_by("created_at").only("id", "saga", "error", "progress").first()
+        if first is not None:
+            why = f": {trouble}" if (trouble := trouble_of(first)) else ""
+            yield (
+                f"{count_of(capped(stuck))} sagas are {status}, they {means}; the first, {first.saga} {first.id}{why}; "
+                f"see cqrs_sagas list --status {status}"
+            )
+    late = stored.filter(due_at__lt=inspection.now() - timedelta(seconds=limits.age))
+    if late.exists():
+        yield f"{count_of(capped(late))} sagas have been due for {limits.age:,.0f} s; does cqrs_sagas recover run?"
+    yield from _orphans(inspection)
+
+
+def _orphans(inspection: DjangoInspection) -> Iterator[str]:
+    """Tell of sagas that cannot go on, since nobody knows their definition any more."""
+    stored, known = Saga.objects.using(inspection.alias), sagas_of(project_mediator())
+    for name in queues_of(stored, "saga"):
+        if name not in known and (waiting := capped(stored.filter(saga=name, status__in=OPEN))):
+            yield f"{count_of(waiting)} sagas wait for the definition {name!r}, which is not here any more"
