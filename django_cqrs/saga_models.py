@@ -42,6 +42,7 @@ class Saga(models.Model):
 
     class Meta:
         db_table = table("saga")
+        permissions = [("operate_saga", "Can cancel, pause, resume, retry and skip sagas")]
         indexes = [
             models.Index(fields=["due_at"], name=table("saga_due")),
             models.Index(fields=["created_at"], name=table("saga_created")),

@@ -291,6 +291,7 @@ class Migration(migrations.Migration):
                 ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
+                'permissions': [('operate_saga', 'Can cancel, pause, resume, retry and skip sagas')],
                 'db_table': table('saga'),
                 'indexes': [
                     models.Index(fields=['due_at'], name=table('saga_due')),
