@@ -34,6 +34,7 @@ class Sqlite:
         stage.start("relay", "manage.py", "cqrs_relay")
         stage.start("consumer reports", "manage.py", "cqrs_consume", "reports")
         stage.start("consumer mailing", "manage.py", "cqrs_consume", "mailing")
+        stage.start("consumer sagas", "manage.py", "cqrs_consume", "sagas")
 
     def kill_relay(self, stage: Stage) -> None:
         stage.kill("relay")
@@ -70,6 +71,7 @@ class Full:
         stage.start("celery beat", *celery, "beat", "-s", schedule, "--pidfile", "")
         stage.start("consumer reports", "manage.py", "cqrs_consume", "reports")
         stage.start("second consumer reports", "manage.py", "cqrs_consume", "reports")
+        stage.start("consumer sagas", "manage.py", "cqrs_consume", "sagas")
 
     def kill_relay(self, stage: Stage) -> None:
         stage.kill_child("celery worker")

@@ -2,11 +2,12 @@
 The demo's count: what the database and the mails say of every single order and event.
 """
 
+import json
 import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,16 @@ class Census:
         os.environ.update(env, DJANGO_SETTINGS_MODULE="shop.settings")
         sys.path.insert(0, str(PROJECT))
         django.setup()
+        from checkout import bank  # type: ignore[import-not-found]
+        from checkout import models as checkout
         from django_cqrs import models as queues
         from orders.models import Order  # type: ignore[import-not-found]
         from reports import models as reports  # type: ignore[import-not-found]
 
         self.queues: Any = queues
         self.reports: Any = reports
+        self.bank: Any = bank
+        self.checkout: Any = checkout
         self.orders: Any = Order.objects
         self.mails = mails
 
@@ -68,10 +73,41 @@ class Census:
 
     def mail_ids(self) -> Counter[str]:
         """
-        Count the mails by their Message-ID.
+        Count the mails about events by their Message-ID.
         """
-        texts = (file.read_text(errors="replace") for file in self.mails.glob("*"))
-        return Counter(mail_id for text in texts for mail_id in re.findall(r"^Message-ID: <(\S+)@", text, re.MULTILINE))
+        return Counter(mail_id for mail_id in self._all_mail_ids() if not mail_id.startswith("checkout."))
+
+    def thanks(self) -> Counter[str]:
+        """
+        Count the mails that sagas have sent, by their Message-ID.
+        """
+        return Counter(mail_id for mail_id in self._all_mail_ids() if mail_id.startswith("checkout."))
+
+    def _all_mail_ids(self) -> Iterator[str]:
+        for file in self.mails.glob("*"):
+            yield from re.findall(r"^Message-ID:\s+<(\S+)@", file.read_text(errors="replace"), re.MULTILINE)
+
+    def payable_by_card(self, orders: Sequence[int]) -> int:
+        """
+        Return the first of these orders that the bank takes a card for.
+        """
+        payable = self.orders.filter(pk__in=orders, total__lte=self.bank.LIMIT)
+        return int(payable.order_by("pk").values_list("pk", flat=True)[0])
+
+    def sagas(self) -> Counter[str]:
+        """
+        Count the sagas by their status.
+        """
+        return Counter(self.queues.Saga.objects.values_list("status", flat=True))
+
+    def checkouts(self) -> str:
+        """
+        Say what sagas have come to, and what they have left.
+        """
+        sagas = ", ".join(f"{number} {status}" for status, number in sorted(self.sagas().items()))
+        charges, invoices = len(self.bank.booked()), self.checkout.Invoice.objects.filter(is_void=False).count()
+        shipped = self.checkout.Parcel.objects.filter(state="shipped").count()
+        return f"{sagas}: {charges} charges, {invoices} invoices, {shipped} parcels, {len(self.thanks())} thanks"
 
     def differences(self) -> Iterator[str]:
         """
@@ -81,6 +117,7 @@ class Census:
         yield from self._histories(orders)
         yield from self._numbers(orders)
         yield from self._mails()
+        yield from self._checkouts()
         if dead := self.queues.Dead.objects.count():
             yield f"{dead} messages were given up; see manage.py cqrs_dead list"
 
@@ -120,3 +157,20 @@ class Census:
             yield f"{len(events)} events were received for mails, not {self.published()}"
         if mails != events:
             yield f"{len(events - mails)} events have no mail, {len(mails - events)} mails have no event"
+
+    def _checkouts(self) -> Iterator[str]:
+        """
+        Compare what each saga has left, in the database and outside of it, with what it has come to.
+        """
+        invoices = set(self.checkout.Invoice.objects.filter(is_void=False).values_list("pk", flat=True))
+        parcels = dict(self.checkout.Parcel.objects.values_list("pk", "state"))
+        booked, thanks = set(self.bank.booked()), self.thanks()
+        for saga in self.queues.Saga.objects.all():
+            order = json.loads(bytes(saga.state))["order_id"]
+            paid = (f"checkout:{saga.pk}:charge:act" in booked) + (order in invoices)
+            found = (paid, parcels.pop(order, ""), f"checkout.{saga.pk}.thank.act" in thanks)
+            expected = (1, "shipped", True) if saga.status == "COMPLETED" else (0, "released", False)
+            if found != expected or saga.status not in {"COMPLETED", "COMPENSATED"}:
+                yield f"checkout of order {order}, {saga.status}: paid, parcel, thanks are {found}, not {expected}"
+        if parcels:
+            yield f"{len(parcels)} parcels belong to no checkout"

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from backends import Full, Sqlite
 from census import CONSUMERS, Census
-from customers import BAD_LINES, REFUSED, Shop, place_many, settle, write_orders
+from checkouts import begin_and_kill, check_out_many, finish
+from customers import BAD_LINES, REFUSED, Shop, left_open, place_many, settle, write_orders
 from stage import Failed, Stage, free_port
 
 OVER_HTTP, IN_THE_FILE = 200, 2000
@@ -47,15 +48,20 @@ class Story:
         self.port = free_port()
         self.shop = Shop(self.port)
         self.received = 0
+        self.began_saga = 0.0
         self.stations: list[tuple[str, int, float]] = []
 
     def play(self) -> int:
         self.open()
-        first = time.monotonic()
+        began = time.monotonic()
         orders = self.order_over_http()
         self.order_wrongly(orders)
+        to_check_out = left_open(orders)
+        first = self.census.payable_by_card(to_check_out)
+        saga = self.kill_in_a_saga(first)
         self.import_and_kill(orders)
-        self.drain(first)
+        self.check_out(saga, [order for order in to_check_out if order != first])
+        self.drain(began)
         return self.tell(len(orders))
 
     def open(self) -> None:
@@ -107,6 +113,21 @@ class Story:
             self.stations.append(("orders imported", IN_THE_FILE, time.monotonic() - began))
             settling.result()
         self.check_import()
+
+    def kill_in_a_saga(self, order: int) -> str:
+        """
+        Begin the checkout of an order, and kill who works on it in its middle.
+        """
+        self.began_saga = time.monotonic()
+        return begin_and_kill(self.stage, self.shop, self.census, order)
+
+    def check_out(self, saga: str, orders: list[int]) -> None:
+        """
+        See that the saga has gone on by itself, and check out other orders.
+        """
+        finish(self.stage, self.census, saga)
+        self.stations.append(("killed saga finished", 1, time.monotonic() - self.began_saga))
+        self.timed("orders checked out", lambda: check_out_many(self.stage, self.shop, self.census, orders))
 
     def check_import(self) -> None:
         """
@@ -204,6 +225,7 @@ class Story:
             "duplicates met": f"{dropped:7,}   dropped at the consumers' doors",
             "effects: reports": f"{census.histories():7,}   orders in the report",
             "effects: mails": f"{len(mails):7,}   and {twice} of them twice, with the same Message-ID",
+            "sagas": census.checkouts(),
         }
         return "\n".join(f"{name:17} {line}" for name, line in lines.items())
 

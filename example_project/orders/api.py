@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from django_cqrs import bus
 from django_cqrs.http import answering_errors
 from orders.errors import OrderRefused
-from orders.messages import CancelOrder, PayOrder, PlaceOrder, RecentOrders
+from orders.messages import CancelOrder, CheckOut, PayOrder, PlaceOrder, RecentOrders
 from simplecqrs import load
 from simplecqrs.errors import InvalidPayload
 
@@ -33,6 +33,14 @@ def pay(request: HttpRequest, order_id: int) -> JsonResponse:
     """Pay an order."""
     bus.send(PayOrder(order_id))
     return JsonResponse({"id": order_id, "state": "paid"})
+
+
+@csrf_exempt
+@require_POST
+@answering_errors(conflict=(OrderRefused,))
+def check_out(request: HttpRequest, order_id: int) -> JsonResponse:
+    """Begin an order's checkout; it goes on after the answer."""
+    return JsonResponse({"saga": bus.send(CheckOut(order_id))}, status=202)
 
 
 @csrf_exempt

@@ -3,6 +3,7 @@
 from datetime import date
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from attrs import Attribute, field, frozen, validators
 
@@ -31,6 +32,13 @@ class PlaceOrder(Command[int]):
 @frozen
 class PayOrder(Command[None]):
     """Pay what was ordered."""
+
+    order_id: int
+
+
+@frozen
+class CheckOut(Command[UUID]):
+    """Charge, ship and thank for what was ordered; answers the saga's id."""
 
     order_id: int
 

@@ -6,7 +6,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from django_cqrs import bus
 from orders.errors import OrderRefused
-from orders.messages import CancelOrder, PayOrder, PlaceOrder, RecentOrders
+from orders.messages import CancelOrder, CheckOut, PayOrder, PlaceOrder, RecentOrders
 from orders.models import Order
 from reports.models import Day, StateCount
 from shop.forms import OrderForm
@@ -27,6 +27,13 @@ def place(request: HttpRequest) -> HttpResponse:
         return page(request, form, status=400)
     wanted = form.cleaned_data
     return carry_out(request, PlaceOrder(wanted["email"], wanted["product"].sku, wanted["quantity"]), form)
+
+
+@require_POST
+def check_out(request: HttpRequest, order_id: int) -> HttpResponse:
+    """Begin an order's checkout."""
+    get_object_or_404(Order, pk=order_id)
+    return carry_out(request, CheckOut(order_id), OrderForm())
 
 
 @require_POST
