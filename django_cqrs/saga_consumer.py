@@ -121,7 +121,7 @@ class SagaConsumer:
             error = RuntimeError(f"it was begun {record.recoveries} times, and its process did not come back")
             self._store(record, failed(saga, record, step, error, unknown=True))
         else:
-            self._store(record, ask_again(record, step))
+            self._store(record, ask_again(saga, record, step))
 
     def _store(self, record: Record, runs: list[Run]) -> None:
         with together(self._alias):

@@ -45,6 +45,7 @@ class DjangoSagas:
 
     keeps_objects = False
     has_consumer = True
+    joins = True
 
     def __init__(self, mediator: DjangoMediator) -> None:
         self._mediator = mediator

@@ -97,8 +97,8 @@ class Combined(Generic[M_contra, R_co]):
     #: What the links take in the place of the message.  Empty: the message itself.
     takes: tuple[type[Any], ...] = ()
 
-    def problems(self) -> list[str]:
-        """Return what is wrong with it beside the shape of its links, each with its cure."""
+    def problems(self, bus: Any, /) -> list[str]:
+        """Return what is wrong with it for a mediator, beside the shape of its links, each with its cure."""
         return []
 
     def refuse(self, *, is_stream: bool) -> None:

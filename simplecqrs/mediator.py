@@ -235,7 +235,7 @@ class Mediator:
             *wrong_middlewares(self._middlewares),
         ]
         for registration in self.registrations():
-            found += registration.handler.problems() if is_combined(registration.handler) else ()
+            found += registration.handler.problems(self) if is_combined(registration.handler) else ()
             found += missing_dependencies(registration, self._container, self._how_to_provide)
             found += missing_publisher(registration, ships=self.ships)
         return found

@@ -9,7 +9,7 @@ from simplecqrs.dispatch import stack, top
 from simplecqrs.errors import SagaChanged, SagaNotFound
 from simplecqrs.handlers import is_combined
 from simplecqrs.metadata import active_context
-from simplecqrs.saga.records import Record
+from simplecqrs.saga.records import SETTLED, Record
 from simplecqrs.saga.run_step import StepCalls
 from simplecqrs.saga.states import unpack
 
@@ -48,7 +48,7 @@ def adopt(bus: Mediator, saga: Saga[Any], saga_id: UUID, *, lock: bool = False) 
         raise SagaNotFound(f"there is no saga {saga_id}")
     if record.saga != saga.name:
         raise SagaNotFound(f"{saga_id} is a saga {record.saga!r}, not {saga.name!r}")
-    if record.fingerprint != saga.fingerprint:
+    if record.fingerprint != saga.fingerprint and record.status not in SETTLED:
         _fit(saga, record)
     unpack(record, saga.state, bus.sagas.codec)
     return record
@@ -62,8 +62,11 @@ def _fit(saga: Saga[Any], record: Record) -> None:
             "a step until no saga has it, or say under which name it goes on: Step(..., aliases=[...])"
         )
     record.progress = {saga.step(name).name: known for name, known in record.progress.items()}
-    places = [saga.index_of(saga.by_name[name]) for name in record.progress]
-    record.position = max(places, default=0)
+    places = [(saga.index_of(saga.by_name[name]), known.phase) for name, known in record.progress.items()]
+    begun = [place for place, phase in places if phase not in ("done", "undone", "skipped")]
+    # Steps that are new before those that were begun are not run: what comes after them has happened already.
+    last = max((place for place, _ in places), default=0)
+    record.position = last if record.status == "COMPENSATING" or not begun else min(begun)
     record.fingerprint = saga.fingerprint
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from uuid import UUID
 
 from simplecqrs.backoff import Retry
+from simplecqrs.codec.port import Codec, Inspects
 from simplecqrs.errors import InvalidSaga
 from simplecqrs.guarding import Open
 from simplecqrs.messages import Command
 from simplecqrs.registration import Options
 from simplecqrs.registry import Registry, default_registry
-from simplecqrs.saga.records import Record, Waiting
+from simplecqrs.saga.records import Record, Run, Waiting
 from simplecqrs.saga.run_step import RunStep, StepCalls
 from simplecqrs.saga.shape import shape_problems
 from simplecqrs.saga.states import is_frozen
@@ -23,7 +24,8 @@ from simplecqrs.saga.waiting import CONSUMER, HandIn
 
 if TYPE_CHECKING:
     from simplecqrs.mediator import Mediator
-    from simplecqrs.saga.results import SagaResult, StepResult
+    from simplecqrs.saga.results import SagaResult
+    from simplecqrs.saga.running import Steps
 
 __all__ = ["Saga"]
 
@@ -74,6 +76,13 @@ class Saga(Generic[S]):
         self.pivot = _pivot_of(self.groups)
         self.is_frozen = is_frozen(state)
         self.no_retry: tuple[type[Exception], ...] = (Open,)
+        self.branches = frozenset(step.name for group in self.groups if len(group) > 1 for step in group)
+        self.singles = tuple(group[0].name if len(group) == 1 else "" for group in self.groups)
+        self.first_runs = {
+            step.name: Run(step.name, "act", 1, begun=True)
+            for step in self.by_name.values()
+            if step.idempotent and step.waits is None
+        }
         self._names = {known: step.name for step in self.by_name.values() for known in (step.name, *step.aliases)}
         self._index = {step.name: index for index, group in enumerate(self.groups) for step in group}
         self.message = _message_of(name)
@@ -100,17 +109,19 @@ class Saga(Generic[S]):
         Raises:
             SagaBusy: if somebody else works on it.
         """
-        from simplecqrs.saga.foreground import run
+        from simplecqrs.saga.running import run
 
         return run(bus, self, state, saga_id, patience)
 
-    def steps(
-        self, bus: Mediator, state: S, *, saga_id: UUID | None = None, patience: float = 30.0
-    ) -> Generator[StepResult[S], None, SagaResult[S]]:
-        """Run a saga step by step; what is closed early goes on when somebody runs it again, or recovers it."""
-        from simplecqrs.saga.foreground import watched
+    def steps(self, bus: Mediator, state: S, *, saga_id: UUID | None = None, patience: float = 30.0) -> Steps[S]:
+        """
+        Run a saga step by step; what is closed early goes on when somebody runs it again, or recovers it.
 
-        return watched(bus, self, state, saga_id, patience)
+        In a ``with`` statement, an exception that leaves its body has the saga undone, if it has not passed its pivot.
+        """
+        from simplecqrs.saga.running import Steps
+
+        return Steps(bus, self, state, saga_id, patience)
 
     def start(self, bus: Mediator, state: S, *, saga_id: UUID | None = None) -> UUID:
         """Store a saga, in the transaction that is open, for a worker to run, and return its id."""
@@ -118,9 +129,11 @@ class Saga(Generic[S]):
 
         return start(bus, self, state, saga_id)
 
-    def problems(self) -> list[str]:
+    def problems(self, codec: Codec) -> list[str]:
         """Return what a mediator finds wrong, each with its cure; what is wrong by itself was raised at once."""
-        return []
+        kind: Any = self.state  # which is no message, but is stored as one is
+        found = codec.problems(kind) if isinstance(codec, Inspects) else []
+        return [f"the saga {self.name!r}: its state cannot be stored: {text}" for text in found]
 
     def step(self, name: str) -> Step[S]:
         """Return a step by its name, or by one that it had before."""
@@ -136,7 +149,7 @@ class Saga(Generic[S]):
 
     def is_parallel(self, step: Step[S]) -> bool:
         """Tell whether a step belongs to a Parallel."""
-        return len(self.groups[self._index[step.name]]) > 1
+        return step.name in self.branches
 
     def merge_of(self, step: Step[S]) -> Callable[[S, Sequence[S]], S] | None:
         """Return how the states of the Parallel that a step belongs to are merged, if it says so."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 if TYPE_CHECKING:
@@ -15,14 +15,18 @@ if TYPE_CHECKING:
 __all__ = ["beating"]
 
 log = logging.getLogger("simplecqrs.saga")
+NOTHING: Final = nullcontext()
+
+
+def beating(bus: Mediator, saga_id: UUID, owner: str, lease: float) -> AbstractContextManager[None]:
+    """Make a lease longer each third of its time, from a thread of its own, if there is still need for it by then."""
+    if bus.sagas.keeps_objects:  # they end with this process, and each call has more time than any step
+        return NOTHING
+    return _beating(bus, saga_id, owner, lease)
 
 
 @contextmanager
-def beating(bus: Mediator, saga_id: UUID, owner: str, lease: float) -> Generator[None, None, None]:
-    """Make a lease longer each third of its time, from a thread of its own, if there is still need for it by then."""
-    if bus.sagas.keeps_objects:  # they end with this process
-        yield
-        return
+def _beating(bus: Mediator, saga_id: UUID, owner: str, lease: float) -> Generator[None, None, None]:
     ended = threading.Event()
     thread = threading.Thread(
         target=_beat, args=(bus, saga_id, owner, lease, ended), name="simplecqrs-saga", daemon=True

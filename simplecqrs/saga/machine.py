@@ -7,108 +7,115 @@ run is returned: it is begun already, and so is stored as begun before it is cal
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from simplecqrs.backoff import Retry
+from simplecqrs.saga.beginning import begin, begin_group, begin_ready, is_current, note, undoing
 from simplecqrs.saga.merging import merged
-from simplecqrs.saga.records import Action, Entry, Progress, Record, Run
+from simplecqrs.saga.records import Phase, Progress, Record, Run
 from simplecqrs.saga.step import NO_COMPENSATION
 
 if TYPE_CHECKING:
     from simplecqrs.saga.definition import Saga
     from simplecqrs.saga.step import Step
 
-__all__ = ["ask_again", "begin_ready", "expired", "failed", "found", "go_on", "note", "succeeded", "undoing"]
+__all__ = [
+    "LONGEST_ERROR",
+    "ask_again",
+    "begin_ready",
+    "expired",
+    "failed",
+    "found",
+    "given_up",
+    "go_on",
+    "is_current",
+    "note",
+    "succeeded",
+    "undoing",
+    "wait_failed",
+]
 
 #: Steps that have not come to anything yet.
 OPEN: Final = frozenset({"ready", "started", "waiting", "unknown"})
+#: Steps that hold up undoing: what is being called, and what nobody knows of.
+HELD: Final = frozenset({"started", "unknown"})
 #: How long errors are kept, in characters.
 LONGEST_ERROR: Final = 2000
+DONE: Final = Progress("done", "act", 1)
 
 
 def go_on(saga: Saga[Any], record: Record) -> list[Run]:
     """Begin what can be begun now, and return what is to be run; nothing if it waits, rests, or has ended."""
+    if record.paused:
+        if record.status == "WAITING" and not any(known.phase == "waiting" for known in record.progress.values()):
+            record.status = "RUNNING"
+        return []
     if record.status == "COMPENSATING":
         return _undo(saga, record)
-    if record.ended or record.paused:
-        return []
-    return _forward(saga, record)
+    return [] if record.ended else _forward(saga, record)
 
 
 def _forward(saga: Saga[Any], record: Record) -> list[Run]:
     progress, groups = record.progress, saga.groups
     while record.position < len(groups):
+        single = saga.singles[record.position]
+        if single in progress and progress[single].phase == "done":  # what nearly all of them are
+            record.position += 1
+            continue
         group = groups[record.position]
-        if group[0].name not in progress:
+        if any(step.name not in progress for step in group):
             if record.cancelled and record.position <= saga.pivot:
                 return _turn_round(saga, record)
-            return _begin_group(saga, record, group)
-        phases = {progress[step.name].phase for step in group}
-        if not phases.isdisjoint(OPEN):
-            record.status = "WAITING" if phases & OPEN == {"waiting"} else "RUNNING"
+            runs = begin_group(saga, record, [step for step in group if step.name not in progress])
+            if runs:
+                return runs
+        phases: set[Phase] = {progress[step.name].phase for step in group}
+        if _is_open(saga, record, phases):
             return []
-        if len(group) > 1:
-            _join(saga, record, group)
-            phases = {progress[step.name].phase for step in group}
-        if "failed" in phases:
-            return _turn_round(saga, record)
+        if "failed" in phases or not _join(saga, record, group):
+            return _failed_group(saga, record, group)
         record.position += 1
     record.status = "COMPLETED"
     return []
 
 
-def _begin_group(saga: Saga[Any], record: Record, group: Sequence[Step[Any]]) -> list[Run]:
-    runs: list[Run] = []
-    for step in group:
-        waits = step.waits
-        if waits is None:
-            runs.append(_begin(record, step, "act"))
-            continue
-        record.progress[step.name] = Progress("waiting", attempts=1)
-        record.waits.append(saga.waiting(step, waits, record.state))
-        note(record, step.name, "act", "waiting", attempt=1)
-    record.status = "RUNNING" if runs else "WAITING"
-    return runs
+def _is_open(saga: Saga[Any], record: Record, phases: set[Phase]) -> bool:
+    """Tell whether something of a group is still to come to something, and say so in the status."""
+    back = "failed" in phases and record.position <= saga.pivot
+    if phases.isdisjoint(HELD if back else OPEN):
+        return False
+    record.status = "RUNNING" if "started" in phases or "ready" in phases else "WAITING"
+    if record.status == "WAITING" and "unknown" in phases:
+        record.status = "UNKNOWN"
+    return True
 
 
-def _begin(record: Record, step: Step[Any], action: Action, *, failures: int = 0, pause: float = 0.0) -> Run:
-    """Begin an action at once, if that may be said some time before it is true; else make it ready to be begun."""
-    before = record.progress.get(step.name)
-    known = before if before is not None and before.action == action else Progress("ready", action)
-    attempt = known.attempts + 1
-    begun = record.ahead and not pause and (step.idempotent or undoing(action))
-    if begun:
-        note(record, step.name, action, "started", attempt=attempt)
-    record.progress[step.name] = Progress(
-        "started" if begun else "ready", action, attempt if begun else known.attempts, failures, known.unknown, pause,
-        known.error,
-    )  # fmt: skip
-    return Run(step.name, action, attempt, begun, pause)
-
-
-def begin_ready(record: Record, step: Step[Any]) -> Run:
-    """Begin what is ready, when its pause is over; it is to be stored before it is called."""
-    known = record.progress[step.name]
-    attempt = known.attempts + 1
-    note(record, step.name, known.action, "started", attempt=attempt)
-    record.progress[step.name] = known._replace(phase="started", attempts=attempt, pause=0.0)
-    return Run(step.name, known.action, attempt, begun=True)
+def _failed_group(saga: Saga[Any], record: Record, group: Sequence[Step[Any]]) -> list[Run]:
+    if record.position > saga.pivot:
+        record.status = "FAILED"
+        return []
+    for step in group:  # the others of a Parallel: what waits, or was to be tried again, is not
+        known = record.progress[step.name]
+        if known.phase in OPEN:
+            record.progress[step.name] = known._replace(phase="failed")
+    return _turn_round(saga, record)
 
 
 def succeeded(saga: Saga[Any], record: Record, step: Step[Any], returned: Any) -> list[Run]:
     """Note that what was begun of a step is done, with the state that it has returned, and go on."""
-    known = record.progress[step.name]
-    note(record, step.name, known.action, "completed", attempt=known.attempts)
+    name = step.name
+    known = record.progress[name]
+    action = known.action
+    note(record, name, action, "completed", attempt=known.attempts)
     record.recoveries = 0
-    parallel = saga.is_parallel(step) and not undoing(known.action)
-    if returned is not None and not parallel:
+    undone = action != "act" and undoing(action)
+    kept = returned if not undone and name in saga.branches else None
+    if returned is not None and kept is None:
         record.state = returned
-    record.progress[step.name] = Progress(
-        "undone" if undoing(known.action) else "done", known.action, known.attempts,
-        state=returned if parallel else None,
-    )  # fmt: skip
+    if known.attempts == 1 and action == "act" and kept is None:
+        record.progress[name] = DONE
+    else:
+        record.progress[name] = Progress("undone" if undone else "done", action, known.attempts, state=kept)
     return go_on(saga, record)
 
 
@@ -120,59 +127,58 @@ def failed(saga: Saga[Any], record: Record, step: Step[Any], error: BaseExceptio
         unknown: nobody knows whether it happened nevertheless.
     """
     known = record.progress[step.name]
-    record.recoveries = 0  # whoever called it has come back
     text = f"{type(error).__name__}: {error}"[:LONGEST_ERROR]
     note(record, step.name, known.action, "unknown" if unknown else "failed", attempt=known.attempts, error=text)
+    record.recoveries = 0  # it did go on: this attempt has an outcome
     known = record.progress[step.name] = known._replace(
         failures=known.failures + 1, unknown=known.unknown or unknown, error=text
     )
     if undoing(known.action):
         return _undo_failed(saga, record, step, known)
     if unknown and not step.idempotent:
-        return _nobody_knows(record, step)
-    retry = saga.retry_of(step)
-    if not retry.exhausted(known.failures) and not isinstance(error, saga.no_retry):
-        return [_begin(record, step, known.action, failures=known.failures, pause=_pause(retry, known))]
-    return _given_up(saga, record, step, error)
+        return _nobody_knows(saga, record, step)
+    retry, back = saga.retry_of(step), record.cancelled and saga.index_of(step) <= saga.pivot
+    if not back and not retry.exhausted(known.failures) and not isinstance(error, saga.no_retry):
+        return begin(record, step, known.action, failures=known.failures, pause=retry.pause(known.failures))
+    if not back and known.action == "act" and not known.unknown and saga.falls_back(step, error):
+        return begin(record, step, "fallback")  # what may have happened is not done again in another way
+    return given_up(saga, record, step)
 
 
-def _given_up(saga: Saga[Any], record: Record, step: Step[Any], error: BaseException) -> list[Run]:
+def given_up(saga: Saga[Any], record: Record, step: Step[Any]) -> list[Run]:
+    """Give up a step for the reason that is noted, and go on: back, before the pivot."""
     known = record.progress[step.name]
-    # What may have happened is not done again in another way.
-    if known.action == "act" and not known.unknown and saga.falls_back(step, error):
-        return [_begin(record, step, "fallback")]
     record.error = record.error or f"{step.name}: {known.error}"
-    if saga.index_of(step) > saga.pivot:
-        record.progress[step.name] = known._replace(phase="failed")
-        record.status = "FAILED"
-        return []
-    if known.unknown and step.undoes(known.action) is None:
-        return _nobody_knows(record, step)
-    record.progress[step.name] = known._replace(phase="failed")
+    if saga.index_of(step) <= saga.pivot and known.unknown and step.undoes(known.action) is None:
+        return _nobody_knows(saga, record, step)
+    record.progress[step.name] = known._replace(phase="failed", state=None)
     return go_on(saga, record)
 
 
 def _undo_failed(saga: Saga[Any], record: Record, step: Step[Any], known: Progress) -> list[Run]:
     retry = step.compensation_retry or saga.compensation_retry
     if not retry.exhausted(known.failures):
-        return [_begin(record, step, known.action, failures=known.failures, pause=_pause(retry, known))]
+        return begin(record, step, known.action, failures=known.failures, pause=retry.pause(known.failures))
     record.progress[step.name] = known._replace(phase="stuck")
     return go_on(saga, record)
 
 
-def _pause(retry: Retry, known: Progress) -> float:
-    return retry.pause(known.failures)
-
-
-def _nobody_knows(record: Record, step: Step[Any]) -> list[Run]:
+def _nobody_knows(saga: Saga[Any], record: Record, step: Step[Any]) -> list[Run]:
     record.progress[step.name] = record.progress[step.name]._replace(phase="unknown")
-    record.status = "UNKNOWN"
-    return []
+    return go_on(saga, record)
 
 
 def expired(saga: Saga[Any], record: Record, step: Step[Any]) -> list[Run]:
     """Note that a step has waited for too long, and turn round."""
-    return failed(saga, record, step, TimeoutError("the event that it waited for did not come in time"), unknown=False)
+    return wait_failed(saga, record, step, TimeoutError("the event that it waited for did not come in time"))
+
+
+def wait_failed(saga: Saga[Any], record: Record, step: Step[Any], error: Exception) -> list[Run]:
+    """Note that a step does not wait any more, and why, and go on."""
+    known, text = record.progress[step.name], f"{type(error).__name__}: {error}"[:LONGEST_ERROR]
+    note(record, step.name, "act", "failed", attempt=known.attempts, error=text)
+    record.progress[step.name] = known._replace(error=text)
+    return given_up(saga, record, step)
 
 
 def found(saga: Saga[Any], record: Record, *, is_left: bool = True) -> list[Run]:
@@ -187,8 +193,8 @@ def found(saga: Saga[Any], record: Record, *, is_left: bool = True) -> list[Run]
     if record.paused:
         return []
     runs: list[Run] = []
-    for name, known in list(record.progress.items()):
-        step = saga.step(name)
+    for name in list(record.progress):
+        known = record.progress[name]
         if known.phase == "ready":
             # It is taken up when its pause is over, or by a person who wants it now.
             pause = 0.0 if is_left else known.pause
@@ -196,18 +202,18 @@ def found(saga: Saga[Any], record: Record, *, is_left: bool = True) -> list[Run]
         elif known.phase == "started" and not is_left:
             runs.append(Run(name, known.action, known.attempts, begun=True))
         elif known.phase == "started":
-            runs += ask_again(record, step)
-    return runs or go_on(saga, record)
+            runs += ask_again(saga, record, saga.by_name[name])
+    return [run for run in runs if is_current(record, run)] or go_on(saga, record)
 
 
-def ask_again(record: Record, step: Step[Any]) -> list[Run]:
+def ask_again(saga: Saga[Any], record: Record, step: Step[Any]) -> list[Run]:
     """Begin once more what was begun and has no outcome, or leave it to a person if that may not be."""
     known = record.progress[step.name]
     note(record, step.name, known.action, "unknown", attempt=known.attempts, error="its worker did not come back")
     record.progress[step.name] = known._replace(unknown=True)
     if step.idempotent or undoing(known.action):
-        return [_begin(record, step, known.action, failures=known.failures)]
-    return _nobody_knows(record, step)
+        return begin(record, step, known.action, failures=known.failures)
+    return _nobody_knows(saga, record, step)
 
 
 def _turn_round(saga: Saga[Any], record: Record) -> list[Run]:
@@ -228,35 +234,27 @@ def _undo(saga: Saga[Any], record: Record) -> list[Run]:
             if known.phase == "done" or (known.phase == "failed" and known.unknown):
                 undo = step.undoes(known.action)
                 if undo is not None and undo is not NO_COMPENSATION:
-                    return [_begin(record, step, "undo fallback" if known.action == "fallback" else "undo act")]
+                    return begin(record, step, "undo fallback" if known.action == "fallback" else "undo act")
     stuck = any(known.phase == "stuck" for known in record.progress.values())
     record.status = "FAILED" if stuck else "CANCELLED" if record.cancelled else "COMPENSATED"
     return []
 
 
-def undoing(action: str) -> bool:
-    """Tell whether an action undoes another one."""
-    return action.startswith("undo")
-
-
-def _join(saga: Saga[Any], record: Record, group: Sequence[Step[Any]]) -> None:
+def _join(saga: Saga[Any], record: Record, group: Sequence[Step[Any]]) -> bool:
     """Make one state of those that the steps of a Parallel have returned; if that fails, the last of them has."""
-    returned = [record.progress[step.name].state for step in group]
-    if all(state is None for state in returned):
-        return
+    states = [record.progress[step.name].state for step in group] if len(group) > 1 else []
+    returned = [state for state in states if state is not None]
+    if not returned:
+        return True
     try:
-        record.state = merged(record.state, [s for s in returned if s is not None], saga.merge_of(group[0]))
+        record.state = merged(record.state, returned, saga.merge_of(group[0]))
     except Exception as error:  # noqa: BLE001 - a merge is the user's code; what was done is undone
-        record.error = record.error or f"{group[-1].name}: {type(error).__name__}: {error}"[:LONGEST_ERROR]
+        text = f"{type(error).__name__}: {error}"[:LONGEST_ERROR]
+        record.error = record.error or f"{group[-1].name}: {text}"
         last = record.progress[group[-1].name]
-        record.progress[group[-1].name] = last._replace(phase="failed", unknown=True, state=None)
-        note(record, group[-1].name, "merge", "failed", error=record.error)
+        record.progress[group[-1].name] = last._replace(phase="failed", unknown=True, error=text)
+        note(record, group[-1].name, "merge", "failed", error=text)
+        return False
     for step in group:
         record.progress[step.name] = record.progress[step.name]._replace(state=None)
-
-
-def note(
-    record: Record, step: str, action: str, event: str, *, attempt: int = 0, error: str = "", who: str = ""
-) -> None:
-    """Add a line to a saga's log."""
-    record.entries.append(Entry(step, action, event, time.time(), attempt, error, who))
+    return True

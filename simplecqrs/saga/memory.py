@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from threading import RLock
 from typing import Final
@@ -12,7 +13,7 @@ from attrs import define, evolve, field
 
 from simplecqrs.codec import Codec, JSONCodec
 from simplecqrs.errors import SagaMovedOn
-from simplecqrs.saga.records import Entry, Record, Run, SagaStatus, Waiting
+from simplecqrs.saga.records import SETTLED, Entry, Record, Run, SagaStatus, Waiting
 
 __all__ = ["MemorySagas"]
 
@@ -30,7 +31,7 @@ class _Wait:
     event: bytes | None
 
 
-@define
+@define(eq=False)
 class _Kept:
     """A saga, and from when on others may take it up."""
 
@@ -47,18 +48,39 @@ class MemorySagas:
     Args:
         codec: copies states that can be changed.
         clock: tells the time, in seconds.
+        keep: how many sagas that have ended, and how many events that nobody waits for yet, are kept, at most; those
+            of them that came first are forgotten.
+
+    Attributes:
+        changing: to be held while a record is changed that was given to ``begin``.
     """
 
     keeps_objects = True
+    joins = False
     has_consumer = False
     parallel = True
 
-    def __init__(self, *, codec: Codec | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, codec: Codec | None = None, clock: Callable[[], float] = time.monotonic, keep: int = 10_000
+    ) -> None:
         self.codec: Codec = codec or JSONCodec()
         self._clock = clock
-        self._lock = RLock()
+        self._most = keep
+        self.changing = self._lock = RLock()
         self._kept: dict[UUID, _Kept] = {}
+        self._ended: deque[UUID] = deque()
         self._early: dict[tuple[str, str], list[bytes]] = {}
+        self._mail: deque[tuple[str, str]] = deque()
+
+    def begin(self, record: Record, /, *, lease: float) -> bool:
+        """Keep a new saga, and the record itself instead of copies, until somebody else changes it."""
+        with self._lock:
+            if record.id in self._kept:
+                return False
+            record.version = 1
+            kept = self._kept[record.id] = _Kept(record, NEVER, [])
+            self._keep(kept, record, lease)
+            return True
 
     def create(self, record: Record, /, *, lease: float | None) -> bool:
         """Keep a new saga; False if there is one of its id."""
@@ -66,8 +88,8 @@ class MemorySagas:
             if record.id in self._kept:
                 return False
             record.version = 1
-            self._kept[record.id] = _Kept(record, NEVER, [])
-            self._keep(record, lease)
+            kept = self._kept[record.id] = _Kept(_copy(record), NEVER, [])
+            self._keep(kept, record, lease)
             return True
 
     def load(self, saga_id: UUID, /, *, lock: bool = False) -> Record | None:
@@ -80,27 +102,45 @@ class MemorySagas:
         """Keep a copy of a saga, if nobody has changed it meanwhile."""
         with self._lock:
             kept = self._kept.get(record.id)
-            if kept is None or kept.record.version != record.version:
+            if kept is None or (kept.record is not record and kept.record.version != record.version):
                 raise SagaMovedOn(f"the saga {record.id} was changed by somebody else")
             record.version += 1
-            self._keep(record, lease)
+            self._keep(kept, record, lease)
 
-    def _keep(self, record: Record, lease: float | None) -> None:
-        kept = self._kept[record.id]
+    def _keep(self, kept: _Kept, record: Record, lease: float | None) -> None:
         kept.log += record.entries
-        record.entries = []
+        record.entries.clear()
         if kept.waits or record.waits:
             waiting = {name for name, known in record.progress.items() if known.phase == "waiting"}
             kept.waits = [wait for wait in kept.waits if wait.step in waiting]
             kept.waits += [self._wait(wait) for wait in record.waits]
             record.waits = []
-        kept.record = _copy(record)
-        kept.due = self._due(kept, lease)
+        if kept.record is not record:
+            kept.record = _copy(record)
+        if record.status == "RUNNING" and lease is not None:
+            kept.due = self._clock() + lease
+        else:
+            kept.due = self._due(kept, lease)
+            if record.ended:
+                self._forget(record.id)
+
+    def _forget(self, saga_id: UUID) -> None:
+        """Note that a saga has ended, and forget those that have ended long ago."""
+        self._ended.append(saga_id)
+        if len(self._ended) > self._most:
+            first = self._ended.popleft()
+            if first in self._kept and self._kept[first].record.status in SETTLED:
+                del self._kept[first]
 
     def _wait(self, wait: Waiting) -> _Wait:
         ends = NEVER if wait.timeout is None else self._clock() + wait.timeout
         early = self._early.get((wait.place, wait.key))
-        return _Wait(wait.step, (wait.place, wait.key), ends, early.pop(0) if early else None)
+        event = early.pop(0) if early else None
+        if event is not None:
+            self._mail.remove((wait.place, wait.key))
+            if not early:
+                del self._early[wait.place, wait.key]
+        return _Wait(wait.step, (wait.place, wait.key), ends, event)
 
     def _due(self, kept: _Kept, lease: float | None) -> float:
         """Return from when on a saga is stale, and let go of one that has ended, or waits for what has not come."""
@@ -129,6 +169,7 @@ class MemorySagas:
                 return None
             if kept.record.owner not in ("", owner) and kept.due > self._clock():
                 return None
+            kept.record = _copy(kept.record)  # whoever has the one that was given to ``begin`` is not to be fooled
             kept.record.owner = owner
             kept.record.version += 1
             kept.due = self._clock() + lease
@@ -148,6 +189,7 @@ class MemorySagas:
         with self._lock:
             kept = self._kept.get(saga_id)
             if kept is not None and kept.record.owner == owner:
+                kept.record = _copy(kept.record)
                 kept.record.owner = ""
                 kept.record.version += 1
                 kept.due = NEVER if due is None else self._clock() + due
@@ -181,8 +223,17 @@ class MemorySagas:
             for kept in found:
                 self._give(kept, (place, key), payload)
             if not found:
-                self._early.setdefault((place, key), []).append(payload)
+                self._keep_early((place, key), payload)
             return [kept.record.id for kept in found]
+
+    def _keep_early(self, address: tuple[str, str], payload: bytes) -> None:
+        self._early.setdefault(address, []).append(payload)
+        self._mail.append(address)
+        if len(self._mail) > self._most:
+            oldest = self._mail.popleft()
+            self._early.get(oldest, [b""]).pop(0)
+            if not self._early.get(oldest):
+                self._early.pop(oldest, None)
 
     def _give(self, kept: _Kept, address: tuple[str, str], payload: bytes) -> None:
         for wait in kept.waits:

@@ -8,19 +8,21 @@ from uuid import UUID
 
 from simplecqrs.errors import InvalidSaga, SagaMovedOn, SagaNotFound
 from simplecqrs.saga.adopting import adopt, saga_named
+from simplecqrs.saga.beginning import begin_again
 from simplecqrs.saga.machine import found, go_on, note, undoing
-from simplecqrs.saga.records import Record, Run
+from simplecqrs.saga.records import SETTLED, Progress, Record, Run
 
 if TYPE_CHECKING:
     from simplecqrs.mediator import Mediator
     from simplecqrs.saga.definition import Saga
 
-__all__ = ["cancel", "pause", "resume", "retry", "skip"]
+__all__ = ["cancel", "pause", "resume", "retry", "skip", "turn_back"]
 
 #: How often somebody who has just changed a saga is given way to.
 TRIES = 10
 
-Change = Callable[["Saga[Any]", Record], list[Run]]
+#: Changes a record and returns what is to be run; None: it stays as it is.
+Change = Callable[["Saga[Any]", Record], "list[Run] | None"]
 
 
 def cancel(bus: Mediator, saga_id: UUID, *, who: str, why: str) -> None:
@@ -28,48 +30,35 @@ def cancel(bus: Mediator, saga_id: UUID, *, who: str, why: str) -> None:
     Undo what a saga has done so far; what is being called is waited for.
 
     Raises:
-        InvalidSaga: if it has ended, or has passed its pivot.
+        InvalidSaga: if it has ended, or has passed its pivot, or if nobody knows whether a step happened that cannot
+            be undone.
     """
-
-    def change(saga: Saga[Any], record: Record) -> list[Run]:
-        if record.status in ("COMPLETED", "COMPENSATED", "CANCELLED", "COMPENSATING"):
-            raise InvalidSaga(f"the saga {saga_id} is {record.status}; there is nothing to cancel")
-        if record.position > saga.pivot:
-            raise InvalidSaga(f"the saga {saga_id} has passed its pivot: it only goes forward; retry or skip its step")
-        record.cancelled, record.paused, record.status = True, False, "RUNNING"
-        record.error = record.error or f"cancelled by {who}: {why}"
-        for name, known in record.progress.items():
-            if known.phase in ("ready", "waiting", "unknown", "failed"):
-                # What may have happened is undone as well.
-                record.progress[name] = known._replace(
-                    phase="failed", unknown=known.unknown or known.phase == "unknown"
-                )
-        return go_on(saga, record)
-
-    _change(bus, saga_id, "cancel", change, who=who, why=why)
+    _change(bus, saga_id, "cancel", lambda saga, now: turn_back(saga, now, f"cancelled by {who}: {why}"), (who, why))
 
 
 def pause(bus: Mediator, saga_id: UUID, *, who: str, why: str) -> None:
     """Let a saga rest when what is being called has ended; one that has ended already stays as it is."""
 
-    def change(_: Saga[Any], record: Record) -> list[Run]:
+    def change(_: Saga[Any], record: Record) -> list[Run] | None:
+        if record.paused or record.status in SETTLED:
+            return None
         record.paused = True
         return []
 
-    _change(bus, saga_id, "pause", change, who=who, why=why)
+    _change(bus, saga_id, "pause", change, (who, why))
 
 
 def resume(bus: Mediator, saga_id: UUID, *, who: str, why: str) -> None:
     """Let a saga that rests go on; one that does not rest stays as it is."""
 
-    def change(saga: Saga[Any], record: Record) -> list[Run]:
+    def change(saga: Saga[Any], record: Record) -> list[Run] | None:
         if not record.paused:
-            return []
+            return None
         record.paused = False
         # What is begun has a message with the consumer; a second one does no harm.
         return found(saga, record, is_left=not bus.sagas.has_consumer) if not record.owner else []
 
-    _change(bus, saga_id, "resume", change, who=who, why=why)
+    _change(bus, saga_id, "resume", change, (who, why))
 
 
 def retry(bus: Mediator, saga_id: UUID, *, who: str, why: str, step: str | None = None) -> None:
@@ -81,16 +70,20 @@ def retry(bus: Mediator, saga_id: UUID, *, who: str, why: str, step: str | None 
     """
 
     def change(saga: Saga[Any], record: Record) -> list[Run]:
-        again = _given_up(saga, record, step, f"nothing of the saga {saga_id} was given up")
-        for name in again:
-            known = record.progress[name]
-            record.progress[name] = known._replace(phase="ready", failures=0, pause=0.0)
-        stuck = any(undoing(record.progress[name].action) for name in again)
-        record.status, record.recoveries = ("COMPENSATING" if stuck else "RUNNING"), 0
-        record.position = max(saga.index_of(saga.by_name[name]) for name in record.progress)
+        names = _given_up(saga, record, step)
+        if not names and (step is not None or record.status != "FAILED"):
+            what = f"{step!r} of the saga" if step is not None else "nothing of the saga"
+            raise InvalidSaga(
+                f"{what} {saga_id} was {'not ' if step is not None else ''}given up: it is {record.status}"
+            )
+        for name in names:
+            known = record.progress[name] = record.progress[name]._replace(phase="ready", failures=0, pause=0.0)
+            if saga.by_name[name].waits is not None:
+                begin_again(saga, record, saga.by_name[name], known.action)
+        _go_on_from(saga, record)
         return found(saga, record, is_left=not bus.sagas.has_consumer)
 
-    _change(bus, saga_id, "retry", change, who=who, why=why)
+    _change(bus, saga_id, "retry", change, (who, why))
 
 
 def skip(bus: Mediator, saga_id: UUID, *, who: str, why: str, step: str) -> None:
@@ -104,34 +97,74 @@ def skip(bus: Mediator, saga_id: UUID, *, who: str, why: str, step: str) -> None
     """
 
     def change(saga: Saga[Any], record: Record) -> list[Run]:
-        [name] = _given_up(saga, record, step, f"{step!r} of the saga {saga_id} was not given up", waiting=True)
-        stuck = undoing(record.progress[name].action)
-        record.progress[name] = record.progress[name]._replace(phase="skipped")
-        record.status, record.recoveries = ("COMPENSATING" if stuck else "RUNNING"), 0
-        return go_on(saga, record)
+        given_up, was_failed = _given_up(saga, record, step), record.status == "FAILED"
+        name = saga.step(step).name
+        known = record.progress.get(name)
+        if known is None or not (given_up or known.phase in ("waiting", "ready")):
+            raise InvalidSaga(f"{step!r} of the saga {saga_id} was not given up: it is {record.status}")
+        record.progress[name] = known._replace(phase="skipped", state=None)
+        _go_on_from(saga, record)
+        return found(saga, record) if was_failed else go_on(saga, record)
 
-    _change(bus, saga_id, "skip", change, who=who, why=why)
+    _change(bus, saga_id, "skip", change, (who, why))
 
 
-def _given_up(saga: Saga[Any], record: Record, step: str | None, complaint: str, *, waiting: bool = False) -> list[str]:
+def turn_back(saga: Saga[Any], record: Record, why: str) -> list[Run]:
+    """Turn a saga round for a reason that is none of its steps'; raises InvalidSaga as ``cancel`` does."""
+    stuck = any(known.phase == "stuck" for known in record.progress.values())
+    if record.status in SETTLED or record.status == "COMPENSATING" or stuck:
+        cure = "; retry or skip what could not be undone" if stuck else ""
+        raise InvalidSaga(f"the saga {record.id} is {record.status}; there is nothing to cancel{cure}")
+    if record.position > saga.pivot:
+        raise InvalidSaga(f"the saga {record.id} has passed its pivot: it only goes forward; retry or skip its step")
+    for name, known in record.progress.items():
+        if known.phase == "unknown" and saga.by_name[name].undoes(known.action) is None:
+            raise InvalidSaga(
+                f"nobody knows whether {name!r} of the saga {record.id} happened, and it cannot be undone; look, and "
+                "skip it or retry it"
+            )
+    was_failed = record.status == "FAILED"
+    record.cancelled, record.paused, record.status = True, False, "RUNNING"
+    record.error = record.error or why
+    for name, known in record.progress.items():
+        record.progress[name] = _dropped(known)
+    return found(saga, record) if was_failed else go_on(saga, record)
+
+
+def _dropped(known: Progress) -> Progress:
+    """Return a step that is not begun any more; what may have happened is undone as well."""
+    if known.phase not in ("ready", "waiting", "unknown"):
+        return known
+    return known._replace(phase="failed", unknown=known.unknown or known.phase == "unknown")
+
+
+def _given_up(saga: Saga[Any], record: Record, step: str | None) -> list[str]:
+    """Return the steps that wait for a person: what could not be undone, else what could not be done."""
     if step is not None and saga.knows(step) is None:
         raise InvalidSaga(f"{saga.name!r} has no step {step!r}; it has {', '.join(map(repr, saga.by_name))}")
-    phases = {"unknown", "stuck"}
-    if record.status == "FAILED":
-        phases.add("failed")
-    if waiting:
-        phases |= {"waiting", "ready"}
-    found_here = [
+    if record.status not in ("FAILED", "UNKNOWN"):
+        return []
+    phases = {name: known.phase for name, known in record.progress.items()}
+    stuck = [name for name, phase in phases.items() if phase == "stuck"]
+    forward = [
         name
-        for name, known in record.progress.items()
-        if known.phase in phases and (step is None or saga.step(step).name == name)
+        for name, phase in phases.items()
+        if phase == "unknown" or (phase == "failed" and saga.index_of(saga.by_name[name]) > saga.pivot)
     ]
-    if not found_here:
-        raise InvalidSaga(f"{complaint}: it is {record.status}")
-    return found_here
+    return [name for name in stuck or forward if step is None or saga.knows(step) == name]
 
 
-def _change(bus: Mediator, saga_id: UUID, action: str, change: Change, *, who: str, why: str) -> None:
+def _go_on_from(saga: Saga[Any], record: Record) -> None:
+    """Let a saga that was given up go on in the direction in which it went."""
+    back = any(undoing(known.action) for known in record.progress.values())
+    record.status, record.recoveries = ("COMPENSATING" if back else "RUNNING"), 0
+    if back:
+        record.position = max(saga.index_of(saga.by_name[name]) for name in record.progress)
+    elif not any(known.phase == "failed" for known in record.progress.values()):
+        record.error = ""
+
+
+def _change(bus: Mediator, saga_id: UUID, action: str, change: Change, person: tuple[str, str]) -> None:
     """Change a stored saga, and have done later what follows from that; give way to whoever has just changed it."""
     for tries in range(1, TRIES + 1):
         stored = bus.sagas.load(saga_id)
@@ -139,9 +172,12 @@ def _change(bus: Mediator, saga_id: UUID, action: str, change: Change, *, who: s
             raise SagaNotFound(f"there is no saga {saga_id}")
         saga = saga_named(bus, stored.saga)
         record = adopt(bus, saga, saga_id, lock=True)
-        record.ahead = bus.sagas.has_consumer
-        note(record, "", action, "asked", error=why, who=who)
+        # What somebody works on stays theirs: they see it when they store next.
+        record.ahead = bus.sagas.has_consumer and not record.owner
+        note(record, "", action, "asked", error=person[1], who=person[0])
         runs = change(saga, record)
+        if runs is None:
+            return
         try:
             bus.sagas.save(record, lease=saga.lease if record.owner else None)
         except SagaMovedOn:

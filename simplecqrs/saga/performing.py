@@ -1,15 +1,18 @@
-"""One call of a step: through the pipeline, and what it came to stored in its unit of work."""
+"""One call of a step: through the pipeline, and what it came to stored; in its unit of work, where that can be."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import fields
 
 from simplecqrs.ambient import context
-from simplecqrs.errors import SagaMovedOn
-from simplecqrs.saga.machine import failed, succeeded
+from simplecqrs.errors import InvalidSaga, SagaMovedOn
+from simplecqrs.saga.machine import failed, is_current, succeeded
+from simplecqrs.saga.memory import MemorySagas
 from simplecqrs.saga.records import Record, Run
 from simplecqrs.saga.states import fresh, unpack
 
@@ -18,15 +21,18 @@ if TYPE_CHECKING:
     from simplecqrs.saga.definition import Saga
     from simplecqrs.saga.run_step import RunStep
 
-__all__ = ["Apply", "Store", "assign", "loaded", "perform", "store_outcome"]
+__all__ = ["Apply", "Store", "assign", "changing", "loaded", "perform", "store_outcome"]
 
 #: Changes a record, and returns what is to be run next.
 Apply = Callable[[Record], list[Run]]
 #: Stores a record, with what is to be run next.
 Store = Callable[[Record, list[Run]], None]
-#: How often somebody who has just changed a saga is given way to, where no lock holds him up.
-TRIES: Final = 10
-FIELDS = tuple(field.name for field in fields(Record))
+NOTHING: Final = nullcontext()
+FIELDS = tuple(field.name for field in fields(Record) if field.name != "ahead")
+#: How often somebody who has just changed a saga is given way to.
+TRIES = 10
+
+logger = logging.getLogger("simplecqrs.saga")
 
 
 def perform(
@@ -41,41 +47,95 @@ def perform(
     Raises:
         SagaMovedOn: if somebody else has taken it up meanwhile; what the call wrote here is rolled back.
     """
-    step, outcomes, done = saga.by_name[run.step], list[list[Run]](), False
-    given = record.state if saga.is_frozen else fresh(record.state, bus.sagas.codec)
-    known = record.progress[run.step]
-
-    def finish(returned: Any) -> None:
-        nonlocal done
-        if done:  # a middleware calls again what was rolled back
-            assign(record, loaded(bus, saga, record))
-        done = True
-        new = given if returned is None and not saga.is_frozen else returned
-        outcomes.append(store_outcome(bus, saga, record, run, store, lambda now: succeeded(saga, now, step, new)))
-
-    message = saga.message(saga.name, record.id, run.step, run.action, run.attempt, known.unknown, given, finish)
+    name, action, attempt, _, _ = run
+    inside = None if bus.sagas.keeps_objects or not bus.sagas.joins else _Inside(bus, saga, record, run, store)
+    message = saga.message(saga.name, record.id, name, action, attempt, record.progress[name].unknown, None, inside)
     try:
-        _send(bus, record, message)
+        message.state = given = record.state if saga.is_frozen else fresh(record.state, bus.sagas.codec)
+        if record.correlation_id or record.headers:
+            with context(correlation_id=record.correlation_id or None, **record.headers):
+                bus.send(message)
+        else:
+            bus.send(message)
+        if not message.acted:
+            raise _unanswered(run)
+    except Exception as error:  # noqa: BLE001 - it is the step's, and is stored
+        return _failed(bus, saga, record, run, store, message, inside, error)
+    if inside is not None:
+        return inside.outcome(), None
+    new = given if message.returned is None and not saga.is_frozen else message.returned
+    step = saga.by_name[name]
+    try:
+        return store_outcome(bus, saga, record, run, store, lambda now: succeeded(saga, now, step, new)), None
     except SagaMovedOn:
         raise
-    except Exception as error:  # noqa: BLE001 - it is the step's, and is stored
-        unknown = done or isinstance(error, step.unknown_on)
-        if done:  # and then could not be stored, or not be committed
-            assign(record, loaded(bus, saga, record))
-        cause = error  # an except clause forgets its name
-        outcome = store_outcome(
-            bus, saga, record, run, store, lambda now: failed(saga, now, step, cause, unknown=unknown)
-        )
-        return outcome, error
-    return outcomes[-1], None
+    except Exception as error:  # noqa: BLE001 - what was done and could not be stored is asked again, with its key
+        assign(record, loaded(bus, saga, record))
+        return _failed(bus, saga, record, run, store, message, inside, error)
 
 
-def _send(bus: Mediator, record: Record, message: RunStep) -> None:
-    if record.correlation_id or record.headers:
-        with context(correlation_id=record.correlation_id or None, **record.headers):
-            bus.send(message)
-    else:
-        bus.send(message)
+class _Inside:
+    """Stores what a step has returned in its unit of work."""
+
+    def __init__(self, bus: Mediator, saga: Saga[Any], record: Record, run: Run, store: Store) -> None:
+        self._about = (bus, saga, record, run, store)
+        self._tried = False
+        self._runs: list[Run] | None = None
+        self._version = 0
+        self._lost: SagaMovedOn | None = None
+
+    def __call__(self, given: Any, returned: Any) -> None:
+        bus, saga, record, run, store = self._about
+        if self._tried and self.is_stored():  # a middleware calls again what was not rolled back
+            return
+        self._tried, self._runs = True, None
+        new = given if returned is None and not saga.is_frozen else returned
+        step = saga.by_name[run.step]
+        try:
+            self._runs = store_outcome(bus, saga, record, run, store, lambda now: succeeded(saga, now, step, new))
+        except SagaMovedOn as error:
+            self._lost = error
+            raise
+        self._version = record.version
+
+    def outcome(self) -> list[Run]:
+        """Return what is to be run next; raises SagaMovedOn if it was not ours any more."""
+        if self._lost is not None:
+            raise self._lost
+        return self._runs or []
+
+    def is_stored(self) -> bool:
+        """Tell whether the outcome is stored whatever has failed since; if not, make the record what is stored."""
+        if self._lost is not None:
+            raise self._lost
+        if not self._tried:
+            return False
+        bus, saga, record, _, _ = self._about
+        now = loaded(bus, saga, record)
+        if self._runs is not None and now.version == self._version:
+            return True
+        assign(record, now)
+        return False
+
+
+def _failed(  # noqa: PLR0917 - they are what a call is about
+    bus: Mediator, saga: Saga[Any], record: Record, run: Run, store: Store, message: RunStep,
+    inside: _Inside | None, error: Exception,
+) -> tuple[list[Run], Exception | None]:  # fmt: skip
+    if inside is not None and inside.is_stored():
+        logger.error("%s of the saga %s is done; what came after its commit failed", run, record.id, exc_info=error)
+        return inside.outcome(), None
+    step = saga.by_name[run.step]
+    unknown = message.acted or isinstance(error, step.unknown_on)
+    apply: Apply = lambda now: failed(saga, now, step, error, unknown=unknown)  # noqa: E731
+    return store_outcome(bus, saga, record, run, store, apply), error
+
+
+def _unanswered(run: Run) -> InvalidSaga:
+    return InvalidSaga(
+        f"{run.action} of the step {run.step!r} was not called, or a middleware has swallowed how it ended; let it "
+        "call what it surrounds, and raise what that raises"
+    )
 
 
 def store_outcome(  # noqa: PLR0917 - they are what a call is about
@@ -87,22 +147,33 @@ def store_outcome(  # noqa: PLR0917 - they are what a call is about
     A person may have paused it, and the other steps of a Parallel have outcomes of their own.  But what was begun
     since by somebody else is theirs.
     """
-    runs = apply(record)
-    for _ in range(TRIES):
-        before = record.version
+    with changing(bus):
+        return _applied(bus, saga, record, run, store, apply)
+
+
+def _applied(  # noqa: PLR0917
+    bus: Mediator, saga: Saga[Any], record: Record, run: Run, store: Store, apply: Apply
+) -> list[Run]:
+    owner = record.owner
+    for tries in range(1, TRIES + 1):
+        before, runs = record.version, apply(record)
         try:
             store(record, runs)
-            return runs
         except SagaMovedOn:
             now = loaded(bus, saga, record, lock=True)
-            known = now.progress.get(run.step)
-            ours = known is not None and known[:3] == ("started", run.action, run.attempt)
-            if now.version == before or not ours or now.owner != record.owner:
+            ours = now.owner == owner and is_current(now, run._replace(begun=True))
+            if now.version == before or not ours or tries == TRIES:
                 raise
             assign(record, now)
-            runs = apply(record)
-    store(record, runs)
-    return runs
+            continue
+        return runs
+    raise AssertionError("unreachable: the last try returns or raises")
+
+
+def changing(bus: Mediator) -> AbstractContextManager[object]:
+    """Keep others from reading a record that is kept as it is, while it is changed."""
+    sagas = bus.sagas
+    return sagas.changing if isinstance(sagas, MemorySagas) else NOTHING
 
 
 def loaded(bus: Mediator, saga: Saga[Any], record: Record, *, lock: bool = False) -> Record:

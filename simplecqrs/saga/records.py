@@ -9,13 +9,27 @@ from uuid import UUID
 
 from attrs import define, field
 
-__all__ = ["ENDED", "Action", "Entry", "Packed", "Phase", "Progress", "Record", "Run", "SagaStatus", "Waiting"]
+__all__ = [
+    "ENDED",
+    "SETTLED",
+    "Action",
+    "Entry",
+    "Packed",
+    "Phase",
+    "Progress",
+    "Record",
+    "Run",
+    "SagaStatus",
+    "Waiting",
+]
 
 #: Where a saga is.  FAILED: undoing, or going forward after the pivot, was given up.  UNKNOWN: a step that may not be
 #: asked again has no known outcome; a person has to say.
 SagaStatus = Literal["RUNNING", "WAITING", "COMPLETED", "COMPENSATING", "COMPENSATED", "FAILED", "UNKNOWN", "CANCELLED"]
 #: Statuses in which nothing happens any more by itself.
 ENDED: Final = frozenset({"COMPLETED", "COMPENSATED", "CANCELLED", "FAILED", "UNKNOWN"})
+#: Those of them in which a person cannot change anything either.
+SETTLED: Final = frozenset({"COMPLETED", "COMPENSATED", "CANCELLED"})
 #: What is called of a step.
 Action = Literal["act", "fallback", "undo act", "undo fallback"]
 #: What a step came to.  ready: to be begun; started: begun, and its outcome is not known yet; failed: it was given up;

@@ -9,16 +9,14 @@ from uuid import UUID, uuid4
 from attrs import frozen
 
 from simplecqrs.backoff import Retry
-from simplecqrs.errors import SagaBusy
-from simplecqrs.saga.adopting import adopt, saga_named
-from simplecqrs.saga.foreground import Foreground, finished, to_the_end
-from simplecqrs.saga.machine import expired, found, note
-from simplecqrs.saga.records import Record, Run
+from simplecqrs.errors import SagaBusy, SagaNotFound
+from simplecqrs.saga.adopting import saga_named
+from simplecqrs.saga.foreground import Foreground, finished
 from simplecqrs.saga.results import SagaResult
+from simplecqrs.saga.running import taken_over
 
 if TYPE_CHECKING:
     from simplecqrs.mediator import Mediator
-    from simplecqrs.saga.definition import Saga
 
 __all__ = ["TAKE_OVERS", "Recovered", "recover", "recover_one", "take_over"]
 
@@ -75,42 +73,19 @@ def recover_one(
     bus: Mediator, saga_id: UUID, *, take_overs: Retry = TAKE_OVERS, patience: float = 30.0
 ) -> SagaResult[Any]:
     """
-    Run a stored saga on that nobody works on; one that has ended stays as it is.
+    Run a stored saga on that nobody works on; one that has ended, rests, or waits for what has not come, stays so.
 
     Raises:
         SagaNotFound: if there is none, or no definition of its name.
         SagaChanged: if its definition does not fit it any more.
         SagaBusy: if somebody works on it.
     """
-    record = bus.sagas.load(saga_id)
-    definition = saga_named(bus, record.saga if record is not None else "")
-    record = adopt(bus, definition, saga_id)
-    if record.ended:
-        return finished(record, None)
-    owner = uuid4().hex
-    if bus.sagas.claim(saga_id, owner, lease=definition.lease) is None:
-        raise SagaBusy(f"somebody else works on the saga {saga_id}; it can be taken over when their lease has ended")
-    record = adopt(bus, definition, saga_id)
-    record.recoveries += 1
-    if take_overs.exhausted(record.recoveries - 1):
-        record.status = "FAILED"
-        record.error = record.error or f"it was taken over {take_overs.attempts} times, and did not go on"
-        note(record, "", "recover", "failed", attempt=record.recoveries - 1, error=record.error)
-        bus.sagas.save(record, lease=None)
-        return finished(record, None)
-    runs = _to_do(bus, definition, record)
-    bus.sagas.save(record, lease=definition.lease)
-    return to_the_end(Foreground(bus, definition, record, patience).steps(runs))
-
-
-def _to_do(bus: Mediator, saga: Saga[Any], record: Record) -> list[Run]:
-    """Go on with what was begun, or give up a step whose time to wait is over, if its event has not come after all."""
-    if record.status == "WAITING" and not record.paused:
-        for name in bus.sagas.overdue(record.id):
-            known = saga.knows(name)
-            if known is not None and bus.sagas.arrived(record.id, name) is None:
-                return expired(saga, record, saga.by_name[known])
-    return found(saga, record)
+    stored = bus.sagas.load(saga_id)
+    if stored is None:
+        raise SagaNotFound(f"there is no saga {saga_id}")
+    definition = saga_named(bus, stored.saga)
+    record, runs = taken_over(bus, definition, saga_id, take_overs=take_overs)
+    return finished(record, None) if runs is None else Foreground(bus, definition, record, patience).to_the_end(runs)
 
 
 def take_over(

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from attrs import define, field
 
-from simplecqrs.deadlines import within
+from simplecqrs.deadlines import begin_within, end_within
 from simplecqrs.dispatch import Dispatch, stack
 from simplecqrs.errors import InvalidSaga, OutsideDispatch
 from simplecqrs.guarding import guarded
@@ -36,7 +36,9 @@ class RunStep(Command[Any]):
         action: ``act``, ``fallback``, ``undo act`` or ``undo fallback``.
         attempt: counted from 1, for each action.
         unknown: whether an attempt before this one ended without an outcome: it may have happened.
-        finish: stores what the step came to, in its unit of work.
+        finish: stores what the step has returned, in its unit of work; None: that is done after it.
+        acted: whether the step was called, and has returned.
+        returned: by the step.
     """
 
     saga: str
@@ -46,7 +48,9 @@ class RunStep(Command[Any]):
     attempt: int
     unknown: bool
     state: Any
-    finish: Callable[[Any], None] = field(repr=False)
+    finish: Callable[[Any, Any], None] | None = field(default=None, repr=False)
+    acted: bool = field(default=False, init=False)
+    returned: Any = field(default=None, init=False, repr=False)
 
     @property
     def key(self) -> str:
@@ -97,29 +101,46 @@ class StepCalls(Combined[Any, Any]):
         self.links = tuple(self._links.values())
         self.takes = (saga.state,)
 
-    def problems(self) -> list[str]:
+    def problems(self, bus: Any, /) -> list[str]:
         """Return what is wrong with the saga, each with its cure."""
-        return self.saga.problems()
+        return self.saga.problems(bus.sagas.codec)
 
     def build(self, bind: Bind, _: Trial, /, *, is_stream: bool) -> Callable[[Any], Any]:
         """Return a call that calls the step that the message is about."""
-        calls = {place: bind(link) for place, link in self._links.items()}
         steps, state = self.saga.by_name, self.saga.state
+        calls = {
+            (name, action): (bind(link), steps[name].breaker if action == "act" else None, steps[name].timeout)
+            for (name, action), link in self._links.items()
+        }
 
         def run(message: RunStep) -> Any:
-            step = steps[message.step]
-            breaker = step.breaker if message.action == "act" else None
-            with guarded(breaker, step.falls_back_on, step.act), within(step.timeout):
-                returned = calls[message.step, message.action](message.state)
+            call, breaker, timeout = calls[message.step, message.action]
+            token = begin_within(timeout)
+            try:
+                if breaker is None:
+                    returned = call(message.state)
+                else:
+                    step = steps[message.step]
+                    with guarded(breaker, step.falls_back_on, step.act):
+                        returned = call(message.state)
+            finally:
+                end_within(token)
+            message.acted = True
             if returned is not None and not isinstance(returned, state):
-                raise InvalidSaga(
-                    f"{message.action} of the step {message.step!r} of the saga {message.saga!r} returned "
-                    f"{returned!r}; it is to return a {state.__qualname__}, the new state, or None"
-                )
-            message.finish(returned)
+                raise _no_state(message, state, returned)
+            message.returned = returned
+            if message.finish is not None:
+                message.finish(message.state, returned)
             return returned
 
         return run
+
+
+def _no_state(message: RunStep, state: type[Any], returned: object) -> InvalidSaga:
+    return InvalidSaga(
+        f"{message.action} of the step {message.step!r} of the saga {message.saga!r} returned {returned!r}; it is to "
+        f"return a {state.__qualname__}, the new state, or None"
+    )
 
 
 def methods_of(call: Any, method: str) -> Any:

@@ -60,6 +60,7 @@ class SQLiteSagas:
 
     keeps_objects = False
     has_consumer = False
+    joins = False
     parallel = True
 
     def __init__(

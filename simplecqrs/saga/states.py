@@ -2,26 +2,91 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+import enum
+import inspect
+from collections.abc import Iterable
+from datetime import date, time, timedelta, tzinfo
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import PurePath
+from types import UnionType
+from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+from uuid import UUID
 
 import attrs
 
 from simplecqrs.codec.port import Codec
 from simplecqrs.saga.records import Packed, Record
 
-__all__ = ["fresh", "is_frozen", "pack", "unpack"]
+__all__ = ["field_names", "fresh", "is_frozen", "pack", "unpack"]
+
+#: Objects that nobody can change.
+PLAIN: Final = (
+    str, bytes, int, float, complex, bool, type(None), Decimal, Fraction, date, time, timedelta, tzinfo, UUID, PurePath,
+    enum.Enum,
+)  # fmt: skip
 
 
 def is_frozen(cls: type[Any]) -> bool:
-    """Tell whether objects of a class cannot be changed, so that a step that fails leaves nothing in them."""
-    if attrs.has(cls):
-        return getattr(cls.__setattr__, "__name__", "") == "_frozen_setattrs"
-    if issubclass(cls, tuple):
+    """
+    Tell whether objects of a class cannot be changed, so that a step that fails leaves nothing in them.
+
+    One with a field that is a list can be.
+    """
+    return _is_frozen(cls, set())
+
+
+def _is_frozen(kind: Any, seen: set[Any]) -> bool:
+    origin = get_origin(kind)
+    if origin is not None:
+        return _is_frozen_alias(origin, get_args(kind), seen)
+    if not inspect.isclass(kind):
+        return False
+    if issubclass(kind, PLAIN) or kind in seen:
         return True
-    settings = getattr(cls, "__dataclass_params__", None) or getattr(cls, "__struct_config__", None)
+    seen.add(kind)
+    if not _refuses_changes(kind):
+        return False
+    try:
+        hints = get_type_hints(kind)
+    except Exception:  # noqa: BLE001 - names that cannot be found say nothing of what they are
+        return False
+    return all(name in hints and _is_frozen(hints[name], seen) for name in field_names(kind))
+
+
+def _is_frozen_alias(origin: Any, parts: Iterable[Any], seen: set[Any]) -> bool:
+    if origin is Literal:
+        return True
+    if origin in (Union, UnionType, tuple, frozenset):
+        return all(part is Ellipsis or _is_frozen(part, seen) for part in parts)
+    return False
+
+
+def _refuses_changes(kind: type[Any]) -> bool:
+    if attrs.has(kind):
+        return getattr(kind.__setattr__, "__name__", "") == "_frozen_setattrs"
+    if getattr(kind, "_fields", None) is not None:
+        return issubclass(kind, tuple)
+    settings = getattr(kind, "__dataclass_params__", None) or getattr(kind, "__struct_config__", None)
     if settings is not None:
         return bool(settings.frozen)
-    return bool(getattr(cls, "model_config", {}).get("frozen"))  # pydantic's
+    return bool(getattr(kind, "model_config", {}).get("frozen"))  # pydantic's
+
+
+def field_names(kind: type[Any]) -> list[str]:
+    """Return the fields of a class of attrs, dataclasses, NamedTuple, msgspec or pydantic; of others, none."""
+    if attrs.has(kind):
+        return [field.name for field in attrs.fields(kind)]
+    if dataclasses.is_dataclass(kind):
+        return [field.name for field in dataclasses.fields(kind)]
+    names: Any = (
+        getattr(kind, "_fields", None)
+        or getattr(kind, "__struct_fields__", None)
+        or getattr(kind, "model_fields", None)
+        or ()
+    )
+    return list(names)
 
 
 def fresh(state: Any, codec: Codec) -> Any:

@@ -21,12 +21,15 @@ class SagaStorage(Protocol):
 
     Attributes:
         keeps_objects: whether states are kept as they are; else they come as ``Packed``.
+        joins: whether what is saved within a step's unit of work shares its fate; if not, a step's outcome is saved
+            after that.
         codec: makes bytes of states.
         has_consumer: whether what is said to be done ``later`` is done by a consumer; else by whoever recovers sagas.
         parallel: whether threads may write at the same time here.
     """
 
     keeps_objects: bool
+    joins: bool
     codec: Codec
     has_consumer: bool
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from simplecqrs.dispatch import stack, top
-from simplecqrs.errors import SagaMovedOn
+from simplecqrs.errors import InvalidSaga, SagaMovedOn
 from simplecqrs.handlers import Bind, Combined, Trial
 from simplecqrs.messages import Event
 from simplecqrs.queue import SAGAS
 from simplecqrs.saga.adopting import adopt, sagas_of
-from simplecqrs.saga.machine import succeeded
+from simplecqrs.saga.machine import succeeded, wait_failed
 from simplecqrs.saga.records import Record, Run
+from simplecqrs.saga.states import fresh
 
 if TYPE_CHECKING:
     from simplecqrs.mediator import Mediator
@@ -79,8 +80,8 @@ def deliver(bus: Mediator, saga: Saga[Any], saga_id: UUID, step: Step[Any], even
         known = record.progress.get(step.name)
         if known is None or known.phase != "waiting":
             return
-        record.ahead = bus.sagas.has_consumer
-        runs = _taken(saga, record, step, event)
+        record.ahead = bus.sagas.has_consumer and not record.owner
+        runs = _taken(bus, saga, record, step, event)
         try:
             bus.sagas.save(record, lease=None if not record.owner else saga.lease)
         except SagaMovedOn:
@@ -93,24 +94,36 @@ def deliver(bus: Mediator, saga: Saga[Any], saga_id: UUID, step: Step[Any], even
 
 def take_early(bus: Mediator, saga: Saga[Any], record: Record, store: Store) -> list[Run]:
     """Take what came before a step waited for it; a saga that waits, and is held by nobody, is changed by this."""
-    if record.status != "WAITING":
-        return []
-    for name, known in record.progress.items():
-        step = saga.by_name[name]
-        if known.phase != "waiting":
+    for name in list(record.progress):
+        if record.status != "WAITING" or record.progress[name].phase != "waiting":
             continue
+        step = saga.by_name[name]
         waits = _waits(step)
         payload = bus.sagas.arrived(record.id, name)
         if payload is not None:
-            runs = _taken(saga, record, step, bus.vocabulary.codec(waits.event).decode(waits.event, payload))
+            event = bus.vocabulary.codec(waits.event).decode(waits.event, payload)
+            runs = _taken(bus, saga, record, step, event)
             store(record, runs)
-            return runs
+            return runs or take_early(bus, saga, record, store)
     return []
 
 
-def _taken(saga: Saga[Any], record: Record, step: Step[Any], event: Event) -> list[Run]:
-    waits = _waits(step)
-    return succeeded(saga, record, step, waits.then(record.state, event) if waits.then is not None else None)
+def _taken(bus: Mediator, saga: Saga[Any], record: Record, step: Step[Any], event: Event) -> list[Run]:
+    """Go on with what an event brings; if it cannot be taken, the step has failed: it would never be otherwise."""
+    then = _waits(step).then
+    if then is None:
+        return succeeded(saga, record, step, None)
+    try:
+        given = record.state if saga.is_frozen else fresh(record.state, bus.sagas.codec)
+        returned = then(given, event)
+        if returned is not None and not isinstance(returned, saga.state):
+            raise InvalidSaga(
+                f"then= of the step {step.name!r} of the saga {saga.name!r} returned {returned!r}; it is to return a "
+                f"{saga.state.__qualname__}, the new state, or None"
+            )
+    except Exception as error:  # noqa: BLE001 - it is the step's, and is stored
+        return wait_failed(saga, record, step, error)
+    return succeeded(saga, record, step, given if returned is None and not saga.is_frozen else returned)
 
 
 def _bus() -> Mediator:
