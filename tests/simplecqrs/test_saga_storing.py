@@ -113,6 +113,23 @@ def test_all_branches_that_end_at_the_same_moment_are_stored(sagas: SQLiteSagas)
     assert definition.run(bus, Trip()).status == "COMPLETED"
 
 
+def test_a_script_that_is_interrupted_lets_go_of_its_saga(sagas: SQLiteSagas) -> None:
+    """By Ctrl-C: the next one need not wait for its lease to end, and asks again what had begun."""
+    attempts: list[int] = []
+
+    def book(_: Trip) -> None:
+        attempts.append(current_step().attempt)
+        if len(attempts) == 1:
+            raise KeyboardInterrupt
+
+    definition, bus = bus_of(sagas, Step("book", book, lambda _: None))
+    with pytest.raises(KeyboardInterrupt):
+        definition.run(bus, Trip())
+
+    assert [outcome.result and outcome.result.status for outcome in recover(bus)] == ["COMPLETED"]
+    assert attempts == [1, 2]
+
+
 def test_an_event_whose_deliverer_died_is_delivered_by_recovery(sagas: SQLiteSagas) -> None:
     """It was stored with the saga that waits for it."""
     waits = wait_for(Confirmed, key="number", then=lambda trip, event: evolve(trip, notes=(f"no {event.number}",)))
