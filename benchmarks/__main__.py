@@ -2,7 +2,7 @@
 Run benchmarks, all or the named ones, and print a table for each.
 
     python -m benchmarks [--full] [core] [combined] [codec] [packing] [django_commands] [relay] [reading]
-                         [several] [consumer] [brokers] [latency] [celery] [writers]
+                         [several] [consumer] [brokers] [latency] [celery] [writers] [sagas_sqlite]
 
 Without ``--full`` all take about seven minutes.  Those of Django need the servers of ``scripts/services``, and skip
 themselves if the environment names none.
@@ -17,7 +17,7 @@ import sys
 
 NAMES = (
     "core", "combined", "codec", "packing", "django_commands", "relay", "reading", "several", "consumer", "brokers",
-    "latency", "celery", "writers",
+    "latency", "celery", "writers", "sagas_sqlite",
 )  # fmt: skip
 SERVERS = {
     "core": (),
@@ -33,6 +33,7 @@ SERVERS = {
     "latency": ("CQRS_TEST_POSTGRESQL",),
     "celery": ("CQRS_TEST_POSTGRESQL", "CQRS_TEST_REDIS"),
     "writers": ("CQRS_TEST_POSTGRESQL", "CQRS_TEST_REDIS"),
+    "sagas_sqlite": (),
 }
 
 
