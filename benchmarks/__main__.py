@@ -3,6 +3,7 @@ Run benchmarks, all or the named ones, and print a table for each.
 
     python -m benchmarks [--full] [core] [combined] [codec] [packing] [django_commands] [relay] [reading]
                          [several] [consumer] [brokers] [latency] [celery] [writers] [sagas_sqlite]
+                         [several] [consumer] [brokers] [latency] [celery] [writers] [sagas_django]
 
 Without ``--full`` all take about seven minutes.  Those of Django need the servers of ``scripts/services``, and skip
 themselves if the environment names none.
@@ -18,6 +19,7 @@ import sys
 NAMES = (
     "core", "combined", "codec", "packing", "django_commands", "relay", "reading", "several", "consumer", "brokers",
     "latency", "celery", "writers", "sagas_sqlite",
+    "latency", "celery", "writers", "sagas_django",
 )  # fmt: skip
 SERVERS = {
     "core": (),
@@ -34,6 +36,7 @@ SERVERS = {
     "celery": ("CQRS_TEST_POSTGRESQL", "CQRS_TEST_REDIS"),
     "writers": ("CQRS_TEST_POSTGRESQL", "CQRS_TEST_REDIS"),
     "sagas_sqlite": (),
+    "sagas_django": ("CQRS_TEST_POSTGRESQL",),
 }
 
 

@@ -59,7 +59,7 @@ class Checkout:
     """What the saga works on."""
 
     order_id: int
-    tags: list[str] = []  # noqa: RUF012 - attrs makes a default of it
+    tags: list[str] = []
     note: str | None = None
 
 
@@ -198,7 +198,7 @@ def by_bank(command: Pay, publish: Publish, *, bank: Bank) -> Receipt:
     return Receipt(1, {})
 
 
-def by_paper(command):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def by_paper(command):  # type: ignore[no-untyped-def]
     """Say nothing of types."""
 
 
