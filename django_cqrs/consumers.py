@@ -188,8 +188,10 @@ def _worker(name: str, alias: str, mediator: DjangoMediator, stopping: Callable[
     # Deferred commands come from this project's own transactions; from a broker, anybody could give them.
     allowed = name == DEFERRED or found.allow_commands
     receive: Receive = partial(mediator.receive, consumer=name, allow_commands=allowed)
+    limits = [0.0]
     if name == SAGAS:
         receive = SagaConsumer(mediator, alias, allow_commands=allowed)
+        limits = [saga.lease for saga in mediator.saga_definitions.values()]  # longer than any step may take
     return Consumer(
         consumer=name,
         storage=DjangoStorage("inbox", alias),
@@ -197,7 +199,7 @@ def _worker(name: str, alias: str, mediator: DjangoMediator, stopping: Callable[
         policy=policy_of(name, mediator),
         lanes=lanes_of(name, alias),
         strict=found.strict,
-        timeout=found.timeout,
+        timeout=max(found.timeout, *limits),
         batch=found.batch,
         run=max(found.batch, RUN),
         stopping=stopping,

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from attrs import evolve, frozen
+from django.db.models import F
 
+from django_cqrs.loops import run
+from django_cqrs.models import Blocked, SagaWait, Scheduled
+from django_cqrs.models import Saga as Stored
+from django_cqrs.promotion import promoters
 from simplecqrs import IntegrationEvent
 from simplecqrs.registry import Registry
 from simplecqrs.saga import Saga, Step, current_step, wait_for
 from tests.desk.models import Note
 
-__all__ = ["PaymentCame", "Trip", "doing", "keys", "noted", "paid", "trip_saga", "undoing"]
+__all__ = ["PaymentCame", "Trip", "doing", "hurry", "keys", "noted", "paid", "trip_saga", "undoing"]
 
 
 @frozen
@@ -70,3 +76,12 @@ def paid(**options: Any) -> Step[Trip]:
 def keys(seen: list[str]) -> Callable[[Trip], None]:
     """Return work that remembers the keys that it was called with."""
     return lambda _: seen.append(current_step().key)
+
+
+def hurry() -> None:
+    """Let all be due that is due later."""
+    Scheduled.objects.update(due=F("due") - timedelta(days=1))
+    Stored.objects.update(due_at=F("due_at") - timedelta(days=1))
+    SagaWait.objects.update(ends=F("ends") - timedelta(days=1))
+    Blocked.objects.update(next_at=F("next_at") - timedelta(days=1))
+    run(promoters(), drain=True)

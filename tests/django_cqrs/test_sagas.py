@@ -7,19 +7,16 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.db import transaction
-from django.db.models import F
 
 from django_cqrs.consumers import consumer_names, topics_of
 from django_cqrs.errors import InsideTransaction
-from django_cqrs.loops import run
 from django_cqrs.models import Blocked, Inbox, Saga, SagaEntry, SagaWait, Scheduled
-from django_cqrs.promotion import promoters
 from django_cqrs.saga_recovery import recover
 from simplecqrs.backoff import Retry
 from simplecqrs.saga import Parallel, SagaStatus, Step, cancel, pause, resume
 from simplecqrs.saga import Saga as Definition
 from tests.desk.project import Project
-from tests.desk.trips import PaymentCame, Trip, doing, keys, noted, paid, trip_saga, undoing
+from tests.desk.trips import PaymentCame, Trip, doing, hurry, keys, noted, paid, trip_saga, undoing
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -38,15 +35,6 @@ def status(saga_id: UUID) -> SagaStatus:
 def log(saga_id: UUID) -> list[str]:
     """Return a saga's log in short."""
     return [f"{e.step} {e.action} {e.event}" for e in SagaEntry.objects.filter(saga_id=saga_id).order_by("id")]
-
-
-def hurry() -> None:
-    """Let all be due that is due later."""
-    Scheduled.objects.update(due=F("due") - timedelta(days=1))
-    Saga.objects.update(due_at=F("due_at") - timedelta(days=1))
-    SagaWait.objects.update(ends=F("ends") - timedelta(days=1))
-    Blocked.objects.update(next_at=F("next_at") - timedelta(days=1))
-    run(promoters(), drain=True)
 
 
 def test_a_started_saga_is_run_by_the_consumer(project: Project) -> None:
