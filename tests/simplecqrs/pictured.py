@@ -59,7 +59,7 @@ class Checkout:
     """What the saga works on."""
 
     order_id: int
-    tags: list[str] = []
+    tags: tuple[str, ...] = ()
     note: str | None = None
 
 
@@ -151,7 +151,7 @@ def checkout(registry: Registry) -> Saga[Checkout]:
 
 def strange_saga() -> Saga[Any]:
     """Return a saga whose steps have strange names."""
-    names = [name.replace(":", "") for name in STRANGE]
+    names = [name.replace(":", "") for name in STRANGE[::3]]
     return Saga("end", Checkout, [Step(name, nothing, NO_COMPENSATION) for name in names], registry=Registry())
 
 
@@ -248,7 +248,7 @@ def shop() -> Mediator:
 def strange_shop() -> Mediator:
     """Return an application whose classes have strange names."""
     registry = Registry()
-    for name in STRANGE:
+    for name in STRANGE[1::3]:
         event = type(name, (NotificationEvent,), {}, topic=name)
 
         def handle(event: Any) -> None: ...
