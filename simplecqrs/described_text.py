@@ -49,6 +49,8 @@ def _handler(handler: HandlerDescription) -> Iterator[str]:
         yield f"        publishes, as its source shows: {', '.join(handler.publishes)}"
     if handler.sends:
         yield f"        sends, as its source shows: {', '.join(handler.sends)}"
+    if handler.begins:
+        yield f"        begins, as its source shows: the saga {', '.join(handler.begins)}"
 
 
 def _ways(message: MessageDescription) -> Iterator[str]:

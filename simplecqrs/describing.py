@@ -21,7 +21,7 @@ from simplecqrs.registration import Registration
 from simplecqrs.saga import NO_COMPENSATION, Saga
 from simplecqrs.saga.run_step import RunStep, StepCalls
 from simplecqrs.saga.waiting import HandIn
-from simplecqrs.sources import published_by, sent_by
+from simplecqrs.sources import begun_by, published_by, sent_by
 from simplecqrs.titles import title, type_title
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def _handler(bus: Mediator, registration: Registration, why: str) -> HandlerDesc
         needs={name: type_title(kind) for _, shape in registration.parts for name, kind in shape.needs.items()},
         publishes=_names(bus, parts, published_by),
         sends=_names(bus, parts, sent_by),
+        begins=list(dict.fromkeys(saga.name for part in parts for saga in begun_by(part))),
     )
 
 

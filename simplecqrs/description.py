@@ -36,8 +36,8 @@ class HandlerDescription:
         consumer: which one runs it; empty: none, it runs where the message is sent or published.
         why: what says so.
         needs: its dependencies: name to type.
-        publishes: the events, and ``sends`` the requests, that its source shows; see ``simplecqrs.sources`` for what
-            that misses.
+        publishes: the events, ``sends`` the requests, and ``begins`` the sagas, that its source shows; see
+            ``simplecqrs.sources`` for what that misses.
     """
 
     handler: str
@@ -49,6 +49,7 @@ class HandlerDescription:
     needs: Mapping[str, str] = field(factory=dict[str, str])
     publishes: Sequence[str] = ()
     sends: Sequence[str] = ()
+    begins: Sequence[str] = ()
 
 
 @frozen(kw_only=True)

@@ -1,4 +1,4 @@
-"""What a handler publishes and sends, as far as its source and its signature show it."""
+"""What a handler publishes, sends and begins, as far as its source and its signature show it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from typing import Any
 
 from simplecqrs.hints import call_of, classes_in, hints_of
 from simplecqrs.messages import Event, Message, Request, Stream
+from simplecqrs.saga import Saga
 
-__all__ = ["published_by", "sent_by"]
+__all__ = ["begun_by", "published_by", "sent_by"]
 
 #: Names of methods whose argument is an event, and those whose argument is a request or a stream.
 PUBLISHING, SENDING = ("publish",), ("send", "stream", "defer")
+#: Those of sagas that begin one.
+BEGINNING = ("start", "run", "steps")
 
 
 def published_by(handler: Any) -> list[type[Event]]:
@@ -38,6 +41,18 @@ def sent_by(handler: Any) -> list[type[Message]]:
     """Return the requests and streams that a function or a class sends or defers, with the limits of published_by."""
     found = [cls for function in _functions(handler) for cls in _messages_in(function, SENDING)]
     return _distinct((Request, Stream), found)
+
+
+def begun_by(handler: Any) -> list[Saga[Any]]:
+    """Return the sagas that a function or a class starts or runs, if they have a name in its module."""
+    found = [
+        _resolve(call.func.value, known)
+        for function in _functions(handler)
+        for tree, known in _parsed(function)
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in BEGINNING
+    ]
+    return list(dict.fromkeys(saga for saga in found if isinstance(saga, Saga)))
 
 
 def _distinct(kinds: Any, found: list[Any]) -> list[Any]:
@@ -78,14 +93,23 @@ def _publish_name(function: Any) -> str:
     return positional[1] if len(positional) > 1 and positional[0] != "self" else ""
 
 
-def _messages_in(function: Any, methods: tuple[str, ...]) -> Iterator[Any]:
-    """Give what is called inside of calls of these names."""
+def _parsed(function: Any) -> Iterator[tuple[ast.AST, Mapping[str, Any]]]:
+    """Give a function's source, and what names mean in it; nothing, if it has none that can be read."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):  # there is none, or it is part of an expression
         return
+    yield tree, {**_names_of(function), **_imported(tree)}
+
+
+def _messages_in(function: Any, methods: tuple[str, ...]) -> Iterator[Any]:
+    """Give what is called inside of calls of these names."""
     names = (*methods, _publish_name(function)) if methods is PUBLISHING else methods
-    known = {**_names_of(function), **_imported(tree)}
+    for tree, known in _parsed(function):
+        yield from _arguments(tree, names, known)
+
+
+def _arguments(tree: ast.AST, names: tuple[str, ...], known: Mapping[str, Any]) -> Iterator[Any]:
     kept = _assigned(tree)
     for call in ast.walk(tree):
         if isinstance(call, ast.Call) and _called(call) in names:

@@ -38,6 +38,7 @@ class _Application:
         self.messages: dict[str, str] = {}
         self.topics: dict[tuple[str, str], str] = {}
         self.handlers: dict[tuple[str, str], str] = {}
+        self.sagas: dict[str, str] = {}
         self.ways: set[tuple[str, str]] = set()
 
     def text(self) -> str:
@@ -71,13 +72,18 @@ class _Application:
                 self.handlers[place] = self.chart.node(handler.title)
 
     def _draw_saga(self, saga: SagaDescription) -> None:
-        node = self.chart.node(f"saga {saga.name}", f"{len(saga.steps)} steps", shape="end")
+        node = self._draw_begun(saga.name, f"{len(saga.steps)} steps")
         self._draw_what_follows(node, saga)
         for step in saga.steps:
             if step.waits_for:
                 waiting = (f"the saga {saga.name}, step {step.name}", "sagas")
                 if waiting in self.handlers:
                     self._lead(self.handlers[waiting], node)
+
+    def _draw_begun(self, saga: str, said: str = "") -> str:
+        if saga not in self.sagas:
+            self.sagas[saga] = self.chart.node(f"saga {saga}", said, shape="end")
+        return self.sagas[saga]
 
     def _draw_ways(self, message: MessageDescription) -> None:
         source = self.messages[message.name]
@@ -87,7 +93,10 @@ class _Application:
                 self._lead(source, self.handlers[handler.handler, ""], text)
         self._draw_ways_out(message, source)
         for handler in message.handlers:
-            self._draw_what_follows(self.handlers[handler.handler, handler.consumer], handler)
+            node = self.handlers[handler.handler, handler.consumer]
+            self._draw_what_follows(node, handler)
+            for saga in handler.begins:
+                self._lead(node, self._draw_begun(saga), "begins", dotted=True)
 
     def _draw_ways_out(self, message: MessageDescription, source: str) -> None:
         """Lead from an event that leaves the process by its topic to the consumers."""

@@ -8,8 +8,9 @@ from typing import Any
 
 from attrs import frozen
 
-from simplecqrs import Command, DomainEvent, Mediator, Publish, SyncRequestHandler
-from simplecqrs.sources import published_by, sent_by
+from simplecqrs import Command, DomainEvent, Mediator, Publish, Registry, SyncRequestHandler
+from simplecqrs.saga import Saga, Step
+from simplecqrs.sources import begun_by, published_by, sent_by
 
 
 @frozen
@@ -89,6 +90,19 @@ def test_what_is_sent_is_seen() -> None:
 
     assert [cls.__name__ for cls in sent_by(handle)] == ["Go"]
     assert sent_by(partial(handle, Go())) == sent_by(handle)
+
+
+def test_what_is_begun_is_seen() -> None:
+    """Stored for a worker, or run at once."""
+    trip: Saga[Go] = Saga("trip", Go, [Step("a", lambda state: None)], registry=Registry())
+    rest: Saga[Go] = Saga("rest", Go, [Step("a", lambda state: None)], registry=Registry())
+
+    def handle(command: Go) -> None:
+        trip.start(BUS, command)
+        rest.run(BUS, command)
+
+    assert begun_by(handle) == [trip, rest]
+    assert begun_by(later) == []
 
 
 def test_what_cannot_be_seen_is_not_guessed() -> None:
