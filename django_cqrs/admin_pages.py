@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
@@ -37,7 +37,7 @@ class ReadOnly(ModelAdmin):
     actions_selection_counter = False
     list_per_page = 100
     list_max_show_all = 100
-    ordering = ("-id",)
+    ordering: Sequence[str] = ("-id",)
     paginator = CappedPaginator
     show_full_result_count = False
 
