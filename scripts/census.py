@@ -100,6 +100,13 @@ class Census:
         """
         return Counter(self.queues.Saga.objects.values_list("status", flat=True))
 
+    def duration(self, saga: str) -> float:
+        """
+        Return how many seconds a saga has taken, by the database's clock.
+        """
+        row = self.queues.Saga.objects.get(pk=saga)
+        return float((row.updated_at - row.created_at).total_seconds())
+
     def checkouts(self) -> str:
         """
         Say what sagas have come to, and what they have left.
