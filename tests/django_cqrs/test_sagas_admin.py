@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from django_cqrs.models import Saga as Row
 from tests.desk.bookings import Trip, Trips
@@ -129,6 +131,18 @@ def test_one_rests_goes_on_is_retried_and_skipped(trips: Trips, root: Client) ->
     act(root, "skip", saga_id, reason="nobody writes any more")
 
     assert trips.status(saga_id) == "COMPLETED"
+
+
+def test_no_list_counts_a_whole_table(trips: Trips, root: Client) -> None:
+    """Every count has a limit inside, no query reads all values of a column, and no list reads states."""
+    trips.run()
+    with CaptureQueriesContext(connection) as queries:
+        root.get(SAGAS)
+
+    ours = [query["sql"] for query in queries if "cqrs_" in query["sql"]]
+    assert ours
+    assert [sql for sql in ours if "DISTINCT" in sql or ("COUNT(" in sql and "LIMIT" not in sql)] == []
+    assert [sql for sql in ours if '"state"' in sql] == []
 
 
 @pytest.mark.parametrize(("permissions", "may"), [(["view_saga"], False), (["view_saga", "operate_saga"], True)])
