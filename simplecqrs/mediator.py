@@ -240,6 +240,15 @@ class Mediator:
             found += missing_publisher(registration, ships=self.ships)
         return found
 
+    def knows(self, request: type[Message], /) -> bool:
+        """
+        Tell whether requests of a class have a handler, when everything is ready for the first message.
+
+        Raises:
+            NotConfigured: if the wiring is wrong.
+        """
+        return request in self._compiled().requests
+
     def registrations(self) -> list[Registration]:
         """Return who handles what, in the order in which it was registered."""
         return list(self.registry)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from simplecqrs.mediator import Mediator
     from simplecqrs.saga.definition import Saga
 
-__all__ = ["adopt", "carry", "saga_named", "sagas_of"]
+__all__ = ["adopt", "carry", "refuse_unknown_saga", "saga_named", "sagas_of"]
 
 
 def sagas_of(bus: Mediator) -> dict[str, Saga[Any]]:
@@ -33,6 +33,14 @@ def saga_named(bus: Mediator, name: str) -> Saga[Any]:
         known = ", ".join(sorted(found)) or "none"
         raise SagaNotFound(f"there is no saga {name!r}; known are: {known}; is its module imported?")
     return found[name]
+
+
+def refuse_unknown_saga(bus: Mediator, saga: Saga[Any]) -> None:
+    """Raise SagaNotFound before a saga begins whose steps would find no handler."""
+    if not bus.knows(saga.message):
+        raise SagaNotFound(
+            f"the mediator does not know {saga!r}, which is in another registry than its own: Saga(..., registry=...)"
+        )
 
 
 def adopt(bus: Mediator, saga: Saga[Any], saga_id: UUID, *, lock: bool = False) -> Record:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
+from simplecqrs.errors import SagaNotFound
 from simplecqrs.metadata import uuid7
-from simplecqrs.saga.adopting import carry
+from simplecqrs.saga.adopting import carry, refuse_unknown_saga
 from simplecqrs.saga.machine import go_on
 
 if TYPE_CHECKING:
@@ -20,10 +21,15 @@ S = TypeVar("S")
 
 def start(bus: Mediator, saga: Saga[S], state: S, saga_id: UUID | None) -> UUID:
     """Store a saga for a worker, unless there is one of its id."""
+    refuse_unknown_saga(bus, saga)
     record = saga.new(saga_id or uuid7(), state)
     carry(record)
     record.ahead = bus.sagas.has_consumer
     runs = go_on(saga, record)
     if bus.sagas.create(record, lease=None):
         bus.sagas.later(record, runs)
+        return record.id
+    stored = bus.sagas.load(record.id)
+    if stored is not None and stored.saga != saga.name:
+        raise SagaNotFound(f"{record.id} is a saga {stored.saga!r}, not {saga.name!r}; give each an id of its own")
     return record.id

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from simplecqrs.backoff import Retry
 from simplecqrs.errors import InvalidSaga, SagaBusy, SagaNotFound
 from simplecqrs.metadata import uuid7
-from simplecqrs.saga.adopting import adopt, carry
+from simplecqrs.saga.adopting import adopt, carry, refuse_unknown_saga
 from simplecqrs.saga.foreground import Foreground, finished
 from simplecqrs.saga.machine import expired, found, go_on, note
 from simplecqrs.saga.memory import MemorySagas
@@ -42,6 +42,7 @@ def run(bus: Mediator, saga: Saga[S], state: S, saga_id: UUID | None, patience: 
 
 def begun(bus: Mediator, saga: Saga[S], state: S, saga_id: UUID | None) -> Taken:
     """Store a new saga that is ours; if there is one of its id, take that over."""
+    refuse_unknown_saga(bus, saga)
     sagas = bus.sagas
     record = saga.new(saga_id or uuid7(), state)
     record.owner = _owner(bus)
