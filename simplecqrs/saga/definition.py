@@ -10,7 +10,7 @@ from uuid import UUID
 
 from simplecqrs.backoff import Retry
 from simplecqrs.codec.port import Codec, Inspects
-from simplecqrs.errors import InvalidSaga
+from simplecqrs.errors import DuplicateHandler, InvalidSaga
 from simplecqrs.guarding import Open
 from simplecqrs.messages import Command
 from simplecqrs.registration import Options
@@ -18,7 +18,7 @@ from simplecqrs.registry import Registry, default_registry
 from simplecqrs.saga.records import Record, Run, Waiting
 from simplecqrs.saga.run_step import RunStep, StepCalls
 from simplecqrs.saga.shape import shape_problems
-from simplecqrs.saga.states import is_frozen
+from simplecqrs.saga.states import is_frozen, plain_problems
 from simplecqrs.saga.step import Parallel, Step, WaitFor, steps_of
 from simplecqrs.saga.waiting import CONSUMER, HandIn
 
@@ -68,11 +68,11 @@ class Saga(Generic[S]):
         self.state = state
         self.definition = tuple(steps)
         self.compensation_retry = compensation_retry
-        self.groups = tuple(map(steps_of, steps))
-        self.by_name: dict[str, Step[S]] = {step.name: step for group in self.groups for step in group}
         problems = shape_problems(name, state, self.definition)
         if problems:
             raise InvalidSaga(f"the saga {name!r} cannot work: {'; '.join(problems)}")
+        self.groups = tuple(map(steps_of, steps))
+        self.by_name: dict[str, Step[S]] = {step.name: step for group in self.groups for step in group}
         self.pivot = _pivot_of(self.groups)
         self.is_frozen = is_frozen(state)
         self.no_retry: tuple[type[Exception], ...] = (Open,)
@@ -85,6 +85,8 @@ class Saga(Generic[S]):
         }
         self._names = {known: step.name for step in self.by_name.values() for known in (step.name, *step.aliases)}
         self._index = {step.name: index for index, group in enumerate(self.groups) for step in group}
+        if any(isinstance(known.handler, StepCalls) and known.handler.saga.name == name for known in registry):
+            raise DuplicateHandler(f"there is a saga {name!r} already, and what is stored could belong to either")
         self.message = _message_of(name)
         handler: Any = StepCalls(self)
         registry.register((self.message,), handler, Options())
@@ -132,7 +134,7 @@ class Saga(Generic[S]):
     def problems(self, codec: Codec) -> list[str]:
         """Return what a mediator finds wrong, each with its cure; what is wrong by itself was raised at once."""
         kind: Any = self.state  # which is no message, but is stored as one is
-        found = codec.problems(kind) if isinstance(codec, Inspects) else []
+        found = [*codec.problems(kind), *plain_problems(kind)] if isinstance(codec, Inspects) else []
         return [f"the saga {self.name!r}: its state cannot be stored: {text}" for text in found]
 
     def step(self, name: str) -> Step[S]:

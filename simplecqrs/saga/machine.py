@@ -218,12 +218,14 @@ def ask_again(saga: Saga[Any], record: Record, step: Step[Any]) -> list[Run]:
 
 def _turn_round(saga: Saga[Any], record: Record) -> list[Run]:
     record.status = "COMPENSATING"
+    # A definition that has changed may have put what is done behind where the saga is.
+    record.position = max((saga.index_of(saga.by_name[name]) for name in record.progress), default=0)
     return _undo(saga, record)
 
 
 def _undo(saga: Saga[Any], record: Record) -> list[Run]:
     """Undo what was done, the last first, one step at a time; what is stuck holds up nothing."""
-    for index in range(min(record.position, len(saga.groups) - 1), -1, -1):
+    for index in range(record.position, -1, -1):
         record.position = index
         for step in reversed(saga.groups[index]):
             known = record.progress.get(step.name)

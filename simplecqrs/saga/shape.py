@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from simplecqrs.saga.step import Parallel, Step, is_step, is_wait, steps_of
+from simplecqrs.saga.states import field_names
+from simplecqrs.saga.step import NO_COMPENSATION, Parallel, Step, is_step, is_step_class, is_wait, steps_of
 
 __all__ = ["shape_problems"]
 
@@ -17,7 +18,12 @@ def shape_problems(name: Any, state: Any, parts: Sequence[Any]) -> list[str]:
         return problems
     groups = [steps_of(part) for part in parts]
     steps = [step for group in groups for step in group]
-    return [*_of_names(steps), *_of_pivots(groups), *(text for step in steps for text in _of_step(step))]
+    return [
+        *_of_names(steps),
+        *_of_pivots(groups),
+        *(text for step in steps for text in _of_step(step)),
+        *(text for step in steps for text in _of_waits(step, state)),
+    ]
 
 
 def _of_the_whole(name: Any, state: Any, parts: Sequence[Any]) -> Iterator[str]:
@@ -50,11 +56,15 @@ def _of_pivots(groups: Sequence[Sequence[Step[Any]]]) -> Iterator[str]:
     last = pivots[0] if pivots else len(groups) - 1
     for index, group in enumerate(groups):
         for step in group:
-            undo = step.undoes("act")
-            if index < last and undo is None:
+            if index < last and step.undoes("act") is None:
                 yield (
                     f"the step {step.name!r} cannot be undone: give it compensate=, or say that it needs none: "
                     "compensate=NO_COMPENSATION"
+                )
+            elif index < last and step.fallback is not None and step.undoes("fallback") is None:
+                yield (
+                    f"the fallback of the step {step.name!r} cannot be undone: make it a Step with compensate= of its "
+                    "own, or give the step compensate="
                 )
             if index > last and step.compensate is not None:
                 yield f"the step {step.name!r} comes after the pivot, so its compensate= would never be called"
@@ -62,6 +72,7 @@ def _of_pivots(groups: Sequence[Sequence[Step[Any]]]) -> Iterator[str]:
 
 def _of_step(step: Step[Any]) -> Iterator[str]:
     where = f"the step {step.name!r}"
+    yield from _of_calls(step, where)
     if is_wait(step.act) and (step.fallback or step.breaker or step.retry or not step.idempotent):
         yield f"{where} waits for an event: fallback=, breaker=, retry= and idempotent= mean nothing there"
     if step.breaker is not None and step.fallback is None:
@@ -69,3 +80,33 @@ def _of_step(step: Step[Any]) -> Iterator[str]:
     inner = step.fallback
     if is_step(inner) and (is_wait(inner.act) or inner.fallback or inner.breaker or inner.pivot):
         yield f"{where}: its fallback is a step that waits, is a pivot, or has a fallback or a breaker of its own"
+
+
+def _of_calls(step: Step[Any], where: str) -> Iterator[str]:
+    act: Any = step.act
+    inner: Any = step.fallback
+    undo: Any = step.compensate
+    if not is_wait(act) and not callable(act):
+        yield f"{where}: its act is a function, a SyncSagaStep or wait_for(...), not {act!r}"
+    if inner is not None and not is_step(inner) and not callable(inner):
+        yield f"{where}: its fallback is a function, a SyncSagaStep or a Step, not {inner!r}"
+    if undo is not None and undo is not NO_COMPENSATION and (not callable(undo) or isinstance(undo, type)):
+        yield f"{where}: its compensate is a function or NO_COMPENSATION, not {undo!r}"
+    if is_step_class(act) and undo is not None and step.undoes("act") is act:
+        yield f"{where} has two ways of being undone: compensate= and {act.__qualname__}.compensate; keep one"
+
+
+def _of_waits(step: Step[Any], state: type[Any]) -> Iterator[str]:
+    """Say what an event, or the state, of a step that waits lacks, where it can be seen."""
+    waits = step.waits
+    if waits is None:
+        return
+    known = field_names(waits.event)
+    if known and waits.key not in known and not hasattr(waits.event, waits.key):
+        yield f"{waits.event.__qualname__} has no field {waits.key!r}, by which the step {step.name!r} would know it"
+    known = field_names(state)
+    if waits.of is None and known and waits.key not in known and not hasattr(state, waits.key):
+        yield (
+            f"{state.__qualname__} has no field {waits.key!r}, for which the step {step.name!r} waits; say what it is: "
+            "wait_for(..., of=lambda state: ...)"
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, time, timedelta, tzinfo
 from decimal import Decimal
 from fractions import Fraction
@@ -19,13 +19,15 @@ import attrs
 from simplecqrs.codec.port import Codec
 from simplecqrs.saga.records import Packed, Record
 
-__all__ = ["field_names", "fresh", "is_frozen", "pack", "unpack"]
+__all__ = ["field_names", "fresh", "is_frozen", "pack", "plain_problems", "unpack"]
 
 #: Objects that nobody can change.
 PLAIN: Final = (
     str, bytes, int, float, complex, bool, type(None), Decimal, Fraction, date, time, timedelta, tzinfo, UUID, PurePath,
     enum.Enum,
 )  # fmt: skip
+#: Objects that hold others.
+COLLECTIONS: Final = (list, tuple, dict, set, frozenset, bytearray, Mapping)
 
 
 def is_frozen(cls: type[Any]) -> bool:
@@ -87,6 +89,36 @@ def field_names(kind: type[Any]) -> list[str]:
         or ()
     )
     return list(names)
+
+
+def plain_problems(kind: Any, place: str = "", seen: set[Any] | None = None) -> Iterator[str]:
+    """Say which classes of a state, and of its fields, are such that nobody knows what to store of their objects."""
+    seen = set() if seen is None else seen
+    if get_origin(kind) is not None:
+        for part in get_args(kind):
+            yield from plain_problems(part, place, seen)
+        return
+    if not inspect.isclass(kind) or kind in seen or issubclass(kind, (*PLAIN, *COLLECTIONS)) or kind in (object, Any):
+        return
+    seen.add(kind)
+    names = field_names(kind)
+    if (
+        not names
+        and not attrs.has(kind)
+        and not dataclasses.is_dataclass(kind)
+        and not hasattr(kind, "__struct_fields__")
+    ):
+        where = f"{place}: " if place else ""
+        yield (
+            f"{where}{kind.__qualname__} is a plain class, whose fields nobody knows; decorate it with @attrs.frozen, "
+            "or make it a dataclass, a pydantic model or a msgspec struct"
+        )
+    try:
+        hints = get_type_hints(kind)
+    except Exception:  # noqa: BLE001 - the codec says so, if it needs them
+        return
+    for name in names:
+        yield from plain_problems(hints.get(name), f"{kind.__qualname__}.{name}", seen)
 
 
 def fresh(state: Any, codec: Codec) -> Any:

@@ -18,6 +18,9 @@ from simplecqrs.messages import Event
 
 __all__ = ["NO_COMPENSATION", "NoCompensation", "Parallel", "Step", "SyncSagaStep", "WaitFor", "wait_for"]
 
+#: Seconds that a step may take: for so long nobody takes over from a worker that was lost.
+LONGEST_TIMEOUT: Final = 7 * 24 * 3600.0
+
 S = TypeVar("S")
 E = TypeVar("E", bound=Event)
 
@@ -94,6 +97,9 @@ def wait_for(
         then: takes state and event and returns the new state.
         timeout: how long to wait; when it is over, the step has failed.  Default: for ever.
     """
+    kind: Any = event
+    if not (isinstance(kind, type) and issubclass(kind, Event)):
+        raise InvalidSaga(f"wait_for({event!r}) is to wait for a class of events")
     if timeout is not None and timeout <= timedelta(0):
         raise InvalidSaga(f"wait_for({event.__qualname__}, timeout={timeout!r}) is over before it begins")
     return WaitFor(event, key, of, then, timeout)
@@ -108,6 +114,11 @@ def _check_name(_: Any, __: Any, value: Any) -> None:
         raise InvalidSaga(
             f"a step's name is 1 to 100 characters without a colon, not {value!r}; it is stored with sagas"
         )
+
+
+def _check_timeout(_: Any, __: Any, value: Any) -> None:
+    if not isinstance(value, (int, float)) or not 0 < value < LONGEST_TIMEOUT:
+        raise InvalidSaga(f"a step's timeout is in seconds, more than 0 and less than a week, not {value!r}")
 
 
 @frozen(eq=False)
@@ -147,7 +158,7 @@ class Step(Generic[S]):
         default=None, kw_only=True, validator=validators.optional(validators.instance_of(Retry))
     )
     pivot: bool = field(default=False, kw_only=True)
-    timeout: float = field(default=60.0, kw_only=True, validator=validators.gt(0))
+    timeout: float = field(default=60.0, kw_only=True, validator=_check_timeout)
     idempotent: bool = field(default=True, kw_only=True)
     unknown_on: tuple[type[Exception], ...] = field(default=(OutcomeUnknown, TimeoutError), kw_only=True)
     aliases: Sequence[str] = field(default=(), kw_only=True)
