@@ -96,6 +96,8 @@ class Combined(Generic[M_contra, R_co]):
     links: tuple[Any, ...]
     #: What the links take in the place of the message.  Empty: the message itself.
     takes: tuple[type[Any], ...] = ()
+    #: Whether events reach it without a publisher too, since somebody hands them in.
+    handed_in: bool = False
 
     def problems(self, bus: Any, /) -> list[str]:
         """Return what is wrong with it for a mediator, beside the shape of its links, each with its cure."""

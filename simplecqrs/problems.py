@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from simplecqrs.errors import CQRSError, HandlerNotFound, InvalidMessage, NotConfigured
-from simplecqrs.handlers import describe
+from simplecqrs.handlers import describe, is_combined
 from simplecqrs.hints import is_async
 from simplecqrs.messages import DomainEvent, Event, Message, Request, Stream
 from simplecqrs.registration import Registration
@@ -63,7 +63,8 @@ def missing_dependencies(
 def missing_publisher(registration: Registration, *, ships: bool) -> Iterator[str]:
     """Find a consumer that waits for a domain event which nobody publishes to consumers."""
     consumer, event = registration.options.consumer, registration.messages[0]
-    if consumer is not None and issubclass(event, DomainEvent) and not ships:
+    handed_in = is_combined(registration.handler) and registration.handler.handed_in
+    if consumer is not None and issubclass(event, DomainEvent) and not ships and not handed_in:
         yield (
             f"{describe(registration.handler)} waits for {event.__qualname__} with consumer={consumer!r}, but nothing "
             "is published to consumers; give the mediator a publisher"

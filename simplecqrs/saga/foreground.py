@@ -129,8 +129,7 @@ class Foreground(Generic[S]):
         """Take what came before a step waited for it; else the saga is nobody's until it comes."""
         try:
             with changing(self._bus):
-                self._record.owner = self._owner
-                runs = take_early(self._bus, self._saga, self._record, self._store)
+                runs = take_early(self._bus, self._saga, self._record, self._store_as_ours)
         except SagaMovedOn:  # it came just now, and whoever handed it in has gone on
             assign(self._record, loaded(self._bus, self._saga, self._record))
             self._left = True
@@ -191,6 +190,10 @@ class Foreground(Generic[S]):
 
     def _store(self, record: Record, _: Sequence[Run]) -> None:
         self._bus.sagas.save(record, lease=self._saga.lease)
+
+    def _store_as_ours(self, record: Record, runs: Sequence[Run]) -> None:
+        record.owner = self._owner
+        self._store(record, runs)
 
     def _leave(self, *, due: float) -> None:
         self._left = True

@@ -137,12 +137,21 @@ def failed(saga: Saga[Any], record: Record, step: Step[Any], error: BaseExceptio
         return _undo_failed(saga, record, step, known)
     if unknown and not step.idempotent:
         return _nobody_knows(saga, record, step)
-    retry, back = saga.retry_of(step), record.cancelled and saga.index_of(step) <= saga.pivot
+    retry, back = saga.retry_of(step), _is_lost(saga, record, step)
     if not back and not retry.exhausted(known.failures) and not isinstance(error, saga.no_retry):
         return begin(record, step, known.action, failures=known.failures, pause=retry.pause(known.failures))
     if not back and known.action == "act" and not known.unknown and saga.falls_back(step, error):
         return begin(record, step, "fallback")  # what may have happened is not done again in another way
     return given_up(saga, record, step)
+
+
+def _is_lost(saga: Saga[Any], record: Record, step: Step[Any]) -> bool:
+    """Tell whether a step would be undone if it were done after all."""
+    index = saga.index_of(step)
+    if index > saga.pivot:
+        return False
+    beside = (record.progress.get(other.name) for other in saga.groups[index] if other is not step)
+    return record.cancelled or any(known is not None and known.phase == "failed" for known in beside)
 
 
 def given_up(saga: Saga[Any], record: Record, step: Step[Any]) -> list[Run]:

@@ -118,7 +118,8 @@ def turn_back(saga: Saga[Any], record: Record, why: str) -> list[Run]:
     if record.position > saga.pivot:
         raise InvalidSaga(f"the saga {record.id} has passed its pivot: it only goes forward; retry or skip its step")
     for name, known in record.progress.items():
-        if known.phase == "unknown" and saga.by_name[name].undoes(known.action) is None:
+        may_have_happened = known.phase == "unknown" or (known.phase == "ready" and known.unknown)
+        if may_have_happened and saga.by_name[name].undoes(known.action) is None:
             raise InvalidSaga(
                 f"nobody knows whether {name!r} of the saga {record.id} happened, and it cannot be undone; look, and "
                 "skip it or retry it"

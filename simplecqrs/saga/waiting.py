@@ -34,6 +34,7 @@ class HandIn(Combined[Any, None]):
     """The handler of an event that a step waits for."""
 
     links = ()
+    handed_in = True
 
     def __init__(self, saga: Saga[Any], step: Step[Any]) -> None:
         self.saga = saga
