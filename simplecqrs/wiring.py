@@ -181,8 +181,10 @@ class Wiring:
 
         It does what ``_in_dispatch`` and ``Units.around`` do; two calls less are a third of a ``send``.
         """
+        if is_combined(registration.handler):
+            return straight_call(handler, self.events, self._finish)
         _, shape = registration.parts[0]
-        if not is_combined(registration.handler) and shape.publishes and not shape.needs:
+        if shape.publishes and not shape.needs:
             is_query = issubclass(registration.messages[0], Query)
             return straight_publishing_call(registration.handler, self.events, self._finish, is_query=is_query)
         return straight_call(handler, self.events, self._finish)
