@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any, Concatenate, Final, Generic, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, TypeGuard, TypeVar
 
 from attrs import field, frozen, validators
 
@@ -106,7 +106,10 @@ def wait_for(
 
 
 #: What a step does: a function of the state, with publish and dependencies like a handler's.
-Act = Callable[Concatenate[S, ...], S | None]
+if TYPE_CHECKING:
+    Act = Callable[Concatenate[S, ...], S | None]
+else:  # Python 3.10 knows no Concatenate[S, ...]
+    Act = Callable
 
 
 def _check_name(_: Any, __: Any, value: Any) -> None:
