@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
+from subprocess import PIPE, run
 from typing import Any
 
 import pytest
@@ -185,25 +187,32 @@ def test_a_state_that_is_too_large_is_refused(sagas: SQLiteSagas) -> None:
         stored(sagas, state=Packed(bytes(16 * 1024 * 1024)))
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_forked_process_has_a_connection_of_its_own(sagas: SQLiteSagas) -> None:
-    """Parent and child go on with the same file, one after the other and at once."""
-    record = stored(sagas)
+FORKING = """
+import os, sys
+from simplecqrs.saga.sqlite import SQLiteSagas
+from tests.contracts.sagas_harness import saga
 
-    children = [_forked(lambda: [stored(sagas) for _ in range(5)]) for _ in range(2)]
-    for _ in range(5):
-        sagas.save(record, lease=60.0)
-
-    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0]
-    assert len(sagas.find()) == 11
-
-
-def _forked(work: Callable[[], object]) -> int:
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
-        work()
+sagas, record = SQLiteSagas("sagas.sqlite3"), saga(owner="me")
+sagas.create(record, lease=60.0)
+children = []
+for _ in range(2):
+    children.append(os.fork())
+    if not children[-1]:
+        for _ in range(5):
+            sagas.create(saga(), lease=60.0)
         os._exit(0)
-    finally:
-        os._exit(1)
+for _ in range(5):
+    sagas.save(record, lease=60.0)
+assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+assert len(sagas.find()) == 11
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_process_has_a_connection_of_its_own(tmp_path: Path) -> None:
+    """Parent and children go on with the same file, at the same time."""
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+    done = run([sys.executable, "-W", "error", "-c", FORKING], cwd=tmp_path, env=env, stderr=PIPE, check=False)
+
+    assert (done.returncode, done.stderr) == (0, b"")
