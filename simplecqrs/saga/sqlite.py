@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -38,6 +39,11 @@ LOG: Final = (
     f"VALUES (:saga_id, {', '.join(f':{c}' for c in Entry._fields)})"
 )
 OPEN: Final = f"status NOT IN ({', '.join(repr(status) for status in sorted(ENDED))})"
+#: Sagas that have ended, and need nobody, for so many seconds; a few, so that others may write in between.
+OLD: Final = (
+    "SELECT id FROM simplecqrs_sagas WHERE status IN ('COMPLETED', 'COMPENSATED', 'CANCELLED') AND "
+    f"COALESCE((SELECT MAX(at) FROM simplecqrs_saga_log WHERE saga_id = id), 0) <= {NOW} - ? LIMIT 500"
+)
 
 
 class SQLiteSagas:
@@ -198,6 +204,18 @@ class SQLiteSagas:
         """Return the steps that have waited for too long."""
         sql = f"SELECT step FROM simplecqrs_saga_waits WHERE saga_id = ? AND ends <= {NOW} ORDER BY ends"
         return [row[0] for row in self._file.db.execute(sql, (str(saga_id),))]
+
+    def forget(self, age: timedelta) -> int:
+        """Delete sagas that ended well so long ago, with their logs, and return how many; their ids can begin anew."""
+        deleted = 0
+        while True:
+            with self._file.writing() as db:
+                ids = db.execute(OLD, (age.total_seconds(),)).fetchall()
+                db.executemany("DELETE FROM simplecqrs_saga_log WHERE saga_id = ?", ids)
+                db.executemany("DELETE FROM simplecqrs_sagas WHERE id = ?", ids)
+            deleted += len(ids)
+            if not ids:
+                return deleted
 
     def _write(self, sql: str, *values: Any) -> int:
         with self._file.writing() as db:

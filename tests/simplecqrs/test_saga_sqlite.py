@@ -6,7 +6,9 @@ import json
 import os
 import sqlite3
 import sys
+import time
 from collections.abc import Callable, Generator
+from datetime import timedelta
 from pathlib import Path
 from subprocess import PIPE, run
 from typing import Any
@@ -185,6 +187,22 @@ def test_a_state_that_is_too_large_is_refused(sagas: SQLiteSagas) -> None:
     """Whatever codec has made it."""
     with pytest.raises(PayloadTooLarge, match=r"more than the limit of 16777216; keep large things elsewhere"):
         stored(sagas, state=Packed(bytes(16 * 1024 * 1024)))
+
+
+def test_sagas_that_ended_well_are_forgotten_in_time(sagas: SQLiteSagas) -> None:
+    """With their logs; those that somebody has to look at stay, and those that go on."""
+    now = time.time()
+    old = [entry("a", now - 100)]
+    for status in ("COMPLETED", "COMPENSATED", "CANCELLED", "FAILED", "UNKNOWN", "RUNNING", "WAITING"):
+        stored(sagas, status=status, entries=[*old])
+    young = stored(sagas, status="COMPLETED", entries=[*old, entry("b", now)])
+
+    assert sagas.forget(timedelta(seconds=50)) == 3
+
+    assert [record.status for record in sagas.find()] == ["COMPLETED", "WAITING", "RUNNING", "UNKNOWN", "FAILED"]
+    assert len(sagas.history(young.id)) == 2
+    assert sagas.forget(timedelta(0)) == 1
+    assert sagas.history(young.id) == []
 
 
 FORKING = """
