@@ -130,7 +130,8 @@ class Wiring:
         self.request_options[kind] = registration.options
         handler = self._handlers[kind] = self._binder.bind(registration.handler, registration.messages)
         call = self._pipelines[kind] = self._way(kind, handler)
-        if self._middlewares or self._container is not None or self._is_transactional(kind):
+        plain = registration.parts and not self._middlewares and self._container is None
+        if not plain or self._is_transactional(kind):  # a saga that only waits has no parts
             self.requests[kind] = self._in_dispatch(call, is_query=issubclass(kind, Query))
         else:
             self.requests[kind] = self._straight(registration, handler)
