@@ -51,10 +51,11 @@ class SQLiteSagas:
     Keep sagas in a SQLite file, by the standard library: for scripts.
 
     Threads and processes of one machine share the file; fork before threads use it.  It is made at first use, and its
-    tables.  What steps write
-    themselves is not in its transactions: if a process dies after a step's own commit and before that of its outcome,
-    the step is asked again, with the same key.  So each effect happens at least once, and once if the step honours
-    ``current_step().key``.
+    tables.
+
+    What steps write themselves is not in its transactions: if a process dies after a step's own commit and before that
+    of its outcome, the step is asked again, with the same key.  So each effect happens at least once, and once if the
+    step honours ``current_step().key``.
 
     Keep sagas in a file of their own: a step whose own transaction writes to the same file waits for itself.
 
