@@ -22,6 +22,7 @@ from django_cqrs.saga_messages import GoOn, is_to_go_on, key_of, read
 from django_cqrs.saga_recovery import recovery_settings
 from django_cqrs.saga_transactions import together
 from django_cqrs.transactions import AfterCommit
+from simplecqrs.doubts import tried
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import InvalidPayload, SagaMovedOn, SagaNotFound
 from simplecqrs.saga.adopting import adopt, saga_named
@@ -30,7 +31,6 @@ from simplecqrs.saga.machine import ask_again, begin_ready, failed, undoing
 from simplecqrs.saga.performing import Store, perform
 from simplecqrs.saga.records import Progress, Record, Run
 from simplecqrs.saga.waiting import CONSUMER, take_early
-from simplecqrs.tried import tried
 
 if TYPE_CHECKING:
     from django_cqrs.mediator import DjangoMediator

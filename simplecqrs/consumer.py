@@ -14,13 +14,13 @@ from attrs import define, field
 from simplecqrs.bell import Bell
 from simplecqrs.counts import Counts
 from simplecqrs.deadlines import within
+from simplecqrs.doubts import Doubts
 from simplecqrs.envelope import Envelope
 from simplecqrs.failing import Failing
 from simplecqrs.policies import Policy, Unclaimed
 from simplecqrs.queue import LANES, PASSES, Held, Row, Storage, Work
 from simplecqrs.territory import Territory
 from simplecqrs.together import Together
-from simplecqrs.tried import Tried
 
 __all__ = ["Consumer", "Policy"]
 
@@ -76,7 +76,7 @@ class Consumer:
     _is_dying: bool = field(default=False, init=False)
     #: Whether the last look found nothing.  What comes then is one message, and fewer statements bring it sooner.
     _is_idle: bool = field(default=False, init=False)
-    _doubts: Tried = field(factory=Tried, init=False)
+    _doubts: Doubts = field(factory=Doubts, init=False)
     _heard: int = field(default=0, init=False)
     #: Whether a message was found before the bell rang for it, so that its next ring says nothing new.
     _is_owed: bool = field(default=False, init=False)

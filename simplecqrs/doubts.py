@@ -8,7 +8,7 @@ from attrs import define, field
 
 from simplecqrs.queue import Row
 
-__all__ = ["Tried", "tried"]
+__all__ = ["Doubts", "tried"]
 
 
 class _Handling(threading.local):
@@ -22,7 +22,7 @@ tried = _Handling()
 
 
 @define
-class Tried:
+class Doubts:
     """
     What one worker knows of the messages that it hands over.
 
