@@ -45,7 +45,7 @@ def sent_by(handler: Any) -> list[type[Message]]:
 
 def begun_by(handler: Any) -> list[Saga[Any]]:
     """Return the sagas that a function or a class starts or runs, if they have a name in its module."""
-    found = [
+    found: list[Saga[Any] | None] = [
         _resolve(call.func.value, known)
         for function in _functions(handler)
         for tree, known in _parsed(function)

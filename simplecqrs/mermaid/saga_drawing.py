@@ -103,13 +103,13 @@ class Drawing:
 
     def _lead_on(self, index: int, target: str, *, went: bool) -> None:
         """Lead from all that a group may end with to what comes next."""
-        group = self.saga.groups[index]
-        if len(group) > 1:
+        [step, *others] = self.saga.groups[index]
+        if others:
             self.chart.edge(self.entries[index], target, taken=went)
             return
         for (name, action), node in self._nodes.items():
-            if name == group[0].name:
-                stood = self.stood(group[0], action)
+            if name == step.name:
+                stood = self.stood(step, action)
                 taken = went and stood is not None and stood.standing in HAPPENED
                 self.chart.edge(node, target, taken=taken)
 

@@ -27,8 +27,8 @@ def called(step: Step[Any], action: str) -> str:
 
 def step_class(call: Any) -> Any:
     """Return what a step calls if that is a ``SyncSagaStep``; else None."""
-    is_class = isinstance(call, type) and issubclass(call, SyncSagaStep)
-    return call if is_class else None
+    found: Any = call
+    return found if isinstance(call, type) and issubclass(call, SyncSagaStep) else None
 
 
 def undone_by(step: Step[Any]) -> str:
