@@ -9,12 +9,12 @@ from django.utils.safestring import SafeString, mark_safe
 
 from django_cqrs.mediator import DjangoMediator
 from simplecqrs.errors import SagaNotFound
-from simplecqrs.mermaid.saga_classes import saga_classes
-from simplecqrs.mermaid.saga_flow import saga_flow, saga_path
-from simplecqrs.mermaid.saga_sequence import saga_sequence
+from simplecqrs.mermaid.sagas_classes import saga_classes
+from simplecqrs.mermaid.sagas_flow import saga_flow, saga_path
+from simplecqrs.mermaid.sagas_sequence import saga_sequence
 from simplecqrs.saga import Record, Saga
 from simplecqrs.saga.adopting import saga_named
-from simplecqrs.saga_svg import saga_svg
+from simplecqrs.svg import saga_svg
 
 __all__ = ["KINDS", "picture_of", "picture_of_definition", "svg_of"]
 

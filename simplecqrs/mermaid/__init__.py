@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from simplecqrs.mermaid.application import application_flow
-from simplecqrs.mermaid.chain_classes import chain_classes
-from simplecqrs.mermaid.chain_sequence import chain_sequence
-from simplecqrs.mermaid.saga_classes import saga_classes
-from simplecqrs.mermaid.saga_flow import saga_flow, saga_path
-from simplecqrs.mermaid.saga_sequence import saga_sequence
+from simplecqrs.mermaid.chains_classes import chain_classes
+from simplecqrs.mermaid.chains_sequence import chain_sequence
+from simplecqrs.mermaid.sagas_classes import saga_classes
+from simplecqrs.mermaid.sagas_flow import saga_flow, saga_path
+from simplecqrs.mermaid.sagas_sequence import saga_sequence
 
 __all__ = [
     "application_flow",

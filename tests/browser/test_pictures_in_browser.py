@@ -14,7 +14,7 @@ from django.core.management import call_command
 from simplecqrs import Mediator, Registry
 from simplecqrs.memory import MemoryBroker
 from simplecqrs.mermaid.labels import cut, label
-from simplecqrs.saga_svg import saga_svg
+from simplecqrs.svg import saga_svg
 from tests.simplecqrs.pictured import STRANGE, Bank, Checkout, checkout, every_picture, stored
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from simplecqrs.fallbacks import Fallback
 from simplecqrs.fields import fields_of
 from simplecqrs.handlers import is_combined
 from simplecqrs.kinds import answer_of, kind_of
-from simplecqrs.mermaid.chain_sequence import returned_by
+from simplecqrs.mermaid.chains_sequence import returned_by
 from simplecqrs.mermaid.class_diagrams import ClassDiagram
 from simplecqrs.mermaid.needs import needs_of
 from simplecqrs.messages import Message

@@ -9,7 +9,7 @@ from simplecqrs import Mediator, Registry
 from simplecqrs.memory import MemoryBroker
 from simplecqrs.saga import Saga, Step
 from simplecqrs.saga.records import Progress
-from simplecqrs.saga_svg import saga_svg
+from simplecqrs.svg import saga_svg
 from tests.simplecqrs.pictured import STRANGE, Bank, Checkout, checkout, nothing, stored
 
 SVG = "{http://www.w3.org/2000/svg}"
