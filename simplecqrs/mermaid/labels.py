@@ -10,7 +10,7 @@ __all__ = ["LONGEST", "cut", "label", "lines"]
 #: Characters of a label's line; what is longer is cut.
 LONGEST: Final = 60
 #: What is shown as it is: words, and what stands between two letters of one.  Markdown and keywords begin elsewhere.
-PLAIN: Final = re.compile(r"[^\W_]+(?:[._-]+[^\W_]+)*|[ ()]")
+PLAIN: Final = re.compile(r"[^\W_]+(?:[._-][^\W_]+)*|[ ()]")
 
 
 def cut(text: str, longest: int = LONGEST) -> str:
