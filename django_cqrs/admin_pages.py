@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -37,7 +37,7 @@ class ReadOnly(ModelAdmin):
     actions_selection_counter = False
     list_per_page = 100
     list_max_show_all = 100
-    ordering: Sequence[str] = ("-id",)
+    ordering: ClassVar[tuple[str, ...]] = ("-id",)
     paginator = CappedPaginator
     show_full_result_count = False
 

@@ -47,7 +47,7 @@ class Progress(NamedTuple):
     """
     What a step came to.
 
-    Args:
+    Attributes:
         action: what is, or was, called of it.
         attempts: how often that was begun.
         failures: how often it has failed, and would be tried again.
@@ -71,7 +71,7 @@ class Entry(NamedTuple):
     """
     A line of a saga's log.
 
-    Args:
+    Attributes:
         step: its name; empty: it is about the whole saga.
         action: what of it: one of ``Action``, or what a person did, ``cancel``.
         event: ``started``, ``completed``, ``failed``, ``unknown``, ``waiting``, ``asked``.
@@ -107,7 +107,7 @@ class Waiting(NamedTuple):
     """
     What a step waits for.
 
-    Args:
+    Attributes:
         place: of the saga and the step, under which an event is handed in.
         key: what the event's key must be.
         timeout: seconds until the step has failed.

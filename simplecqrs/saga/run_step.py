@@ -37,6 +37,8 @@ class RunStep(Command[Any]):
         attempt: counted from 1, for each action.
         unknown: whether an attempt before this one ended without an outcome: it may have happened.
         finish: stores what the step has returned, in its unit of work; None: that is done after it.
+
+    Attributes:
         acted: whether the step was called, and has returned.
         returned: by the step.
     """
