@@ -8,10 +8,10 @@ from typing import Any, Final, get_args
 from uuid import UUID
 
 from attrs import frozen
-from django.db import transaction
 
 from django_cqrs.conf import settings
 from django_cqrs.mediator import DjangoMediator
+from django_cqrs.saga_transactions import together
 from simplecqrs.errors import InvalidSaga, SagaNotFound
 from simplecqrs.saga import Record, SagaStatus, cancel, pause, resume, retry, skip
 
@@ -69,7 +69,7 @@ class SagaOperator:
         given: dict[str, Any] = {"step": step or _the_one(record)} if act == "skip" else {}
         if act == "retry":
             given = {"step": step}
-        with transaction.atomic(using=settings().alias_for(f"saga.{record.saga}")):
+        with together(settings().alias_for(f"saga.{record.saga}")):
             do(self.bus, saga_id, who=self.who, why=self.why, **given)
         log.warning("%s: %s of saga %s %s: %s", self.who, act, record.saga, saga_id, self.why or "no reason given")
         return f"{saga_id} {said}"
