@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 from attrs import evolve
@@ -26,14 +26,17 @@ from simplecqrs.registration import Registration
 
 __all__ = ["describe_one", "describe_project"]
 
+#: Of each consumer what it subscribes to.
+Topics = Mapping[str, Sequence[str]]
+
 
 def describe_project(bus: DjangoMediator) -> Description:
     """Return what a project does."""
     bus.configure()
-    described = describe(bus, why=_why(bus))
+    described, topics = describe(bus, why=_why(bus)), _topics(bus)
     return Description(
-        messages=[_located(bus, message) for message in described.messages],
-        consumers=[*_consumers(bus, described.consumers)],
+        messages=[_located(topics, message) for message in described.messages],
+        consumers=[*_consumers(topics, described.consumers)],
         sagas=[_saga(saga) for saga in described.sagas],
     )
 
@@ -49,21 +52,24 @@ def describe_one(bus: DjangoMediator, asked: str) -> Description:
     found = described.about(asked)
     if found.messages or found.consumers or found.sagas:
         return found
-    classes = [cls for cls in _classes() if asked in (cls.__name__, cls.__qualname__, _path(cls), _name(bus, cls))]
+    name = bus.vocabulary.name
+    classes = [cls for cls in _classes() if asked in (cls.__name__, cls.__qualname__, _path(cls), name(cls))]
     if not classes:
         names = [m.title for m in described.messages] + [c.name for c in described.consumers]
         close = get_close_matches(asked, [*names, *(s.name for s in described.sagas)], n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise UnknownMessage(f"there is no message, consumer or saga {asked!r} here{hint}")
-    return Description(messages=[_located(bus, describe_message(bus, cls, why=_why(bus))) for cls in classes])
+    topics = _topics(bus)
+    return Description(messages=[_located(topics, describe_message(bus, cls, why=_why(bus))) for cls in classes])
+
+
+def _topics(bus: DjangoMediator) -> dict[str, list[str]]:
+    """Return every consumer, with what it subscribes to."""
+    return {name: [] if name == DEFERRED else topics_of(name, bus) for name in consumer_names(bus)}
 
 
 def _path(cls: type[Message]) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def _name(bus: DjangoMediator, cls: type[Message]) -> str:
-    return bus.vocabulary.name(cls)
 
 
 def _classes() -> list[type[Message]]:
@@ -76,13 +82,13 @@ def _classes() -> list[type[Message]]:
     return list(found.values())
 
 
-def _located(bus: DjangoMediator, message: MessageDescription) -> MessageDescription:
+def _located(topics: Topics, message: MessageDescription) -> MessageDescription:
     """Add to a message on which database it is handled, and where it goes."""
     located = evolve(message, unit=_unit(message))
     if not message.leaves:
         return located
-    destinations = [*_destinations(bus, located)]
-    return evolve(located, destinations=destinations, notes=[*message.notes, *_lost(bus, located, destinations)])
+    destinations = [*_destinations(topics, located)]
+    return evolve(located, destinations=destinations, notes=[*message.notes, *_lost(topics, located, destinations)])
 
 
 def _unit(message: MessageDescription) -> str:
@@ -111,7 +117,7 @@ def _why(bus: DjangoMediator) -> Why:
     return why
 
 
-def _destinations(bus: DjangoMediator, message: MessageDescription) -> Iterator[Destination]:
+def _destinations(topics: Topics, message: MessageDescription) -> Iterator[Destination]:
     """Tell the brokers that an event goes to, and who reads it there."""
     if message.kind == "domain event":
         brokers: Sequence[str] = (DATABASE,)
@@ -123,42 +129,40 @@ def _destinations(bus: DjangoMediator, message: MessageDescription) -> Iterator[
     handling = dict.fromkeys(handler.consumer for handler in message.handlers if handler.consumer)
     for broker in brokers:
         reaches = [
-            name
-            for name in handling
-            if settings().consumer(name).broker == broker and message.topic in topics_of(name, bus)
+            name for name in handling if settings().consumer(name).broker == broker and message.topic in topics[name]
         ]
         yield Destination(broker=broker, why=why, reaches=reaches)
 
 
-def _lost(bus: DjangoMediator, message: MessageDescription, ways: Sequence[Destination]) -> Iterator[str]:
+def _lost(topics: Topics, message: MessageDescription, ways: Sequence[Destination]) -> Iterator[str]:
     """Say which handlers will never see an event, and why."""
     reached = {name for way in ways for name in way.reaches}
     sent = ", ".join(repr(way.broker) for way in ways)
     for name in dict.fromkeys(handler.consumer for handler in message.handlers):
         if not name or name in reached:
             continue
-        if message.topic not in topics_of(name, bus):
+        if message.topic not in topics[name]:
             yield (
                 f"the consumer {name!r} does not get it: CONSUMERS[{name!r}]['topics'] is "
-                f"{topics_of(name, bus)}, without {message.topic!r}"
+                f"{topics[name]}, without {message.topic!r}"
             )
         else:
             yield (
                 f"the consumer {name!r} does not get it: it reads from {settings().consumer(name).broker!r}, and "
                 f"{message.topic!r} goes to {sent}"
             )
-    if DATABASE in {way.broker for way in ways} and not _subscribed(bus, message.topic):
+    if DATABASE in {way.broker for way in ways} and not _subscribed(topics, message.topic):
         yield f"no consumer of this project has subscribed to {message.topic!r}: the relay counts it as unclaimed"
 
 
-def _subscribed(bus: DjangoMediator, topic: str) -> list[str]:
-    names = [name for name in consumer_names(bus) if name != DEFERRED and settings().consumer(name).broker == DATABASE]
-    return [name for name in names if topic in topics_of(name, bus)]
+def _subscribed(topics: Topics, topic: str) -> bool:
+    """Tell whether a consumer of this project reads a topic from the database."""
+    return any(topic in known and settings().consumer(name).broker == DATABASE for name, known in topics.items())
 
 
-def _consumers(bus: DjangoMediator, known: Sequence[ConsumerDescription]) -> Iterator[ConsumerDescription]:
+def _consumers(topics: Topics, known: Sequence[ConsumerDescription]) -> Iterator[ConsumerDescription]:
     handled = {consumer.name: consumer.messages for consumer in known}
-    for name in consumer_names(bus):
+    for name, subscribed in topics.items():
         found = settings().consumer(name)
         if name == DEFERRED:
             yield ConsumerDescription(
@@ -170,7 +174,7 @@ def _consumers(bus: DjangoMediator, known: Sequence[ConsumerDescription]) -> Ite
         yield ConsumerDescription(
             name=name,
             messages=[*handled.get(name, []), *steps],
-            topics=topics_of(name, bus),
+            topics=subscribed,
             why=why,
             broker=found.broker,
             engine=found.engine,

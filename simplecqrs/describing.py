@@ -42,34 +42,47 @@ def describe(bus: Mediator, *, why: Why | None = None) -> Description:
     Args:
         why: says what decides when and where a handler runs.  Default: what was said where it was registered.
     """
-    registrations = bus.registrations()
+    known = _Known(bus, why or why_there)
     return Description(
-        messages=[describe_message(bus, message, why=why) for message in _messages(registrations)],
-        consumers=[*_consumers(bus, registrations)],
-        sagas=[_saga(bus, r, r.handler.saga) for r in registrations if isinstance(r.handler, StepCalls)],
+        messages=[_message(known, message) for message in _messages(known.registrations)],
+        consumers=[*_consumers(known)],
+        sagas=[_saga(known, r, r.handler.saga) for r in known.registrations if isinstance(r.handler, StepCalls)],
     )
 
 
 def describe_message(bus: Mediator, message: type[Message], *, why: Why | None = None) -> MessageDescription:
     """Return what a mediator does with one message, which nobody need handle."""
-    handling = [r for r in bus.registrations() if issubclass(message, r.messages)]
-    handlers = [_handler(bus, r, (why or why_there)(r, message)) for r in handling]
-    answer = answer_of(message)
+    return _message(_Known(bus, why or why_there), message)
+
+
+class _Known:
+    """What is asked of a mediator once, though it is needed for each message."""
+
+    def __init__(self, bus: Mediator, why: Why) -> None:
+        self.why = why
+        self.registrations = bus.registrations()
+        self.vocabulary = bus.vocabulary
+        self.has_transaction, self.ships = bus.has_transaction, bus.ships
+
+
+def _message(known: _Known, message: type[Message]) -> MessageDescription:
+    handling = [r for r in known.registrations if issubclass(message, r.messages)]
+    handlers = [_handler(known, r, known.why(r, message)) for r in handling]
     leaves = _why_it_leaves(message, handlers)
     return MessageDescription(
         message=f"{message.__module__}.{message.__qualname__}",
         title=title(message),
         kind=kind_of(message),
-        name=bus.vocabulary.name(message),
+        name=known.vocabulary.name(message),
         version=traits(message).version,
-        topic=bus.vocabulary.topic(message) if leaves else "",
+        topic=known.vocabulary.topic(message) if leaves else "",
         key=traits(message).key,
-        answer="" if issubclass(message, Event) else type_title(answer),
+        answer="" if issubclass(message, Event) else type_title(answer_of(message)),
         fields={name: type_title(hint) for name, hint in fields_of(message).items()},
-        unit=_unit(bus, message, handling),
+        unit=_unit(known, message, handling),
         leaves=leaves,
         handlers=handlers,
-        notes=[*_notes(bus, message, handlers)],
+        notes=[*_notes(known, message, handlers)],
     )
 
 
@@ -81,7 +94,7 @@ def _messages(registrations: Iterable[Registration]) -> list[type[Message]]:
     return list(dict.fromkeys([*found, *caused]))
 
 
-def _handler(bus: Mediator, registration: Registration, why: str) -> HandlerDescription:
+def _handler(known: _Known, registration: Registration, why: str) -> HandlerDescription:
     options, handler = registration.options, registration.handler
     parts = [part for part, _ in registration.parts]
     own = isinstance(handler, HandIn)
@@ -93,14 +106,14 @@ def _handler(bus: Mediator, registration: Registration, why: str) -> HandlerDesc
         consumer=options.consumer or "",
         why=why,
         needs={name: type_title(kind) for _, shape in registration.parts for name, kind in shape.needs.items()},
-        publishes=_names(bus, parts, published_by),
-        sends=_names(bus, parts, sent_by),
+        publishes=_names(known, parts, published_by),
+        sends=_names(known, parts, sent_by),
         begins=list(dict.fromkeys(saga.name for part in parts for saga in begun_by(part))),
     )
 
 
-def _names(bus: Mediator, parts: Iterable[Any], caused_by: Callable[[Any], Iterable[type[Message]]]) -> list[str]:
-    return list(dict.fromkeys(bus.vocabulary.name(message) for part in parts for message in caused_by(part)))
+def _names(known: _Known, parts: Iterable[Any], caused_by: Callable[[Any], Iterable[type[Message]]]) -> list[str]:
+    return list(dict.fromkeys(known.vocabulary.name(message) for part in parts for message in caused_by(part)))
 
 
 def why_there(registration: Registration, message: type[Message]) -> str:
@@ -129,17 +142,17 @@ def _a(kind: str) -> str:
     return f"{'an' if kind[0] in 'aeiouE' else 'a'} {kind}"
 
 
-def _unit(bus: Mediator, message: type[Message], handling: list[Registration]) -> str:
+def _unit(known: _Known, message: type[Message], handling: list[Registration]) -> str:
     """Say which unit of work a message's handlers are in."""
     if issubclass(message, Event):
         return ""
     if issubclass(message, Stream):
         said = handling[0].options.transaction if handling else None
         return {"item": "a transaction for each item", "all": "one transaction for all items"}.get(said or "", "none")
-    return "a transaction" if bus.has_transaction and issubclass(message, Command) else "none"
+    return "a transaction" if known.has_transaction and issubclass(message, Command) else "none"
 
 
-def _notes(bus: Mediator, message: type[Message], handlers: list[HandlerDescription]) -> Iterator[str]:
+def _notes(known: _Known, message: type[Message], handlers: list[HandlerDescription]) -> Iterator[str]:
     """Say what is missing."""
     if not handlers and not issubclass(message, Event):
         yield f"it cannot be sent: nobody handles it; write a handler with @handles({title(message)})"
@@ -147,34 +160,34 @@ def _notes(bus: Mediator, message: type[Message], handlers: list[HandlerDescript
         yield "nobody handles it here; others may, wherever it goes"
     elif not handlers:
         yield f"nobody handles it: publishing it does nothing; write a handler with @handles({title(message)})"
-    if issubclass(message, IntegrationEvent) and not bus.ships:
+    if issubclass(message, IntegrationEvent) and not known.ships:
         yield "it cannot be published: the mediator has no publisher; give it one: Mediator(publisher=...)"
 
 
-def _consumers(bus: Mediator, registrations: Iterable[Registration]) -> Iterator[ConsumerDescription]:
+def _consumers(known: _Known) -> Iterator[ConsumerDescription]:
     handled: dict[str, list[type[Message]]] = {}
-    for registration in registrations:
+    for registration in known.registrations:
         if registration.options.consumer is not None:
             handled.setdefault(registration.options.consumer, []).extend(registration.messages)
     for name, messages in handled.items():
         yield ConsumerDescription(
             name=name,
-            messages=list(dict.fromkeys(map(bus.vocabulary.name, messages))),
-            topics=list(dict.fromkeys(map(bus.vocabulary.topic, messages))),
+            messages=list(dict.fromkeys(map(known.vocabulary.name, messages))),
+            topics=list(dict.fromkeys(map(known.vocabulary.topic, messages))),
             why="the topics of what it has handlers for",
         )
 
 
-def _saga(bus: Mediator, registration: Registration, saga: Saga[Any]) -> SagaDescription:
+def _saga(known: _Known, registration: Registration, saga: Saga[Any]) -> SagaDescription:
     parts = [part for part, _ in registration.parts]
     return SagaDescription(
         name=saga.name,
         state=type_title(saga.state),
-        message=bus.vocabulary.name(saga.message),
-        unit="a transaction for each step" if bus.has_transaction else "none",
+        message=known.vocabulary.name(saga.message),
+        unit="a transaction for each step" if known.has_transaction else "none",
         steps=[*_steps(saga)],
-        publishes=_names(bus, parts, published_by),
-        sends=_names(bus, parts, sent_by),
+        publishes=_names(known, parts, published_by),
+        sends=_names(known, parts, sent_by),
     )
 
 

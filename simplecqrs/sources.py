@@ -8,7 +8,9 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from types import CodeType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from simplecqrs.hints import call_of, classes_in, hints_of
 from simplecqrs.messages import Event, Message, Request, Stream
@@ -95,11 +97,23 @@ def _publish_name(function: Any) -> str:
 
 def _parsed(function: Any) -> Iterator[tuple[ast.AST, Mapping[str, Any]]]:
     """Give a function's source, and what names mean in it; nothing, if it has none that can be read."""
+    code = getattr(function, "__func__", function).__code__
+    if code not in _trees:
+        _trees[code] = _tree(function)
+    tree = _trees[code]
+    if tree is not None:
+        yield tree, {**_names_of(function), **_imported(tree)}
+
+
+def _tree(function: Any) -> ast.AST | None:
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        return ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):  # there is none, or it is part of an expression
-        return
-    yield tree, {**_names_of(function), **_imported(tree)}
+        return None
+
+
+#: Sources that were read: each is asked for several times.
+_trees: WeakKeyDictionary[CodeType, ast.AST | None] = WeakKeyDictionary()
 
 
 def _messages_in(function: Any, methods: tuple[str, ...]) -> Iterator[Any]:
