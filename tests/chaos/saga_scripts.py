@@ -1,7 +1,7 @@
 """
 A lab of scripts: sagas in a SQLite file, in processes that die at each point of their work.
 
-    python -m tests.chaos.saga_scripts FOLDER [--only NAME] [--pairs N] [--race SAGAS]
+    python -m tests.chaos.saga_scripts FOLDER [--only NAME] [--every N] [--pairs N] [--race SAGAS]
 
 Each point is the end of a process: before or after a commit, of the storage's or of a step's own, and in the middle of
 a step.  The next process recovers; with ``--pairs`` that one dies as well, at every Nth point, before a third one
@@ -12,6 +12,7 @@ is printed as a line of JSON, with what is wrong with it.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import sqlite3
@@ -19,6 +20,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -177,11 +179,9 @@ def wrong(record: Any, log: list[Any], effects: list[str]) -> Iterator[str]:
         yield f"it is {record.status}: {record.error}"
 
 
-def cases(lab: Lab, stride: int) -> Iterator[dict[str, Any]]:
-    """Try each point of a saga, and each pair of points, as far as the stride takes them."""
-    at = 0
-    while True:
-        at += 1
+def cases(lab: Lab, every: int, stride: int) -> Iterator[dict[str, Any]]:
+    """Try each point of a saga, or every Nth, and with a stride pairs of points, the second ones so far apart."""
+    for at in count(1, every):
         case = lab.case(at)
         yield case
         if case["codes"][0] != DIED:
@@ -197,16 +197,18 @@ def main() -> None:
     """Print the cases."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--pairs", type=int, default=0)
     parser.add_argument("--race", type=int, default=0)
     parser.add_argument("--only", default="")
     chosen = parser.parse_args()
     CODEC.decode(Trip, CODEC.encode(Trip()))  # made once, not by each child
+    gc.freeze()  # what nobody writes to need not be copied for each child
     for name in buses(Effects(chosen.folder / "effects"), SQLiteSagas(chosen.folder / "sagas")):
         if chosen.only not in ("", name):
             continue
         lab = Lab(chosen.folder, name)
-        for case in [lab.race(chosen.race)] if chosen.race else cases(lab, chosen.pairs):
+        for case in [lab.race(chosen.race)] if chosen.race else cases(lab, chosen.every, chosen.pairs):
             print(json.dumps(case), flush=True)
 
 
