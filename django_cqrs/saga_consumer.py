@@ -20,7 +20,7 @@ from django.db import connections
 from django_cqrs.locks import LANE
 from django_cqrs.saga_messages import GoOn, is_to_go_on, key_of, read
 from django_cqrs.saga_recovery import recovery_settings
-from django_cqrs.saga_transactions import together
+from django_cqrs.saga_transactions import may_be_asked_again, together
 from django_cqrs.transactions import AfterCommit
 from simplecqrs.doubts import tried
 from simplecqrs.envelope import Envelope
@@ -79,14 +79,14 @@ class SagaConsumer:
         known = record.progress.get(run.step)
         if key not in {key_of(saga, record, wanted.run), key_of(saga, record, run)}:
             raise InvalidPayload(f"a message of the saga {record.id} has the order key of another one: {key!r}")
-        if known is None or not _is_to_be_done(record, known, run):
+        if known is None or not _is_to_be_done(saga, record, known, run):
             log.debug("%s %s of the saga %s is done, or somebody else's by now", run.action, run.step, record.id)
             return
         try:
             self._do(saga, record, saga.by_name[run.step], run)
         except SagaMovedOn:
             now = adopt(self._bus, saga, record.id)
-            if _is_to_be_done(now, now.progress[run.step], run):
+            if run.step in now.progress and _is_to_be_done(saga, now, now.progress[run.step], run):
                 raise
 
     def _do(self, saga: Saga[Any], record: Record, step: Step[Any], run: Run) -> None:
@@ -131,7 +131,8 @@ class SagaConsumer:
     # -- under a lease ---------------------------------------------------------------------------------------------
 
     def _call_after_commit(self, saga: Saga[Any], record: Record, run: Run) -> None:
-        record.owner = uuid4().hex
+        """Commit that it is called.  The other steps of a Parallel are not to be kept out, so nobody holds the saga."""
+        record.owner = "" if saga.is_parallel(saga.by_name[run.step]) else uuid4().hex
         self._bus.sagas.save(record, lease=saga.lease)
         call = AfterCommit(partial(self._call_held, saga, record, run))
         connections[self._alias].on_commit(call, robust=True)
@@ -152,11 +153,13 @@ class SagaConsumer:
             raise
 
 
-def _is_to_be_done(record: Record, known: Progress, run: Run) -> bool:
+def _is_to_be_done(saga: Saga[Any], record: Record, known: Progress, run: Run) -> bool:
     """Tell whether a message asks for what is stored as the next call of its step, and nobody holds the saga."""
     if record.owner or record.ended or known.action != run.action:
         return False
     if run.begun:
+        if not may_be_asked_again(saga.by_name[run.step], run.action):  # then it is being called, or was
+            return False
         return known.phase == "started" and known.attempts == run.attempt
     return known.phase == "ready" and known.attempts + 1 == run.attempt and not record.paused
 
@@ -167,11 +170,12 @@ def _is_counted(saga: Saga[Any], step: Step[Any], run: Run) -> bool:
 
     It may not be asked again; or, if it failed for certain, it has a fallback, or need not be looked at by a person.
     """
-    if undoing(run.action):
+    if not may_be_asked_again(step, run.action):
+        return True
+    if undoing(run.action) or saga.is_parallel(step):
         return False
     falls_back = run.action == "act" and step.fallback is not None
-    is_final = step.undoes(run.action) is None and saga.index_of(step) <= saga.pivot
-    return not step.idempotent or falls_back or is_final
+    return falls_back or (step.undoes(run.action) is None and saga.index_of(step) <= saga.pivot)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from django.db import connections, transaction
 
@@ -11,8 +12,12 @@ from django_cqrs.errors import InsideTransaction
 from django_cqrs.guards import acting_on
 from django_cqrs.locks import write_first
 from django_cqrs.transactions import in_transaction
+from simplecqrs.saga.machine import undoing
 
-__all__ = ["refuse_inside", "together", "writing"]
+if TYPE_CHECKING:
+    from simplecqrs.saga.step import Step
+
+__all__ = ["may_be_asked_again", "refuse_inside", "together", "writing"]
 
 
 @contextmanager
@@ -33,6 +38,11 @@ def writing(alias: str) -> Generator[bool, None, None]:
     """Do the same for what is no part of the command that goes on here, which may be another alias's."""
     with acting_on(alias), together(alias) as alone:
         yield alone
+
+
+def may_be_asked_again(step: Step[Any], action: str) -> bool:
+    """Tell whether a step may be called twice; if not, it is stored that it is called, and then it is."""
+    return step.idempotent or undoing(action)
 
 
 def refuse_inside(alias: str, saga: str) -> None:

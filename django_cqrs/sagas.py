@@ -17,7 +17,7 @@ from django_cqrs.codecs import project_codec
 from django_cqrs.locks import held_lane
 from django_cqrs.saga_messages import hand_over
 from django_cqrs.saga_rows import NEVER, SagaRows
-from django_cqrs.saga_transactions import refuse_inside, together, writing
+from django_cqrs.saga_transactions import may_be_asked_again, refuse_inside, together, writing
 from django_cqrs.saga_waits import SagaWaits
 from simplecqrs.errors import SagaMovedOn
 from simplecqrs.saga.columns import address
@@ -97,7 +97,8 @@ class DjangoSagas:
         """Store a message for the consumer for each, in the transaction that is open, or schedule it."""
         alias = self._mediator.saga_alias(record.saga)
         with writing(alias) as alone:
-            hand_over(alias, self._definition(record.saga), record, runs)
+            if not record.owner:  # else whoever holds it goes on
+                hand_over(alias, self._definition(record.saga), record, runs)
             if alone:
                 self.rows(alias).set_due(record.id, NEVER, "owner = '' AND status <> 'WAITING'", [])
 
@@ -123,10 +124,21 @@ class DjangoSagas:
         """Return from when on a saga may be taken up by others."""
         if record.ended or (record.paused and not record.owner):
             return NEVER
+        if lease is None and self._is_being_called(record):
+            lease = self._known()[record.saga].lease
         if lease is not None:
             return rows.later(lease)
         # In one transaction with its messages it cannot be lost; else it is looked for after a while.
         return rows.later(GRACE) if alone else NEVER
+
+    def _is_being_called(self, record: Record) -> bool:
+        """Tell whether the consumer calls a step under a lease; the others of its Parallel are stored meanwhile."""
+        saga = self._definition(record.saga)
+        return saga is not None and any(
+            known.phase == "started" and not may_be_asked_again(saga.by_name[name], known.action)
+            for name, known in record.progress.items()
+            if name in saga.by_name
+        )
 
     # -- reading ---------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -313,3 +314,28 @@ def test_an_attempt_that_fails_is_no_worker_that_did_not_come_back(project: Proj
 
     assert (len(seen), status(saga_id)) == (8, "FAILED")
     assert Saga.objects.get().error == "mail: ValueError: no seats"
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_what_runs_in_parallel_does_not_wait_for_what_may_not_be_asked_again(project: Project, dies: bool) -> None:
+    """Both go on; if the process of one ends, that is found, though others were stored since."""
+
+    def die(_: Trip) -> None:
+        if dies:
+            raise KeyboardInterrupt
+
+    once = Step("once", die, undoing("once"), idempotent=False)
+    others = [Step(name, lambda s: doing("x")(s) and None, undoing(name)) for name in ("a", "b")]
+    saga = Definition("trip", Trip, [Parallel(others[0], once, others[1]), Step("c", doing("c"))],
+                      registry=project.registry)  # fmt: skip
+
+    saga_id = saga.start(project.bus, Trip())
+    with suppress(KeyboardInterrupt):
+        project.work()
+    project.work()
+    assert not dies or Saga.objects.get().due_at is not None
+    hurry()
+    project.work()
+
+    assert noted() == (["x ann", "x ann"] if dies else ["x ann", "x ann", "c ann"])
+    assert status(saga_id) == ("UNKNOWN" if dies else "COMPLETED")
