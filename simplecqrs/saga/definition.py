@@ -81,13 +81,18 @@ class Saga(Generic[S]):
         self.first_runs = {
             step.name: Run(step.name, "act", 1, begun=True)
             for step in self.by_name.values()
-            if step.idempotent and step.waits is None
+            if step.idempotent and step.waits is None and step.name not in self.branches
         }
+        #: Whether each step has the next one for its only follower, and may be begun ahead of time.
+        self.is_plain = self.is_frozen and len(self.first_runs) == len(self.groups)
         self._names = {known: step.name for step in self.by_name.values() for known in (step.name, *step.aliases)}
         self._index = {step.name: index for index, group in enumerate(self.groups) for step in group}
-        if any(isinstance(known.handler, StepCalls) and known.handler.saga.name == name for known in registry):
-            raise DuplicateHandler(f"there is a saga {name!r} already, and what is stored could belong to either")
         self.message = _message_of(name)
+        self._register(registry)
+
+    def _register(self, registry: Registry) -> None:
+        if any(isinstance(known.handler, StepCalls) and known.handler.saga.name == self.name for known in registry):
+            raise DuplicateHandler(f"there is a saga {self.name!r} already, and what is stored could belong to either")
         handler: Any = StepCalls(self)
         registry.register((self.message,), handler, Options())
         for step in self.by_name.values():

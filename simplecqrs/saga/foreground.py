@@ -35,16 +35,19 @@ class Foreground(Generic[S]):
     Args:
         record: its owner is the lease's.
         patience: seconds to wait in all for what is due later.
+        cause: what has failed first, if that was before.
     """
 
-    def __init__(self, bus: Mediator, saga: Saga[S], record: Record, patience: float) -> None:
+    def __init__(
+        self, bus: Mediator, saga: Saga[S], record: Record, patience: float, cause: Exception | None = None
+    ) -> None:
         self._bus = bus
         self._saga = saga
         self._record = record
         self._owner = record.owner
         self._patience = patience
         self._left = False
-        self._cause: Exception | None = None
+        self._cause = cause
         self._watched: list[StepResult[S]] | None = None
 
     def to_the_end(self, runs: Sequence[Run]) -> SagaResult[S]:

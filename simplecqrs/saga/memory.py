@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from threading import RLock
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from attrs import define, evolve, field
@@ -15,8 +16,10 @@ from simplecqrs.codec import Codec, JSONCodec
 from simplecqrs.errors import SagaMovedOn
 from simplecqrs.saga.records import SETTLED, Entry, Record, Run, SagaStatus, Waiting
 
-__all__ = ["MemorySagas"]
+__all__ = ["Kept", "MemorySagas", "numbers"]
 
+#: Names of who works on sagas in this process.
+numbers: Final = count(1)
 #: When nobody need look after a saga.
 NEVER: Final = float("inf")
 
@@ -32,12 +35,12 @@ class _Wait:
 
 
 @define(eq=False)
-class _Kept:
+class Kept:
     """A saga, and from when on others may take it up."""
 
     record: Record
     due: float
-    log: list[Entry]
+    log: list[tuple[Any, ...]]
     waits: list[_Wait] = field(factory=list[_Wait])
 
 
@@ -52,6 +55,7 @@ class MemorySagas:
             of them that came first are forgotten.
 
     Attributes:
+        clock: tells the time.
         changing: to be held while a record is changed that was given to ``begin``.
     """
 
@@ -61,14 +65,14 @@ class MemorySagas:
     parallel = True
 
     def __init__(
-        self, *, codec: Codec | None = None, clock: Callable[[], float] = time.monotonic, keep: int = 10_000
+        self, *, codec: Codec | None = None, clock: Callable[[], float] = time.monotonic, keep: int = 1000
     ) -> None:
         self.codec: Codec = codec or JSONCodec()
-        self._clock = clock
+        self.clock = clock
         self._most = keep
         self.changing = self._lock = RLock()
-        self._kept: dict[UUID, _Kept] = {}
-        self._ended: deque[UUID] = deque()
+        self._kept: dict[UUID, Kept] = {}
+        self._ended: deque[Kept] = deque()
         self._early: dict[tuple[str, str], list[bytes]] = {}
         self._mail: deque[tuple[str, str]] = deque()
 
@@ -78,7 +82,7 @@ class MemorySagas:
             if record.id in self._kept:
                 return False
             record.version = 1
-            kept = self._kept[record.id] = _Kept(record, NEVER, [])
+            kept = self._kept[record.id] = Kept(record, NEVER, [])
             self._keep(kept, record, lease)
             return True
 
@@ -88,9 +92,19 @@ class MemorySagas:
             if record.id in self._kept:
                 return False
             record.version = 1
-            kept = self._kept[record.id] = _Kept(_copy(record), NEVER, [])
+            kept = self._kept[record.id] = Kept(_copy(record), NEVER, [])
             self._keep(kept, record, lease)
             return True
+
+    def put(self, kept: Kept) -> bool:
+        """Do what ``begin`` does, with what is made already."""
+        with self._lock:
+            return self._kept.setdefault(kept.record.id, kept) is kept
+
+    def settle(self, kept: Kept) -> None:
+        """Note that a saga has ended."""
+        kept.record.owner, kept.due = "", NEVER
+        self._forget(kept)
 
     def load(self, saga_id: UUID, /, *, lock: bool = False) -> Record | None:
         """Return a copy of a saga, or None."""
@@ -107,7 +121,7 @@ class MemorySagas:
             record.version += 1
             self._keep(kept, record, lease)
 
-    def _keep(self, kept: _Kept, record: Record, lease: float | None) -> None:
+    def _keep(self, kept: Kept, record: Record, lease: float | None) -> None:
         kept.log += record.entries
         record.entries.clear()
         if kept.waits or record.waits:
@@ -118,22 +132,22 @@ class MemorySagas:
         if kept.record is not record:
             kept.record = _copy(record)
         if record.status == "RUNNING" and lease is not None:
-            kept.due = self._clock() + lease
+            kept.due = self.clock() + lease
         else:
             kept.due = self._due(kept, lease)
             if record.ended:
-                self._forget(record.id)
+                self._forget(kept)
 
-    def _forget(self, saga_id: UUID) -> None:
+    def _forget(self, kept: Kept) -> None:
         """Note that a saga has ended, and forget those that have ended long ago."""
-        self._ended.append(saga_id)
+        self._ended.append(kept)
         if len(self._ended) > self._most:
-            first = self._ended.popleft()
-            if first in self._kept and self._kept[first].record.status in SETTLED:
-                del self._kept[first]
+            first = self._ended.popleft().record
+            if first.status in SETTLED:
+                self._kept.pop(first.id, None)
 
     def _wait(self, wait: Waiting) -> _Wait:
-        ends = NEVER if wait.timeout is None else self._clock() + wait.timeout
+        ends = NEVER if wait.timeout is None else self.clock() + wait.timeout
         early = self._early.get((wait.place, wait.key))
         event = early.pop(0) if early else None
         if event is not None:
@@ -142,7 +156,7 @@ class MemorySagas:
                 del self._early[wait.place, wait.key]
         return _Wait(wait.step, (wait.place, wait.key), ends, event)
 
-    def _due(self, kept: _Kept, lease: float | None) -> float:
+    def _due(self, kept: Kept, lease: float | None) -> float:
         """Return from when on a saga is stale, and let go of one that has ended, or waits for what has not come."""
         record, ends = kept.record, None
         if record.status == "WAITING" and all(wait.event is None for wait in kept.waits):
@@ -151,7 +165,7 @@ class MemorySagas:
             record.owner = ""
         if record.ended or (record.paused and not record.owner):
             return NEVER
-        return ends if ends is not None else self._clock() + (lease or 0.0)
+        return ends if ends is not None else self.clock() + (lease or 0.0)
 
     def later(self, record: Record, runs: Sequence[Run], /) -> None:
         """Let whoever recovers sagas take it up, at once or when the pause is over."""
@@ -159,7 +173,7 @@ class MemorySagas:
             with self._lock:
                 kept = self._kept[record.id]
                 if not kept.record.owner:
-                    kept.due = self._clock() + min(run.pause for run in runs)
+                    kept.due = self.clock() + min(run.pause for run in runs)
 
     def claim(self, saga_id: UUID, owner: str, /, *, lease: float) -> Record | None:
         """Make somebody the owner of a saga that nobody else holds, and that has not ended."""
@@ -167,12 +181,12 @@ class MemorySagas:
             kept = self._kept.get(saga_id)
             if kept is None or kept.record.ended:
                 return None
-            if kept.record.owner not in ("", owner) and kept.due > self._clock():
+            if kept.record.owner not in ("", owner) and kept.due > self.clock():
                 return None
             kept.record = _copy(kept.record)  # whoever has the one that was given to ``begin`` is not to be fooled
             kept.record.owner = owner
             kept.record.version += 1
-            kept.due = self._clock() + lease
+            kept.due = self.clock() + lease
             return _copy(kept.record)
 
     def renew(self, saga_id: UUID, owner: str, /, *, lease: float) -> bool:
@@ -181,7 +195,7 @@ class MemorySagas:
             kept = self._kept.get(saga_id)
             if kept is None or kept.record.owner != owner:
                 return False
-            kept.due = self._clock() + lease
+            kept.due = self.clock() + lease
             return True
 
     def release(self, saga_id: UUID, owner: str, /, *, due: float | None) -> None:
@@ -192,19 +206,19 @@ class MemorySagas:
                 kept.record = _copy(kept.record)
                 kept.record.owner = ""
                 kept.record.version += 1
-                kept.due = NEVER if due is None else self._clock() + due
+                kept.due = NEVER if due is None else self.clock() + due
 
     def stale(self, *, limit: int, saga: str | None = None) -> Sequence[UUID]:
         """Return sagas that are due, the one that was due first before others."""
         with self._lock:
-            now = self._clock()
+            now = self.clock()
             due = [k for k in self._kept.values() if k.due <= now and saga in (None, k.record.saga)]
             return [kept.record.id for kept in sorted(due, key=lambda kept: kept.due)[:limit]]
 
     def history(self, saga_id: UUID, /) -> Sequence[Entry]:
         """Return a saga's log, in its order."""
         with self._lock:
-            return list(self._kept[saga_id].log) if saga_id in self._kept else []
+            return [Entry(*line) for line in self._kept[saga_id].log] if saga_id in self._kept else []
 
     def find(self, *, saga: str | None = None, status: SagaStatus | None = None, limit: int = 100) -> Sequence[Record]:
         """Return sagas, those that were begun last first."""
@@ -235,12 +249,12 @@ class MemorySagas:
             if not self._early.get(oldest):
                 self._early.pop(oldest, None)
 
-    def _give(self, kept: _Kept, address: tuple[str, str], payload: bytes) -> None:
+    def _give(self, kept: Kept, address: tuple[str, str], payload: bytes) -> None:
         for wait in kept.waits:
             if wait.address == address and wait.event is None:
                 wait.event = payload
         if kept.record.status == "WAITING" and not kept.record.owner and not kept.record.paused:
-            kept.due = min(kept.due, self._clock())
+            kept.due = min(kept.due, self.clock())
 
     def arrived(self, saga_id: UUID, step: str, /) -> bytes | None:
         """Return the event that has come for a step that waits, or None."""
@@ -251,7 +265,7 @@ class MemorySagas:
     def overdue(self, saga_id: UUID, /) -> Sequence[str]:
         """Return the steps that have waited for too long."""
         with self._lock:
-            kept, now = self._kept.get(saga_id), self._clock()
+            kept, now = self._kept.get(saga_id), self.clock()
             late = [wait for wait in kept.waits if wait.ends <= now] if kept is not None else []
             return [wait.step for wait in sorted(late, key=lambda wait: wait.ends)]
 

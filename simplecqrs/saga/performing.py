@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from simplecqrs.saga.definition import Saga
     from simplecqrs.saga.run_step import RunStep
 
-__all__ = ["Apply", "Store", "assign", "changing", "loaded", "perform", "store_outcome"]
+__all__ = ["Apply", "Store", "assign", "changing", "loaded", "perform", "settle_failure", "store_outcome", "unanswered"]
 
 #: Changes a record, and returns what is to be run next.
 Apply = Callable[[Record], list[Run]]
@@ -58,9 +58,9 @@ def perform(
         else:
             bus.send(message)
         if not message.acted:
-            raise _unanswered(run)
+            raise unanswered(run)
     except Exception as error:  # noqa: BLE001 - it is the step's, and is stored
-        return _failed(bus, saga, record, run, store, message, inside, error)
+        return settle_failure(bus, saga, record, run, store, message, inside, error)
     if inside is not None:
         return inside.outcome(), None
     new = given if message.returned is None and not saga.is_frozen else message.returned
@@ -71,7 +71,7 @@ def perform(
         raise
     except Exception as error:  # noqa: BLE001 - what was done and could not be stored is asked again, with its key
         assign(record, loaded(bus, saga, record))
-        return _failed(bus, saga, record, run, store, message, inside, error)
+        return settle_failure(bus, saga, record, run, store, message, inside, error)
 
 
 class _Inside:
@@ -118,7 +118,7 @@ class _Inside:
         return False
 
 
-def _failed(  # noqa: PLR0917 - they are what a call is about
+def settle_failure(  # noqa: PLR0917 - they are what a call is about
     bus: Mediator, saga: Saga[Any], record: Record, run: Run, store: Store, message: RunStep,
     inside: _Inside | None, error: Exception,
 ) -> tuple[list[Run], Exception | None]:  # fmt: skip
@@ -131,7 +131,8 @@ def _failed(  # noqa: PLR0917 - they are what a call is about
     return store_outcome(bus, saga, record, run, store, apply), error
 
 
-def _unanswered(run: Run) -> InvalidSaga:
+def unanswered(run: Run) -> InvalidSaga:
+    """Return what is to be raised for a call of which nobody says how it ended."""
     return InvalidSaga(
         f"{run.action} of the step {run.step!r} was not called, or a middleware has swallowed how it ended; let it "
         "call what it surrounds, and raise what that raises"

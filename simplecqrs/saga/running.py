@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Iterator
-from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import UUID, uuid4
@@ -15,8 +14,9 @@ from simplecqrs.metadata import uuid7
 from simplecqrs.saga.adopting import adopt, carry, refuse_unknown_saga
 from simplecqrs.saga.foreground import Foreground, finished
 from simplecqrs.saga.machine import expired, found, go_on, note
-from simplecqrs.saga.memory import MemorySagas
+from simplecqrs.saga.memory import MemorySagas, numbers
 from simplecqrs.saga.operating import turn_back
+from simplecqrs.saga.quick import begun_quickly, run_quickly
 from simplecqrs.saga.records import ENDED, Record, Run
 from simplecqrs.saga.results import SagaResult, StepResult
 
@@ -31,13 +31,23 @@ S = TypeVar("S")
 Taken = tuple[Record, "list[Run] | None"]
 
 logger = logging.getLogger("simplecqrs.saga")
-_numbers = count(1)
 
 
 def run(bus: Mediator, saga: Saga[S], state: S, saga_id: UUID | None, patience: float) -> SagaResult[S]:
     """Run a saga as far as it can be run now."""
-    record, runs = begun(bus, saga, state, saga_id)
-    return finished(record, None) if runs is None else Foreground(bus, saga, record, patience).to_the_end(runs)
+    sagas = bus.sagas
+    if saga.is_plain and type(sagas) is MemorySagas and (known := begun_quickly(bus, saga, sagas, state, saga_id)):
+        record, kept = known
+        try:
+            runs, cause = run_quickly(bus, saga, sagas, kept)
+        except BaseException:
+            sagas.release(record.id, record.owner, due=0.0)
+            raise
+        if record.status == "COMPLETED":
+            return SagaResult(record.id, "COMPLETED", record.state)
+        return Foreground(bus, saga, record, patience, cause).to_the_end(runs)
+    record, left = begun(bus, saga, state, saga_id)
+    return finished(record, None) if left is None else Foreground(bus, saga, record, patience).to_the_end(left)
 
 
 def begun(bus: Mediator, saga: Saga[S], state: S, saga_id: UUID | None) -> Taken:
@@ -55,7 +65,7 @@ def begun(bus: Mediator, saga: Saga[S], state: S, saga_id: UUID | None) -> Taken
 
 
 def _owner(bus: Mediator) -> str:
-    return f"here {next(_numbers)}" if isinstance(bus.sagas, MemorySagas) else uuid4().hex
+    return f"here {next(numbers)}" if isinstance(bus.sagas, MemorySagas) else uuid4().hex
 
 
 def taken_over(bus: Mediator, saga: Saga[Any], saga_id: UUID, *, take_overs: Retry | None = None) -> Taken:
