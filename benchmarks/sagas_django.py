@@ -17,6 +17,7 @@ from benchmarks.servers import prepare, settings_of_servers
 __all__ = ["run"]
 
 STEPS = 3
+TABLES = ("cqrs_saga", "cqrs_saga_entry")
 FEW, MANY, STALE = 100, 100_000, 100
 
 
@@ -30,21 +31,19 @@ class Counting:
 def run(*, full: bool) -> list[Line]:
     """Measure and print."""
     prepare()
-    rounds, number, finished = (15, 40, 1_000_000) if full else (9, 20, 1_000_000)
+    rounds, number, finished = (31, 20, 1_000_000) if full else (11, 10, 1_000_000)
     ways = _ways()
     lines = [line for name, way in ways.items() for line in _counted(name, way)]
-    fill(FEW)
-    few = {name: _milliseconds(way, rounds, number) for name, way in ways.items()}
-    fill(MANY)
-    many = {name: _milliseconds(way, rounds, number) for name, way in ways.items()}
+    _fill_both()
+    times = _raced(ways, rounds, number)
     lines += [
         Line(
             f"{name}, a saga with {MANY:,} stored : with {FEW}",
-            many[name] / few[name],
+            statistics.median(many / few for few, many in pairs),
             1.3,
-            detail=f"{many[name]:.2f} ms : {few[name]:.2f} ms",
+            detail=f"at best {min(many for _, many in pairs):.2f} ms : {min(few for few, _ in pairs):.2f} ms",
         )
-        for name in ways
+        for name, pairs in times.items()
     ]
     lines += _scan(finished)
     said = f"{rounds} rounds of {number} sagas of {STEPS} steps, each of which does one UPDATE through the ORM"
@@ -118,15 +117,46 @@ def _commits() -> Iterator[list[int]]:
         del connection._commit  # type: ignore[attr-defined]
 
 
-def _milliseconds(way: Callable[[int], None], rounds: int, number: int) -> float:
-    """Return the median time of a saga."""
+def _raced(ways: dict[str, Callable[[int], None]], rounds: int, number: int) -> dict[str, list[tuple[float, float]]]:
+    """Return how many milliseconds a saga takes, with few stored and with many, one after the other."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    for _ in range(rounds + 1):
+        few = {name: _milliseconds(way, number) for name, way in ways.items()}
+        _swap()
+        many = {name: _milliseconds(way, number) for name, way in ways.items()}
+        _swap()
+        for name, pairs in found.items():
+            pairs.append((few[name], many[name]))
+    return {name: pairs[1:] for name, pairs in found.items()}  # the first round reads what no cache has
+
+
+def _milliseconds(way: Callable[[int], None], number: int) -> float:
+    began = time.perf_counter()
     way(number)
-    times = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        way(number)
-        times.append((time.perf_counter() - began) / number * 1e3)
-    return statistics.median(times)
+    return (time.perf_counter() - began) / number * 1e3
+
+
+def _fill_both() -> None:
+    """Let few be stored in the tables, and many in others that can take their place."""
+    from django.db import connection
+
+    fill(FEW)
+    with connection.cursor() as cursor:
+        for table in TABLES:
+            cursor.execute(f"CREATE TABLE {table}_other (LIKE {table} INCLUDING ALL)")
+    _swap()
+    fill(MANY)
+    _swap()
+
+
+def _swap() -> None:
+    from django.db import connection, transaction
+
+    with transaction.atomic(), connection.cursor() as cursor:
+        for table in TABLES:
+            cursor.execute(f"ALTER TABLE {table} RENAME TO {table}_now")
+            cursor.execute(f"ALTER TABLE {table}_other RENAME TO {table}")
+            cursor.execute(f"ALTER TABLE {table}_now RENAME TO {table}_other")
 
 
 def fill(number: int) -> None:
@@ -169,7 +199,7 @@ def _scan(finished: int) -> list[Line]:
         )
         cursor.execute("ANALYZE cqrs_saga")
     times = []
-    for _ in range(50):
+    for _ in range(200):
         began = time.perf_counter()
         found = bus.sagas.stale(limit=STALE)
         times.append((time.perf_counter() - began) * 1e3)

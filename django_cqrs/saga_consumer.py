@@ -24,7 +24,7 @@ from django_cqrs.saga_transactions import may_be_asked_again, together
 from django_cqrs.transactions import AfterCommit
 from simplecqrs.doubts import tried
 from simplecqrs.envelope import Envelope
-from simplecqrs.errors import InvalidPayload, SagaMovedOn, SagaNotFound
+from simplecqrs.errors import SagaMovedOn, SagaNotFound
 from simplecqrs.saga.adopting import adopt, saga_named
 from simplecqrs.saga.heartbeat import beating
 from simplecqrs.saga.machine import ask_again, begin_ready, failed, undoing
@@ -77,10 +77,11 @@ class SagaConsumer:
         name = saga.knows(wanted.run.step)
         run = wanted.run._replace(step=name or "")
         known = record.progress.get(run.step)
-        if key not in {key_of(saga, record, wanted.run), key_of(saga, record, run)}:
-            raise InvalidPayload(f"a message of the saga {record.id} has the order key of another one: {key!r}")
         if known is None or not _is_to_be_done(saga, record, known, run):
             log.debug("%s %s of the saga %s is done, or somebody else's by now", run.action, run.step, record.id)
+            return
+        if key != key_of(saga, record, run):  # a newer definition has it in another lane, or it is none of ours
+            self._bus.sagas.later(record, [run])
             return
         try:
             self._do(saga, record, saga.by_name[run.step], run)

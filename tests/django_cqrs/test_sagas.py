@@ -9,9 +9,9 @@ from uuid import UUID, uuid4
 import pytest
 from django.db import transaction
 
-from django_cqrs.consumers import consumer_names, topics_of
+from django_cqrs.consumers import consumer_names, consumers, topics_of
 from django_cqrs.errors import InsideTransaction
-from django_cqrs.models import Blocked, Inbox, Saga, SagaEntry, SagaWait, Scheduled
+from django_cqrs.models import Blocked, Dead, Inbox, Saga, SagaEntry, SagaWait, Scheduled
 from django_cqrs.saga_recovery import recover
 from simplecqrs.backoff import Retry
 from simplecqrs.saga import Parallel, SagaStatus, Step, cancel, pause, resume
@@ -290,6 +290,31 @@ def test_a_saga_that_is_gone_leaves_nothing_behind(project: Project) -> None:
     project.work()
 
     assert (Inbox.objects.count(), Blocked.objects.count()) == (0, 0)
+
+
+def test_a_step_is_called_in_the_lane_of_its_saga(project: Project) -> None:
+    """A message in another one, of a definition that had it there or of a stranger, is stored anew in that."""
+    saga = trip_saga(project.registry, "hotel", "thanks")
+    saga_id = saga.start(project.bus, Trip())
+    Inbox.objects.update(key=f"{saga_id}:hotel")
+
+    [*workers, _] = consumers("sagas")
+    assert sum(worker.step() for worker in workers) == 1
+    assert (noted(), Inbox.objects.get().key) == ([], str(saga_id))
+    project.work()
+
+    assert (status(saga_id), noted()) == ("COMPLETED", ["hotel ann", "thanks ann"])
+
+
+def test_what_is_no_message_of_ours_is_a_dead_letter(project: Project) -> None:
+    """Whoever could write to the consumer's broker could send one."""
+    saga = trip_saga(project.registry, "hotel")
+    saga.start(project.bus, Trip())
+    Inbox.objects.update(payload=b'{"saga_id": 7}')
+
+    project.work()
+
+    assert "does not say how a saga goes on" in Dead.objects.get().reason
 
 
 def test_the_consumer_is_there_when_there_are_sagas(project: Project) -> None:
