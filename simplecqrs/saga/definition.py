@@ -36,7 +36,7 @@ ONCE: Final = Retry(1)
 #: After the pivot there is no way back: nearly for ever, for weeks at least.
 FORWARD: Final = Retry(1000, first=1.0, cap=3600.0)
 #: Seconds that a saga belongs to its worker beyond what a step may take.
-MARGIN: Final = 30.0
+MARGIN: Final = 10.0
 
 
 class Saga(Generic[S]):
