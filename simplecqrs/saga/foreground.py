@@ -151,7 +151,9 @@ class Foreground(Generic[S]):
         return [run for following in outcomes for run in following]
 
     def _alone(self, run: Run) -> Sequence[Run]:
-        return self._call(loaded(self._bus, self._saga, self._record), run)
+        record = loaded(self._bus, self._saga, self._record)
+        record.ahead = self._record.ahead
+        return self._call(record, run)
 
     def _call(self, record: Record, run: Run) -> Sequence[Run]:
         if not run.begun:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import UUID, uuid4
 
 from simplecqrs.backoff import Retry
-from simplecqrs.errors import InvalidSaga, SagaBusy, SagaNotFound
+from simplecqrs.errors import InvalidSaga, SagaBusy
 from simplecqrs.metadata import uuid7
 from simplecqrs.saga.adopting import adopt, carry, refuse_unknown_saga
 from simplecqrs.saga.foreground import Foreground, finished
@@ -50,30 +50,38 @@ def run(bus: Mediator, saga: Saga[S], state: S, saga_id: UUID | None, patience: 
     return finished(record, None) if left is None else Foreground(bus, saga, record, patience).to_the_end(left)
 
 
-def begun(bus: Mediator, saga: Saga[S], state: S, saga_id: UUID | None) -> Taken:
-    """Store a new saga that is ours; if there is one of its id, take that over."""
+def begun(bus: Mediator, saga: Saga[S], state: S, saga_id: UUID | None, *, ahead: bool = True) -> Taken:
+    """
+    Store a new saga that is ours; if there is one of its id, take that over.
+
+    Args:
+        ahead: whether each step follows at once on the one before.
+    """
     refuse_unknown_saga(bus, saga)
     sagas = bus.sagas
     record = saga.new(saga_id or uuid7(), state)
-    record.owner = _owner(bus)
+    record.owner, record.ahead = _owner(bus), ahead
     carry(record)
     runs = go_on(saga, record)
     create = sagas.begin if isinstance(sagas, MemorySagas) else sagas.create
     if create(record, lease=saga.lease):
         return record, runs
-    return taken_over(bus, saga, record.id)
+    return taken_over(bus, saga, record.id, ahead=ahead)
 
 
 def _owner(bus: Mediator) -> str:
     return f"here {next(numbers)}" if isinstance(bus.sagas, MemorySagas) else uuid4().hex
 
 
-def taken_over(bus: Mediator, saga: Saga[Any], saga_id: UUID, *, take_overs: Retry | None = None) -> Taken:
+def taken_over(
+    bus: Mediator, saga: Saga[Any], saga_id: UUID, *, take_overs: Retry | None = None, ahead: bool = True
+) -> Taken:
     """
     Take a stored saga over that nobody works on; one that has ended, or waits, stays as it is.
 
     Args:
         take_overs: how often that may be done with one that does not go on; None: it is not counted.
+        ahead: as in ``begun``.
 
     Raises:
         SagaNotFound: if there is none.
@@ -90,14 +98,15 @@ def taken_over(bus: Mediator, saga: Saga[Any], saga_id: UUID, *, take_overs: Ret
             return record, None
         raise SagaBusy(f"somebody else works on the saga {saga_id}; it can be taken over when their lease has ended")
     try:
-        return _begun_again(bus, saga, saga_id, take_overs)
+        return _begun_again(bus, saga, saga_id, take_overs, ahead=ahead)
     except BaseException:
         bus.sagas.release(saga_id, owner, due=0.0)
         raise
 
 
-def _begun_again(bus: Mediator, saga: Saga[Any], saga_id: UUID, take_overs: Retry | None) -> Taken:
+def _begun_again(bus: Mediator, saga: Saga[Any], saga_id: UUID, take_overs: Retry | None, *, ahead: bool) -> Taken:
     record = adopt(bus, saga, saga_id)
+    record.ahead = ahead
     if take_overs is not None and not record.paused:
         record.recoveries += 1
         if take_overs.exhausted(record.recoveries - 1):
@@ -178,7 +187,7 @@ class Steps(Generic[S]):
         self._calls.close()
 
     def _run(self, state: S) -> Generator[StepResult[S], None, None]:
-        record, runs = begun(self._bus, self._saga, state, self.saga_id)
+        record, runs = begun(self._bus, self._saga, state, self.saga_id, ahead=False)
         if runs is None:
             self.result = finished(record, None)
             return
@@ -189,12 +198,13 @@ class Steps(Generic[S]):
         record = self._bus.sagas.load(self.saga_id)
         if record is None or record.status in ENDED:
             return
+        record, runs = taken_over(self._bus, self._saga, self.saga_id, ahead=False)
+        if runs is None:
+            return
         try:
-            record, runs = taken_over(self._bus, self._saga, self.saga_id)
-            if runs is None:
-                return
             runs = turn_back(self._saga, record, f"{type(error).__name__}: {error}")
-        except (SagaNotFound, InvalidSaga):
+        except InvalidSaga:
+            self._bus.sagas.release(record.id, record.owner, due=0.0)
             return
         self._bus.sagas.save(record, lease=self._saga.lease)
         self.result = Foreground(self._bus, self._saga, record, self._patience).to_the_end(runs)
