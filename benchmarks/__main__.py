@@ -2,7 +2,7 @@
 Run benchmarks, all or the named ones, and print a table for each.
 
     python -m benchmarks [--full] [core] [combined] [codec] [packing] [django_commands] [relay] [reading]
-                         [several] [consumer] [brokers] [latency] [celery] [writers] [sagas_sqlite]
+                         [several] [consumer] [brokers] [latency] [celery] [writers] [sagas] [sagas_sqlite]
                          [sagas_django]
 
 Without ``--full`` all take about seven minutes.  Those of Django need the servers of ``scripts/services``, and skip
@@ -18,7 +18,7 @@ import sys
 
 NAMES = (
     "core", "combined", "codec", "packing", "django_commands", "relay", "reading", "several", "consumer", "brokers",
-    "latency", "celery", "writers", "sagas_sqlite", "sagas_django",
+    "latency", "celery", "writers", "sagas", "sagas_sqlite", "sagas_django",
 )  # fmt: skip
 SERVERS = {
     "core": (),
@@ -34,6 +34,7 @@ SERVERS = {
     "latency": ("CQRS_TEST_POSTGRESQL",),
     "celery": ("CQRS_TEST_POSTGRESQL", "CQRS_TEST_REDIS"),
     "writers": ("CQRS_TEST_POSTGRESQL", "CQRS_TEST_REDIS"),
+    "sagas": (),
     "sagas_sqlite": (),
     "sagas_django": ("CQRS_TEST_POSTGRESQL",),
 }

@@ -15,8 +15,10 @@ from simplecqrs.guarding import Open
 from simplecqrs.messages import Command
 from simplecqrs.registration import Options
 from simplecqrs.registry import Registry, default_registry
+from simplecqrs.saga.handing import start
 from simplecqrs.saga.records import Record, Run, Waiting
 from simplecqrs.saga.run_step import RunStep, StepCalls
+from simplecqrs.saga.running import Steps, run
 from simplecqrs.saga.shape import shape_problems
 from simplecqrs.saga.states import is_frozen, plain_problems
 from simplecqrs.saga.step import Parallel, Step, WaitFor, steps_of
@@ -25,7 +27,6 @@ from simplecqrs.saga.waiting import CONSUMER, HandIn
 if TYPE_CHECKING:
     from simplecqrs.mediator import Mediator
     from simplecqrs.saga.results import SagaResult
-    from simplecqrs.saga.running import Steps
 
 __all__ = ["Saga"]
 
@@ -116,8 +117,6 @@ class Saga(Generic[S]):
         Raises:
             SagaBusy: if somebody else works on it.
         """
-        from simplecqrs.saga.running import run
-
         return run(bus, self, state, saga_id, patience)
 
     def steps(self, bus: Mediator, state: S, *, saga_id: UUID | None = None, patience: float = 30.0) -> Steps[S]:
@@ -126,14 +125,10 @@ class Saga(Generic[S]):
 
         In a ``with`` statement, an exception that leaves its body has the saga undone, if it has not passed its pivot.
         """
-        from simplecqrs.saga.running import Steps
-
         return Steps(bus, self, state, saga_id, patience)
 
     def start(self, bus: Mediator, state: S, *, saga_id: UUID | None = None) -> UUID:
         """Store a saga, in the transaction that is open, for a worker to run, and return its id."""
-        from simplecqrs.saga.handing import start
-
         return start(bus, self, state, saga_id)
 
     def problems(self, codec: Codec) -> list[str]:
