@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from simplecqrs.errors import SagaMovedOn
-from simplecqrs.saga.heartbeat import beating
+from simplecqrs.saga.heartbeat import beating, lease_of
 from simplecqrs.saga.machine import begin_ready, found, is_current, undoing
 from simplecqrs.saga.performing import assign, changing, loaded, perform
 from simplecqrs.saga.records import Record, Run
@@ -45,6 +45,7 @@ class Foreground(Generic[S]):
         self._saga = saga
         self._record = record
         self._owner = record.owner
+        self._lease = lease_of(bus, saga)
         self._patience = patience
         self._left = False
         self._cause = cause
@@ -54,7 +55,7 @@ class Foreground(Generic[S]):
         """Do what is to be run, until there is nothing more."""
         record = self._record
         try:
-            with beating(self._bus, record.id, self._owner, self._saga.lease):
+            with beating(self._bus, record.id, self._owner, self._lease):
                 while runs := runs or self._more():
                     runs = self._turn(runs)
         except BaseException:
@@ -66,7 +67,7 @@ class Foreground(Generic[S]):
         """Do the same, and show each call of a step; what is closed early is let go of."""
         record, self._watched = self._record, []
         try:
-            with beating(self._bus, record.id, self._owner, self._saga.lease):
+            with beating(self._bus, record.id, self._owner, self._lease):
                 while runs := runs or self._more():
                     runs = self._turn(runs)
                     shown, self._watched = self._watched, []
@@ -194,7 +195,7 @@ class Foreground(Generic[S]):
         assign(record, now)
 
     def _store(self, record: Record, _: Sequence[Run]) -> None:
-        self._bus.sagas.save(record, lease=self._saga.lease)
+        self._bus.sagas.save(record, lease=self._lease)
 
     def _store_as_ours(self, record: Record, runs: Sequence[Run]) -> None:
         record.owner = self._owner

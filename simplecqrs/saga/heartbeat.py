@@ -6,21 +6,28 @@ import logging
 import threading
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 if TYPE_CHECKING:
     from simplecqrs.mediator import Mediator
+    from simplecqrs.saga.definition import Saga
 
-__all__ = ["beating"]
+__all__ = ["beating", "lease_of"]
 
 log = logging.getLogger("simplecqrs.saga")
 NOTHING: Final = nullcontext()
+NEVER_OVER: Final = float("inf")
+
+
+def lease_of(bus: Mediator, saga: Saga[Any]) -> float:
+    """Return for how many seconds a saga is held: for ever, where whoever holds it cannot end without letting go."""
+    return NEVER_OVER if bus.sagas.keeps_objects else saga.lease
 
 
 def beating(bus: Mediator, saga_id: UUID, owner: str, lease: float) -> AbstractContextManager[None]:
     """Make a lease longer each third of its time, from a thread of its own, if there is still need for it by then."""
-    if bus.sagas.keeps_objects:  # they end with this process, and each call has more time than any step
+    if bus.sagas.keeps_objects:  # they end with this process
         return NOTHING
     return _beating(bus, saga_id, owner, lease)
 

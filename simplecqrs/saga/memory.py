@@ -16,7 +16,7 @@ from simplecqrs.codec import Codec, JSONCodec
 from simplecqrs.errors import SagaMovedOn
 from simplecqrs.saga.records import SETTLED, Entry, Record, Run, SagaStatus, Waiting
 
-__all__ = ["Kept", "MemorySagas", "numbers"]
+__all__ = ["NEVER", "Kept", "MemorySagas", "numbers"]
 
 #: Names of who works on sagas in this process.
 numbers: Final = count(1)

@@ -9,6 +9,7 @@ from uuid import UUID
 from simplecqrs.errors import InvalidSaga, SagaMovedOn, SagaNotFound
 from simplecqrs.saga.adopting import adopt, saga_named
 from simplecqrs.saga.beginning import begin_again
+from simplecqrs.saga.heartbeat import lease_of
 from simplecqrs.saga.machine import found, go_on, note, undoing
 from simplecqrs.saga.records import SETTLED, Progress, Record, Run
 
@@ -180,7 +181,7 @@ def _change(bus: Mediator, saga_id: UUID, action: str, change: Change, person: t
         if runs is None:
             return
         try:
-            bus.sagas.save(record, lease=saga.lease if record.owner else None)
+            bus.sagas.save(record, lease=lease_of(bus, saga) if record.owner else None)
         except SagaMovedOn:
             if tries == TRIES:
                 raise

@@ -16,7 +16,7 @@ from simplecqrs.metadata import active_context, uuid7
 from simplecqrs.saga.adopting import refuse_unknown_saga
 from simplecqrs.saga.beginning import FIRST
 from simplecqrs.saga.machine import DONE, succeeded
-from simplecqrs.saga.memory import Kept, MemorySagas
+from simplecqrs.saga.memory import NEVER, Kept, MemorySagas
 from simplecqrs.saga.performing import Store, settle_failure, store_outcome, unanswered
 from simplecqrs.saga.records import Record, Run
 
@@ -40,9 +40,7 @@ def begun_quickly(
     refuse_unknown_saga(bus, saga)
     first = saga.singles[0]
     record = Record(saga_id or uuid7(), saga.name, state, "RUNNING", {first: FIRST}, 0, 1, saga.fingerprint, owner=HERE)
-    kept = Kept(
-        record, sagas.clock() + saga.lease * len(saga.singles), [(first, "act", "started", _now(), 1, "", "")], []
-    )
+    kept = Kept(record, NEVER, [(first, "act", "started", _now(), 1, "", "")], [])
     return (record, kept) if sagas.put(kept) else None
 
 
@@ -90,19 +88,17 @@ def _failed(  # noqa: PLR0917 - they are what a call is about
     bus: Mediator, saga: Saga[Any], record: Record, message: Any, sagas: MemorySagas, error: Exception
 ) -> list[Run]:
     run = saga.first_runs[message.step]
-    return settle_failure(bus, saga, record, run, _storing(saga, sagas), message, None, error)[0]
+    return settle_failure(bus, saga, record, run, _storing(sagas), message, None, error)[0]
 
 
 def _given_over(bus: Mediator, saga: Saga[Any], record: Record, message: Any, sagas: MemorySagas) -> list[Run]:
     step, run = saga.by_name[message.step], saga.first_runs[message.step]
     returned = message.returned
-    return store_outcome(
-        bus, saga, record, run, _storing(saga, sagas), lambda now: succeeded(saga, now, step, returned)
-    )
+    return store_outcome(bus, saga, record, run, _storing(sagas), lambda now: succeeded(saga, now, step, returned))
 
 
-def _storing(saga: Saga[Any], sagas: MemorySagas) -> Store:
+def _storing(sagas: MemorySagas) -> Store:
     def store(record: Record, _: list[Run]) -> None:
-        sagas.save(record, lease=saga.lease)
+        sagas.save(record, lease=NEVER)
 
     return store

@@ -13,6 +13,7 @@ from simplecqrs.errors import InvalidSaga, SagaBusy
 from simplecqrs.metadata import uuid7
 from simplecqrs.saga.adopting import adopt, carry, refuse_unknown_saga
 from simplecqrs.saga.foreground import Foreground, finished
+from simplecqrs.saga.heartbeat import lease_of
 from simplecqrs.saga.machine import expired, found, go_on, note
 from simplecqrs.saga.memory import MemorySagas, numbers
 from simplecqrs.saga.operating import turn_back
@@ -64,7 +65,7 @@ def begun(bus: Mediator, saga: Saga[S], state: S, saga_id: UUID | None, *, ahead
     carry(record)
     runs = go_on(saga, record)
     create = sagas.begin if isinstance(sagas, MemorySagas) else sagas.create
-    if create(record, lease=saga.lease):
+    if create(record, lease=lease_of(bus, saga)):
         return record, runs
     return taken_over(bus, saga, record.id, ahead=ahead)
 
@@ -92,7 +93,7 @@ def taken_over(
     if record.ended or _is_asleep(bus, record):
         return record, None
     owner = _owner(bus)
-    if bus.sagas.claim(saga_id, owner, lease=saga.lease) is None:
+    if bus.sagas.claim(saga_id, owner, lease=lease_of(bus, saga)) is None:
         record = adopt(bus, saga, saga_id)
         if record.ended:  # just now
             return record, None
@@ -113,7 +114,7 @@ def _begun_again(bus: Mediator, saga: Saga[Any], saga_id: UUID, take_overs: Retr
             _give_up(bus, record, take_overs)
             return record, None
     runs = _to_do(bus, saga, record)
-    bus.sagas.save(record, lease=saga.lease)
+    bus.sagas.save(record, lease=lease_of(bus, saga))
     # Whoever has left it has waited until its next attempt was due, or somebody asks for it now.
     return record, [run._replace(pause=0.0) for run in runs]
 
@@ -206,5 +207,5 @@ class Steps(Generic[S]):
         except InvalidSaga:
             self._bus.sagas.release(record.id, record.owner, due=0.0)
             return
-        self._bus.sagas.save(record, lease=self._saga.lease)
+        self._bus.sagas.save(record, lease=lease_of(self._bus, self._saga))
         self.result = Foreground(self._bus, self._saga, record, self._patience).to_the_end(runs)

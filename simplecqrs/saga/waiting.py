@@ -12,6 +12,7 @@ from simplecqrs.handlers import Bind, Combined, Trial
 from simplecqrs.messages import Event
 from simplecqrs.queue import SAGAS
 from simplecqrs.saga.adopting import adopt, sagas_of
+from simplecqrs.saga.heartbeat import lease_of
 from simplecqrs.saga.machine import succeeded, wait_failed
 from simplecqrs.saga.records import Record, Run
 from simplecqrs.saga.states import fresh
@@ -84,7 +85,7 @@ def deliver(bus: Mediator, saga: Saga[Any], saga_id: UUID, step: Step[Any], even
         record.ahead = bus.sagas.has_consumer and not record.owner
         runs = _taken(bus, saga, record, step, event)
         try:
-            bus.sagas.save(record, lease=None if not record.owner else saga.lease)
+            bus.sagas.save(record, lease=None if not record.owner else lease_of(bus, saga))
         except SagaMovedOn:
             if tries == TRIES:
                 raise

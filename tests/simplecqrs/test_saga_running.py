@@ -36,7 +36,7 @@ from simplecqrs.errors import (
     SagaMovedOn,
     SagaNotFound,
 )
-from simplecqrs.saga import MemorySagas, RunStep
+from simplecqrs.saga import MemorySagas, RunStep, recover
 from tests.simplecqrs.saga_world import Boom, Killed, Trip, World
 
 AT_ONCE = Retry(3, first=0)
@@ -68,6 +68,13 @@ class Book(SyncSagaStep[Trip]):
 def world() -> World:
     """Return a world in which nothing has happened."""
     return World()
+
+
+def owner_of(bus: Mediator, saga_id: Any) -> str:
+    """Return who holds a saga."""
+    record = bus.sagas.load(saga_id)
+    assert record is not None
+    return record.owner
 
 
 def log_of(bus: Mediator, saga_id: Any) -> list[tuple[str, str, str, int]]:
@@ -489,7 +496,7 @@ def test_a_lease_that_was_lost_keeps_an_outcome_from_being_stored(world: World) 
     def slow(state: Trip) -> Trip:
         world.calls.append("a")
         if len(world.calls) == 1:
-            world.clock.now += 1000
+            bus.sagas.release(saga_id, owner_of(bus, saga_id), due=0)
             assert bus.sagas.claim(saga_id, "another", lease=10) is not None
         return state
 
@@ -503,6 +510,20 @@ def test_a_lease_that_was_lost_keeps_an_outcome_from_being_stored(world: World) 
     record = bus.sagas.load(saga_id)
     assert record is not None
     assert (record.owner, record.progress["a"].phase) == ("another", "started")
+
+
+def test_a_step_that_takes_longer_than_it_may_is_not_called_by_another_worker(world: World) -> None:
+    """Whoever runs a saga in memory is there for as long as the saga is."""
+    found: list[Any] = []
+
+    def slow(_: Trip) -> None:
+        world.clock.now += 1_000_000
+        found.extend(recover(bus))
+
+    saga = world.saga(Step("a", slow))
+    bus = world.bus()
+
+    assert (saga.run(bus, Trip()).status, found) == ("COMPLETED", [])
 
 
 def test_what_is_read_of_a_saga_meanwhile_is_never_half_changed(world: World) -> None:
