@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from simplecqrs.saga.records import Action, Entry, Progress, Record, Run
 
@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from simplecqrs.saga.definition import Saga
     from simplecqrs.saga.step import Step
 
-__all__ = ["begin", "begin_again", "begin_group", "begin_ready", "is_current", "note", "undoing"]
+__all__ = ["LONGEST_ERROR", "begin", "begin_again", "begin_group", "begin_ready", "is_current", "note", "undoing"]
 
 _now = time.time
+#: How long errors are kept, in characters.
+LONGEST_ERROR: Final = 2000
 #: Twice as quick as to call the class.
 _tuple: Any = getattr(tuple, "__new__")  # noqa: B009 - checkers know too much of it
 #: What most steps come to.

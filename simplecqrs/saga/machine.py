@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from simplecqrs.saga.beginning import begin, begin_group, begin_ready, is_current, note, undoing
-from simplecqrs.saga.merging import merged
+from simplecqrs.saga.beginning import LONGEST_ERROR, begin, begin_group, begin_ready, is_current, note, undoing
+from simplecqrs.saga.merging import join
 from simplecqrs.saga.records import Phase, Progress, Record, Run
 from simplecqrs.saga.step import NO_COMPENSATION
 
@@ -39,8 +39,6 @@ __all__ = [
 OPEN: Final = frozenset({"ready", "started", "waiting", "unknown"})
 #: Steps that hold up undoing: what is being called, and what nobody knows of.
 HELD: Final = frozenset({"started", "unknown"})
-#: How long errors are kept, in characters.
-LONGEST_ERROR: Final = 2000
 DONE: Final = Progress("done", "act", 1)
 
 
@@ -72,7 +70,7 @@ def _forward(saga: Saga[Any], record: Record) -> list[Run]:
         phases: set[Phase] = {progress[step.name].phase for step in group}
         if _is_open(saga, record, phases):
             return []
-        if "failed" in phases or not _join(saga, record, group):
+        if "failed" in phases or not join(saga, record, group):
             return _failed_group(saga, record, group)
         record.position += 1
     record.status = "COMPLETED"
@@ -249,23 +247,3 @@ def _undo(saga: Saga[Any], record: Record) -> list[Run]:
     stuck = any(known.phase == "stuck" for known in record.progress.values())
     record.status = "FAILED" if stuck else "CANCELLED" if record.cancelled else "COMPENSATED"
     return []
-
-
-def _join(saga: Saga[Any], record: Record, group: Sequence[Step[Any]]) -> bool:
-    """Make one state of those that the steps of a Parallel have returned; if that fails, the last of them has."""
-    states = [record.progress[step.name].state for step in group] if len(group) > 1 else []
-    returned = [state for state in states if state is not None]
-    if not returned:
-        return True
-    try:
-        record.state = merged(record.state, returned, saga.merge_of(group[0]))
-    except Exception as error:  # noqa: BLE001 - a merge is the user's code; what was done is undone
-        text = f"{type(error).__name__}: {error}"[:LONGEST_ERROR]
-        record.error = record.error or f"{group[-1].name}: {text}"
-        last = record.progress[group[-1].name]
-        record.progress[group[-1].name] = last._replace(phase="failed", unknown=True, error=text)
-        note(record, group[-1].name, "merge", "failed", error=text)
-        return False
-    for step in group:
-        record.progress[step.name] = record.progress[step.name]._replace(state=None)
-    return True

@@ -5,13 +5,19 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from simplecqrs.errors import InvalidSaga
+from simplecqrs.saga.beginning import LONGEST_ERROR, note
+from simplecqrs.saga.records import Record
 
-__all__ = ["merged"]
+if TYPE_CHECKING:
+    from simplecqrs.saga.definition import Saga
+    from simplecqrs.saga.step import Step
+
+__all__ = ["join", "merged"]
 
 
 def merged(before: Any, states: Sequence[Any], merge: Callable[[Any, Sequence[Any]], Any] | None) -> Any:
@@ -61,3 +67,23 @@ def _changed(state: Any, changes: dict[str, Any]) -> Any:
 
 def _alias(cls: type[Any], name: str) -> str:
     return str(getattr(attrs.fields(cls), name).alias)
+
+
+def join(saga: Saga[Any], record: Record, group: Sequence[Step[Any]]) -> bool:
+    """Make one state of those that the steps of a Parallel have returned; if that fails, the last of them has."""
+    states = [record.progress[step.name].state for step in group] if len(group) > 1 else []
+    returned = [state for state in states if state is not None]
+    if not returned:
+        return True
+    try:
+        record.state = merged(record.state, returned, saga.merge_of(group[0]))
+    except Exception as error:  # noqa: BLE001 - a merge is the user's code; what was done is undone
+        text = f"{type(error).__name__}: {error}"[:LONGEST_ERROR]
+        record.error = record.error or f"{group[-1].name}: {text}"
+        last = record.progress[group[-1].name]
+        record.progress[group[-1].name] = last._replace(phase="failed", unknown=True, error=text)
+        note(record, group[-1].name, "merge", "failed", error=text)
+        return False
+    for step in group:
+        record.progress[step.name] = record.progress[step.name]._replace(state=None)
+    return True
