@@ -1,5 +1,6 @@
 """The app under fire."""
 
+import os
 from importlib import import_module
 
 from django.apps import AppConfig
@@ -14,9 +15,11 @@ class ChaosConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Put delays and faults in place; and the Celery app, by which commits ring."""
+        """Put delays and faults in place; the Celery app, by which commits ring; and sagas."""
         if settings.CELERY_BROKER_URL:
             import_module("tests.chaos.project.celery")
+        if os.environ.get("CHAOS_SAGAS"):
+            import_module("tests.chaos.sagas.errands").register()
         from tests.chaos.project.faults import install
 
         install()

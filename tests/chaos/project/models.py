@@ -65,3 +65,12 @@ class Door(models.Model):
     consumer = models.CharField(max_length=20)
     new = models.IntegerField()
     seen = models.IntegerField()
+
+
+class SagaEffect(models.Model):
+    """What a saga's step did, or undid, in the transaction of the step; no constraint, so that a double one shows."""
+
+    saga = models.UUIDField()
+    place = models.IntegerField()
+    what = models.CharField(max_length=20)
+    n = models.IntegerField()

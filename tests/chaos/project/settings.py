@@ -30,6 +30,8 @@ RETRY = Retry(
     cap=float(os.environ.get("CHAOS_CAP", "0.2")),
 )
 ENGINE = os.environ.get("CHAOS_ENGINE", "daemon")
+#: OFF: what is committed outlives its process, but not the machine.
+SYNCHRONOUS = os.environ.get("CHAOS_SYNCHRONOUS", "FULL")
 
 
 def _database(url: str) -> dict[str, object]:
@@ -38,7 +40,7 @@ def _database(url: str) -> dict[str, object]:
         options = {
             "transaction_mode": "IMMEDIATE",
             "timeout": 30,
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL",
+            "init_command": f"PRAGMA journal_mode=WAL; PRAGMA synchronous={SYNCHRONOUS}",
         }
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": parts.path, "OPTIONS": options, "ATOMIC_REQUESTS": True}
     server: dict[str, object] = {
@@ -69,6 +71,8 @@ DJANGO_CQRS: dict[str, Any] = {
         "deferred": {"engine": ENGINE},
     },
 }
+if interval := os.environ.get("CHAOS_RECOVERY_INTERVAL"):
+    DJANGO_CQRS["SAGAS"] = {"interval": float(interval), "take_overs": Retry(1000, first=0.01, cap=0.1)}
 if REDIS:
     DJANGO_CQRS["BROKERS"] = {
         "redis": {

@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import define, field
 
-__all__ = ["WAY", "Way", "watch_ports"]
+__all__ = ["WAY", "Way", "replace", "watch_ports", "watch_statements"]
 
 
 @define
@@ -84,7 +84,6 @@ WAY = Way(os.environ.get("CHAOS_CRASH", ""))
 def watch_ports() -> None:
     """Let each call of a port, each handler and each commit be a point of the way."""
     from django.db.backends.base.base import BaseDatabaseWrapper
-    from django.db.backends.signals import connection_created
 
     from django_cqrs.brokers import DatabaseBroker
     from django_cqrs.held import HeldLanes
@@ -99,7 +98,7 @@ def watch_ports() -> None:
     from simplecqrs.fetcher import Fetcher
     from simplecqrs.relay import Relay
 
-    connection_created.connect(_watch_statements)
+    watch_statements()
     for role, job in (("relay", Relay), ("fetcher", Fetcher), ("consumer", Consumer), ("promoter", Promoter)):
         _replace(job, "step", lambda step, role=role: _stepping(step, role))
     for port, calls in (
@@ -112,12 +111,24 @@ def watch_ports() -> None:
         (BaseDatabaseWrapper, ("_commit",)),
     ):
         for call in calls:
-            _replace(port, call, lambda function, call=call: _passing(function, call.lstrip("_")))
+            replace(port, call)
     for call in ("hold", "take", "take_first", "take_own"):
         _replace(DjangoStorage, call, lambda context, call=call: _entering(context, call))
     _replace(DjangoInbox, "fetching", lambda context: _entering(context, "fetching"))
     for broker in (DatabaseBroker, RedisStreams):
         _replace(broker, "publish", _publishing)
+
+
+def watch_statements() -> None:
+    """Let each statement be a point of the way, if these count."""
+    from django.db.backends.signals import connection_created
+
+    connection_created.connect(_watch_statements)
+
+
+def replace(port: Any, call: str) -> None:
+    """Let a call of a port be two points of the way: before it, and after it."""
+    _replace(port, call, lambda function: _passing(function, call.lstrip("_")))
 
 
 def _watch_statements(*, connection: Any, **_: object) -> None:

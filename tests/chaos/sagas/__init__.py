@@ -1,0 +1,1 @@
+"""Sagas under fire: every shape of them, a bank outside of the database, and workers that die."""
