@@ -13,10 +13,10 @@ from tests.chaos.world import World
 
 pytestmark = pytest.mark.processes
 
-#: Shapes are taken at random for so many seconds; scripts/soak tries all of them.
-SECONDS = os.environ.get("CHAOS_SAGA_SECONDS", "2")
-EVERYTHING = ("--most", "4", "--statements")
-SAMPLE = ("--most", "3", "--points", "8", "--seconds", SECONDS)
+#: Shapes are taken at random for so many seconds; 1e9: all of them, in their order.
+SECONDS = os.environ.get("CHAOS_SAGA_SECONDS", "300" if SOAK else "2")
+MANY = ("--most", "4", "--seconds", SECONDS)
+FEW = ("--most", "3", "--points", "8", "--seconds", SECONDS)
 DATABASES = cases(
     pytest.param("sqlite", id="sqlite"),
     pytest.param("postgresql", marks=POSTGRESQL, id="postgresql"),
@@ -41,13 +41,13 @@ def test_a_saga_survives_a_crash_at_any_step(make_world: MakeWorld, database: st
     """Each step's effect is there once or undone, its status says so, and its log fits what is there."""
     world = make_world(database, "database", synchronous="OFF")
 
-    tried, wrong = crash(world, "--mode", mode, *(EVERYTHING if SOAK else SAMPLE))
+    tried, wrong = crash(world, "--mode", mode, *(MANY if SOAK else FEW))
 
     assert not wrong, f"seed {world.seed}: {len(wrong)} of {tried}: {json.dumps(wrong[:5])}"
     figures = {name: tried[name] for name in ("shapes", "points", "crashes", "kills")}
     world.note(f"saga crash points {database} {mode}", events=tried["crashes"], **figures)
     assert tried["crashes"] >= 4
-    assert tried["missed"] == 0 or database == "postgresql"  # where steps of a Parallel race
+    assert tried["missed"] == 0 or database != "sqlite"  # elsewhere the steps of a Parallel race
     passed = {point.partition(":")[2] for point in tried["passed"]}
     assert passed & {"act:before", "commit:before", "commit:after"}
 
@@ -57,7 +57,7 @@ def test_a_saga_survives_a_crash_during_the_recovery_from_a_crash(make_world: Ma
     """Whoever takes it over dies as well; what nobody knows stays unknown."""
     world = make_world(database, "database", synchronous="OFF")
 
-    tried, wrong = crash(world, "--most", "3", "--points", "4", "--pairs", "2", "--seconds", "900" if SOAK else SECONDS)
+    tried, wrong = crash(world, "--most", "3", "--points", "4", "--pairs", "2", "--seconds", SECONDS)
 
     assert not wrong, f"seed {world.seed}: {len(wrong)} of {tried}: {json.dumps(wrong[:5])}"
     world.note(f"saga crash pairs {database}", events=tried["crashes"], kills=tried["kills"], shapes=tried["shapes"])
