@@ -77,10 +77,16 @@ def _status(shape: Shape, found: Findings) -> Iterator[str]:
     allowed = {shape.status}
     if shape.once is not None and found.said(shape.once, "unknown", "act", "fallback"):
         allowed = {"UNKNOWN"}
-    elif shape.fails and shape.failing is not None and found.said(shape.failing, "unknown", "act"):
+    elif shape.fails and shape.failing is not None and _is_doubtful(shape, found, shape.failing):
         allowed = {"COMPENSATED"} if shape.fallback == "works" else allowed
     if found.status not in allowed:
         yield f"status {found.status}, not {' or '.join(allowed)}"
+
+
+def _is_doubtful(shape: Shape, found: Findings, place: int) -> bool:
+    """A branch of a Parallel is told so as well when its lane comes from a consumer that may have begun with it."""
+    told = any((call.place, call.action, call.unknown) == (place, "act", True) for call in found.calls)
+    return bool(found.said(place, "unknown", "act")) or (shape.together and told)
 
 
 def _effects(shape: Shape, found: Findings) -> Iterator[str]:
