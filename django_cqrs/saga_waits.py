@@ -11,6 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 from zlib import crc32
 
+from django_cqrs.databases.statements import placeholders
 from django_cqrs.models import Lane, Saga, SagaMail, SagaWait
 from django_cqrs.saga_rows import SagaRows, execute, query
 from simplecqrs.saga.columns import address
@@ -86,16 +87,32 @@ class SagaWaits:
         """Store an event with those that wait for it, and return them; keep it for one if there is none."""
         where = address(place, key)
         self.meet([where])
-        found = query(self._alias, f"SELECT saga_id FROM {WAITS} WHERE address = %s{self._rows.for_update()}", [where])
+        found = self._lock_waiting(where)
         if not found:
             execute(self._alias, f"INSERT INTO {MAIL} (address, payload) VALUES (%s, %s)", [where, payload])
             return []
         execute(self._alias, f"UPDATE {WAITS} SET event = %s WHERE address = %s AND event IS NULL", [payload, where])
-        ids = [self._rows.speech.uuid(saga_id) for (saga_id,) in found]
+        ids = [self._rows.speech.uuid(saga_id) for saga_id in found]
         now: tuple[str, list[Any]] = (self._rows.speech.now, [])
         for saga_id in ids:
             self._rows.set_due(saga_id, now, "status = 'WAITING' AND owner = '' AND NOT paused", [])
         return ids
+
+    def _lock_waiting(self, where: str) -> list[Any]:
+        """
+        Return who waits here, having locked the sagas first, and in their order, as whoever stores one does.
+
+        The other way round this would meet somebody whose time to wait is over in a deadlock.
+        """
+        sql = f"SELECT saga_id FROM {WAITS} WHERE address = %s"
+        before = sorted(saga_id for (saga_id,) in query(self._alias, sql, [where]))
+        if not before:
+            return []
+        locking = self._rows.for_update()
+        if locking:
+            those = f"id IN ({placeholders(before)}) ORDER BY id{locking}"
+            query(self._alias, f"SELECT id FROM {SAGAS} WHERE {those}", before)
+        return [saga_id for (saga_id,) in query(self._alias, f"{sql}{locking}", [where])]
 
     def arrived(self, saga_id: UUID, step: str) -> bytes | None:
         """Return the event that has come for a step, or None."""
