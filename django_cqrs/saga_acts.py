@@ -77,8 +77,13 @@ class SagaOperator:
 
 def _the_one(record: Record) -> str:
     """Return the step that an operator means who names none."""
-    phases = {"unknown", "stuck", *(["failed"] if record.status == "FAILED" else [])}
-    found = [name for name, known in record.progress.items() if known.phase in phases]
+    phases = {name: known.phase for name, known in record.progress.items()}
+    # What failed before some step could not be undone is no question any more.
+    found = [name for name, phase in phases.items() if phase == "stuck"] or [
+        name
+        for name, phase in phases.items()
+        if phase == "unknown" or (phase == "failed" and record.status == "FAILED")
+    ]
     if len(found) != 1:
         which = f"it could be {' or '.join(map(repr, found))}" if found else "none of its steps was given up"
         raise InvalidSaga(f"say which step of the saga {record.id} is to be skipped, by --step NAME: {which}")

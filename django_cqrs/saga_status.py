@@ -28,6 +28,8 @@ STUCK: Final = {
 }
 #: Statuses in which a saga needs its definition.
 OPEN: Final = ("RUNNING", "WAITING", "COMPENSATING")
+#: What is said of a step without outcome that has raised nothing.
+GONE: Final = "its worker did not come back"
 
 
 @frozen
@@ -47,11 +49,23 @@ def saga_counts(alias: str) -> list[SagaCount]:
 
 
 def trouble_of(row: Saga) -> str:
-    """Return what went wrong with a saga, in a line: why it turned round, or why a step waits for its next attempt."""
-    if row.error or row.status == "COMPLETED":
+    """
+    Return what went wrong with a saga, in a line: why it turned round, or why a step waits for its next attempt.
+
+    What could not be undone, and what nobody knows the outcome of, is named as well: somebody has to settle it.
+    """
+    if row.status == "COMPLETED":
         return cause_of(row.error)
     steps = json.loads(row.progress).items()
-    return next((f"{name}: {cause_of(step['error'])}" for name, step in steps if step.get("error")), "")
+    lines = [cause_of(row.error)] if row.error else []
+    for name, step in steps:
+        if step["phase"] == "stuck":
+            lines.append(f"not undone: {name}: {cause_of(step['error'])}")
+        elif step["phase"] == "unknown":
+            lines.append(f"{name}: {cause_of(step.get('error', '')) or GONE}")
+    return "; ".join(dict.fromkeys(lines)) or next(
+        (f"{name}: {cause_of(step['error'])}" for name, step in steps if step.get("error")), ""
+    )
 
 
 def saga_alarms(inspection: DjangoInspection, limits: Limits) -> Iterator[str]:

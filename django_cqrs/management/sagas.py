@@ -10,6 +10,7 @@ from typing import Any
 from django.utils.timezone import now
 
 from django_cqrs.models import Saga
+from django_cqrs.saga_acts import SETTLED
 from django_cqrs.saga_status import trouble_of
 from simplecqrs.saga import Entry, Record
 from simplecqrs.saga.records import Packed
@@ -49,7 +50,7 @@ def list_sagas(rows: Sequence[Saga], known: set[str]) -> Iterator[str]:
         said = summary(row, known=row.saga in known)
         remarks = [
             *(["paused"] if row.paused else []),
-            *([] if said["known"] else ["no definition of this name is here"]),
+            *([] if said["known"] or row.status in SETTLED else ["no definition of this name is here"]),
             *([said["error"][:BRIEF]] if said["error"] else []),
         ]
         line = f"{row.id}  {row.saga:20} {row.status:12} {said['step']:20} {_age(row.updated_at):>10}"

@@ -30,7 +30,7 @@ class Trips:
         self.bus = project.bus
         self.project = project
         self.called: list[str] = []
-        self.broken: dict[str, Exception] = {}
+        self.broken: dict[str, BaseException] = {}
         self.saga = Saga(
             name,
             Trip,

@@ -167,6 +167,29 @@ def test_a_step_of_unknown_outcome_is_settled_by_hand(project: Project) -> None:
     assert not [alarm for alarm in read_status().alarms if "UNKNOWN" in alarm]
 
 
+def test_what_could_not_be_undone_is_settled_by_hand(trips: Trips) -> None:
+    """Without naming it: the step whose failure has turned the saga round is no question any more."""
+    trips.broken |= {"flight": OSError("no wings"), "no hotel": OSError("no refund")}
+    saga_id = trips.run()
+
+    sagas("skip", saga_id, "--why", "the hotel has paid it back")
+    trips.project.work("sagas")
+
+    assert trips.status(saga_id) == "COMPENSATED"
+
+
+def test_a_step_whose_process_was_gone_is_named(project: Project) -> None:
+    """Nothing was raised, so nothing else would say why the saga waits for a person."""
+    trips = Trips(project, idempotent=False)
+    trips.broken["flight"] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        trips.run()
+
+    sagas("recover", "--once")
+
+    assert sagas("list").rstrip().endswith("flight: its worker did not come back")
+
+
 def test_what_cannot_be_done_is_refused_with_the_reason(trips: Trips) -> None:
     """Nothing was given up."""
     saga_id = trips.start()
@@ -246,7 +269,8 @@ def test_the_status_counts_sagas_and_complains_of_those_that_are_stuck(trips: Tr
     with pytest.raises(CommandError, match="1 sagas are FAILED"):
         call_command("cqrs_status", "--check", stdout=out)
     assert "sagas default: 1 COMPLETED, 1 FAILED" in out.getvalue()
-    assert f"trip {stuck}: flight: OSError: no wings; see cqrs_sagas list --status FAILED" in out.getvalue()
+    why = "flight: OSError: no wings; not undone: hotel: OSError: no refund"
+    assert f"trip {stuck}: {why}; see cqrs_sagas list --status FAILED" in out.getvalue()
 
 
 def test_one_that_nobody_recovers_is_an_alarm(trips: Trips) -> None:
