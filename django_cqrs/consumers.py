@@ -191,7 +191,7 @@ def _worker(name: str, alias: str, mediator: DjangoMediator, stopping: Callable[
     limits = [0.0]
     if name == SAGAS:
         receive = SagaConsumer(mediator, alias, allow_commands=allowed)
-        limits = [saga.lease for saga in mediator.saga_definitions.values()]  # longer than any step may take
+        limits += [saga.lease for saga in mediator.saga_definitions.values()]  # longer than any step may take
     return Consumer(
         consumer=name,
         storage=DjangoStorage("inbox", alias),

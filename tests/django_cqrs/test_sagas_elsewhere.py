@@ -146,3 +146,12 @@ def test_branches_of_a_saga_that_is_run_at_once_have_threads(project: Project) -
     assert noted() == ["c ann"]
     assert isinstance(project.bus, Mediator)
     assert run(consumers("sagas"), drain=True) == 0
+
+
+def test_settings_for_their_consumer_do_no_harm_where_there_are_no_sagas(project: Project, settings: Any) -> None:
+    """The last one may be gone, and its settings not yet."""
+    settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "CONSUMERS": {"sagas": {"retry": Retry(3)}}}
+
+    project.work()
+
+    assert "sagas" in {job.name.removeprefix("consumer ") for job in consumers()}
