@@ -17,6 +17,7 @@ from attrs import frozen
 from simplecqrs import Command, DomainEvent, Mediator, Publish, Query, Registry
 from simplecqrs.errors import IdempotencyKeyInUse, IdempotencyKeyReused, InvalidMessage, NotConfigured
 from simplecqrs.pipeline import Middleware
+from tests.contracts.threads import begun_in_thread
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -167,18 +168,7 @@ class IdempotencyContract:
 
     def run(self, work: Callable[[], T]) -> Future[T]:
         """Do something in a thread."""
-        future: Future[T] = Future()
-
-        def run() -> None:
-            try:
-                future.set_result(work())
-            except BaseException as error:  # noqa: BLE001 - the test shall see it
-                future.set_exception(error)
-            finally:
-                self.close()
-
-        threading.Thread(target=run, daemon=True).start()
-        return future
+        return begun_in_thread(work, self.close)
 
     def close(self) -> None:
         """Give back what a thread has opened."""

@@ -14,6 +14,7 @@ import pytest
 
 from simplecqrs.envelope import Envelope
 from simplecqrs.queue import LANES, Backlog, Box, Failure, Held, Inspection, Letter, Row, Storage, lane_of
+from tests.contracts.threads import begun_in_thread
 
 T = TypeVar("T")
 
@@ -143,18 +144,7 @@ class QueueHarness:
 
     def start(self, work: Callable[[], T]) -> Future[T]:
         """Begin something in another thread."""
-        future: Future[T] = Future()
-
-        def run() -> None:
-            try:
-                future.set_result(work())
-            except BaseException as error:  # noqa: BLE001 - the test shall see it
-                future.set_exception(error)
-            finally:
-                self.leave_thread()
-
-        threading.Thread(target=run, daemon=True).start()
-        return future
+        return begun_in_thread(work, self.leave_thread)
 
     @contextmanager
     def meanwhile(self, manager: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:

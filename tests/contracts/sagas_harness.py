@@ -15,6 +15,7 @@ from attrs import frozen
 from simplecqrs.saga.records import Entry, Progress, Record, SagaStatus, Waiting
 from simplecqrs.saga.states import unpack
 from simplecqrs.saga.storage import SagaStorage
+from tests.contracts.threads import begun_in_thread
 
 T = TypeVar("T")
 
@@ -80,18 +81,7 @@ class SagaHarness:
 
     def run(self, work: Callable[[], T]) -> Future[T]:
         """Do something in a thread."""
-        future: Future[T] = Future()
-
-        def run() -> None:
-            try:
-                future.set_result(work())
-            except BaseException as error:  # noqa: BLE001 - the test shall see it
-                future.set_exception(error)
-            finally:
-                self.close()
-
-        threading.Thread(target=run, daemon=True).start()
-        return future
+        return begun_in_thread(work, self.close)
 
     def race(self, times: int, *works: Callable[[int], Any]) -> list[list[Any]]:
         """Do several things at the same time, over and over, and return what each came to in each round."""
