@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from simplecqrs.composition import Composition
 from simplecqrs.dispatch import stack, top
-from simplecqrs.errors import NotConfigured
-from simplecqrs.handlers import is_combined
-from simplecqrs.messages import Event, IntegrationEvent, Message, Request, Stream
+from simplecqrs.messages import Event, Message, Request, Stream
 from simplecqrs.pipeline import Call, Middleware
 from simplecqrs.problems import (
     chosen_container,
-    contradictions,
-    missing_dependencies,
-    missing_publisher,
     not_sendable,
     not_streamable,
     refuse_unknown,
-    wrong_middlewares,
 )
 from simplecqrs.receiving import consumer_options, receive
-from simplecqrs.registration import Options, Registration
+from simplecqrs.registration import Options
 from simplecqrs.registry import Registry, default_registry
-from simplecqrs.shipping import ship
 from simplecqrs.startup import Once
-from simplecqrs.unit import Published
 from simplecqrs.wiring import Scope, Wiring
 
 if TYPE_CHECKING:
@@ -48,7 +40,7 @@ __all__ = ["Mediator"]
 R = TypeVar("R")
 
 
-class Mediator:
+class Mediator(Composition):
     """
     Sends requests to their handlers and events to all who want to know.
 
@@ -216,103 +208,6 @@ class Mediator:
         """Return what was said where a consumer's handlers of this message were registered; None: it has none."""
         return consumer_options(envelope, consumer, self._compiled(), self.vocabulary)
 
-    def check(self) -> None:
-        """
-        Raise one error that lists everything that is wrong with the wiring.
-
-        Raises:
-            NotConfigured: with all ``problems``.
-        """
-        problems = self.problems()
-        if problems:
-            raise NotConfigured("the wiring of this mediator cannot work:", problems)
-
-    def problems(self) -> list[str]:
-        """Return everything that is wrong with the wiring, each with its cure."""
-        found = [
-            *self.vocabulary.problems(),
-            *contradictions(self._event_workers, self._event_errors, self._transaction, self._idempotency),
-            *wrong_middlewares(self._middlewares),
-        ]
-        for registration in self.registrations():
-            found += registration.handler.problems(self) if is_combined(registration.handler) else ()
-            found += missing_dependencies(registration, self._container, self._how_to_provide)
-            found += missing_publisher(registration, ships=self.ships)
-        return found
-
-    def knows(self, request: type[Message], /) -> bool:
-        """
-        Tell whether requests of a class have a handler, when everything is ready for the first message.
-
-        Raises:
-            NotConfigured: if the wiring is wrong.
-        """
-        return request in self._compiled().requests
-
-    def registrations(self) -> list[Registration]:
-        """Return who handles what, in the order in which it was registered."""
-        return list(self.registry)
-
-    def _how_to_provide(self, kind: str) -> str:
-        how = getattr(self._container, "how_to_provide", None)  # no container, or one of somebody else's
-        return str(how(kind)) if how is not None else f"add it: provide={{{kind}: ...}}"
-
-    @property
-    def ships(self) -> bool:
-        """Tell whether events can leave the process."""
-        return self._publisher is not None or self._transaction is not None
-
-    @property
-    def has_transaction(self) -> bool:
-        """Tell whether commands run in a transaction."""
-        return self._transaction is not None
-
-    def _delays(self) -> bool:
-        """Let Django's mediator, which has an outbox, keep events until they are due."""
-        return False
-
-    @property
-    def sagas(self) -> SagaStorage:
-        """Return what keeps sagas."""
-        if self._sagas is None:
-            self._sagas = self._make_sagas()
-        return self._sagas
-
-    def _make_sagas(self) -> SagaStorage:
-        from simplecqrs.saga.memory import MemorySagas
-
-        return MemorySagas(codec=self._codec)
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """Translate between messages, names and envelopes."""
-        if self._startup.made is None:  # more may be registered
-            return self._make_vocabulary()
-        if self._vocabulary is None:
-            self._vocabulary = self._make_vocabulary()
-        return self._vocabulary
-
-    def _make_vocabulary(self) -> Vocabulary:
-        return self._vocabulary_of(self._messages(), source=self._source, stored=self._encoded())
-
-    def _vocabulary_of(self, classes: Sequence[type[Message]], **options: Any) -> Vocabulary:
-        from simplecqrs.codec import JSONCodec
-        from simplecqrs.upcasting import default_upcasters
-        from simplecqrs.vocabulary import Vocabulary
-
-        own: dict[str, Any] = {"codec": self._codec or JSONCodec(), "codecs": self._codecs}
-        if self._packing is not None:
-            own["packing"] = self._packing
-        return Vocabulary(classes, upcasters=self._upcasters or default_upcasters, **{**own, **options})
-
-    def _messages(self) -> list[type[Message]]:
-        return [m for r in self.registrations() for m in r.messages]
-
-    def _encoded(self) -> list[type[Message]]:
-        """Return the messages that leave the process."""
-        consumed = [m for r in self.registrations() if r.options.consumer is not None for m in r.messages]
-        return [IntegrationEvent, *consumed]
-
     def _find(self, request: Message) -> Call:
         requests = self._compiled().requests
         if type(request) in requests:
@@ -325,39 +220,5 @@ class Mediator:
             return streams[type(stream)]
         raise not_streamable(stream)
 
-    def _compiled(self) -> Wiring:
-        return self._startup.get()
-
     def _ready(self, wiring: Wiring) -> None:
         self._requests, self._streams = wiring.requests, wiring.streams
-
-    def _compile(self) -> Wiring:
-        self.check()
-        self.registry.seal(self)
-        wiring = Wiring(
-            self.registrations(),
-            middlewares=self._middlewares,
-            transaction=self._transaction,
-            container=self._container,
-            scope=self._scope,
-            ship=self._ship_function(),
-            delays=self._delays(),
-            commits=self._refuse_uncommitted,
-            max_generations=self._max_generations,
-            event_workers=self._event_workers,
-            in_thread=self.in_thread,
-            event_errors=self._event_errors,
-        )
-        wiring.events.bus = self
-        return wiring
-
-    def _refuse_uncommitted(self, message: Message) -> None:
-        """Let Django's mediator refuse what is to be committed where a transaction is open already."""
-
-    def in_thread(self) -> AbstractContextManager[object]:
-        """Surround the life of a thread that runs handlers of events."""
-        return nullcontext()
-
-    def _ship_function(self) -> Callable[[list[Published]], None] | None:
-        publisher = self._publisher
-        return None if publisher is None else lambda published: ship(publisher, self.vocabulary.envelopes(published))
