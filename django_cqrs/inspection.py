@@ -19,6 +19,7 @@ from django_cqrs.inbox import TOO_LATE, door, lanes_of
 from django_cqrs.models import Blocked, Dead, Inbox, Outbox, ParkedInbox, ParkedOutbox
 from django_cqrs.pausing import keys_alone, without_past_pauses
 from django_cqrs.queue import DjangoStorage, inbox, outbox
+from django_cqrs.saga_letters import let_recovery_take_it
 from django_cqrs.schedule import scheduled
 from simplecqrs.letters import ANY, CAP, LONGEST_CAUSE, BlockedKey, Wanted, cause_of
 from simplecqrs.packing.signatures import FORGED
@@ -174,7 +175,7 @@ class DjangoInspection:
         dead.delete()
 
     def skip(self, letter: int, /) -> bool:
-        """Drop a dead letter and let what waits behind it go on."""
+        """Drop a dead letter and let what waits behind it go on; a saga goes on by recovery."""
         with transaction.atomic(using=self.alias):
             dead = self._lock(letter)
             if dead is None:
@@ -185,6 +186,7 @@ class DjangoInspection:
                 key.filter(topic=dead.topic, key=dead.key).update(
                     next_at=now(self.alias), attempts=0, head=0, lane=self._lane(dead)
                 )
+            let_recovery_take_it(self.alias, dead)
             dead.delete()
         return True
 

@@ -11,6 +11,7 @@ from attrs import frozen
 
 from django_cqrs.conf import settings
 from django_cqrs.mediator import DjangoMediator
+from django_cqrs.saga_letters import held_up
 from django_cqrs.saga_transactions import together
 from simplecqrs.errors import InvalidSaga, SagaNotFound
 from simplecqrs.saga import Record, SagaStatus, cancel, pause, resume, retry, skip
@@ -69,10 +70,12 @@ class SagaOperator:
         given: dict[str, Any] = {"step": step or _the_one(record)} if act == "skip" else {}
         if act == "retry":
             given = {"step": step}
-        with together(settings().alias_for(f"saga.{record.saga}")):
+        alias = settings().alias_for(f"saga.{record.saga}")
+        with together(alias):
             do(self.bus, saga_id, who=self.who, why=self.why, **given)
         log.warning("%s: %s of saga %s %s: %s", self.who, act, record.saga, saga_id, self.why or "no reason given")
-        return f"{saga_id} {said}"
+        held = held_up(alias, record)
+        return f"{saga_id} {said}{f'; but first: {held}' if held else ''}"
 
 
 def _the_one(record: Record) -> str:

@@ -37,9 +37,9 @@ INTERNAL = {
     "django_cqrs.policies", "django_cqrs.processes", "django_cqrs.promotion", "django_cqrs.purging",
     "django_cqrs.queue", "django_cqrs.relay", "django_cqrs.rows", "django_cqrs.safe_ids", "django_cqrs.saga_acts",
     "django_cqrs.saga_admin", "django_cqrs.saga_consumer", "django_cqrs.saga_pictures", "django_cqrs.saga_status",
-    "django_cqrs.saga_messages", "django_cqrs.saga_models", "django_cqrs.saga_recovery", "django_cqrs.saga_rows",
-    "django_cqrs.saga_transactions", "django_cqrs.saga_waits", "django_cqrs.sagas", "django_cqrs.schedule",
-    "django_cqrs.single", "django_cqrs.status", "django_cqrs.stepping", "django_cqrs.telling",
+    "django_cqrs.saga_letters", "django_cqrs.saga_messages", "django_cqrs.saga_models", "django_cqrs.saga_recovery",
+    "django_cqrs.saga_rows", "django_cqrs.saga_transactions", "django_cqrs.saga_waits", "django_cqrs.sagas",
+    "django_cqrs.schedule", "django_cqrs.single", "django_cqrs.status", "django_cqrs.stepping", "django_cqrs.telling",
     "django_cqrs.transactions", "django_cqrs.wakeup", "django_cqrs.watchdog", "django_cqrs.working",
 }  # fmt: skip
 

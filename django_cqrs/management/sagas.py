@@ -57,12 +57,14 @@ def list_sagas(rows: Sequence[Saga], known: set[str]) -> Iterator[str]:
         yield f"{line}  {'; '.join(remarks)}".rstrip()
 
 
-def show_saga(record: Record, history: Sequence[Entry], *, known: bool) -> Iterator[str]:
+def show_saga(record: Record, history: Sequence[Entry], *, known: bool, held: str = "") -> Iterator[str]:
     """Write all that is known of one: where it is, its steps, its state, its log."""
     for name in ("id", "saga", "status", "paused", "cancelled", "owner", "recoveries", "correlation_id", "error"):
         yield f"{name:15} {getattr(record, name)}"
     if not known:
         yield f"{'definition':15} none of this name is here: it waits until one is deployed"
+    if held:
+        yield f"{'held up':15} {held}"
     yield f"{'state':15} {_state(record)}"
     yield "steps"
     for name, progress in record.progress.items():
@@ -73,13 +75,14 @@ def show_saga(record: Record, history: Sequence[Entry], *, known: bool) -> Itera
         yield f"    {_line(entry)}"
 
 
-def as_json(record: Record, history: Sequence[Entry], *, known: bool) -> dict[str, Any]:
+def as_json(record: Record, history: Sequence[Entry], *, known: bool, held: str = "") -> dict[str, Any]:
     """Return all that is known of one, as JSON can say it."""
     plain = ("saga", "status", "paused", "cancelled", "owner", "recoveries", "correlation_id", "error", "version")
     return {
         "id": str(record.id),
         **{name: getattr(record, name) for name in plain},
         "known": known,
+        "held": held,
         "state": _state(record),
         "steps": {name: step._replace(state=None)._asdict() for name, step in record.progress.items()},
         "log": [{**entry._asdict(), "at": entry.time.isoformat()} for entry in history],

@@ -167,29 +167,6 @@ def test_a_step_of_unknown_outcome_is_settled_by_hand(project: Project) -> None:
     assert not [alarm for alarm in read_status().alarms if "UNKNOWN" in alarm]
 
 
-def test_what_could_not_be_undone_is_settled_by_hand(trips: Trips) -> None:
-    """Without naming it: the step whose failure has turned the saga round is no question any more."""
-    trips.broken |= {"flight": OSError("no wings"), "no hotel": OSError("no refund")}
-    saga_id = trips.run()
-
-    sagas("skip", saga_id, "--why", "the hotel has paid it back")
-    trips.project.work("sagas")
-
-    assert trips.status(saga_id) == "COMPENSATED"
-
-
-def test_a_step_whose_process_was_gone_is_named(project: Project) -> None:
-    """Nothing was raised, so nothing else would say why the saga waits for a person."""
-    trips = Trips(project, idempotent=False)
-    trips.broken["flight"] = KeyboardInterrupt()
-    with pytest.raises(KeyboardInterrupt):
-        trips.run()
-
-    sagas("recover", "--once")
-
-    assert sagas("list").rstrip().endswith("flight: its worker did not come back")
-
-
 def test_what_cannot_be_done_is_refused_with_the_reason(trips: Trips) -> None:
     """Nothing was given up."""
     saga_id = trips.start()

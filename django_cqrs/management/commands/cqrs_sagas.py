@@ -11,6 +11,7 @@ from attrs import evolve
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_cqrs.actions import system_user
+from django_cqrs.conf import settings
 from django_cqrs.daemon import serve
 from django_cqrs.entries import SagaSettings
 from django_cqrs.management.errors import explaining
@@ -19,6 +20,7 @@ from django_cqrs.mediator import project_mediator
 from django_cqrs.models import Saga
 from django_cqrs.relay import choose_aliases
 from django_cqrs.saga_acts import ACTS, STATUSES, SagaOperator
+from django_cqrs.saga_letters import held_up
 from django_cqrs.saga_pictures import KINDS, picture_of, picture_of_definition
 from django_cqrs.saga_recovery import Recovering, recovery_settings
 from simplecqrs.errors import SagaNotFound
@@ -94,10 +96,11 @@ class Command(BaseCommand):
         for saga_id in self._ids():
             record, history = self._record(saga_id), self._bus.sagas.history(saga_id)
             known = record.saga in sagas_of(self._bus)
+            held = held_up(settings().alias_for(f"saga.{record.saga}"), record)
             if self._options["json"]:
-                shown.append(as_json(record, history, known=known))
+                shown.append(as_json(record, history, known=known, held=held))
                 continue
-            for line in show_saga(record, history, known=known):
+            for line in show_saga(record, history, known=known, held=held):
                 self.stdout.write(line)
         if self._options["json"]:
             self.stdout.write(json.dumps(shown, indent=2))
