@@ -31,7 +31,8 @@ READS = re.compile(
     re.I | re.S,
 )
 WRITE = re.compile(
-    r"\b(?:INSERT\s+(?:OR\s+\w+\s+)?INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO|REPLACE\s+INTO)\s+[\"`\[]?(\w+)", re.I
+    r"\b(?:INSERT\s+(?:IGNORE\s+|OR\s+\w+\s+)?INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO|REPLACE\s+INTO)\s+[\"`\[]?(\w+)",
+    re.I,
 )
 _acting = threading.local()
 

@@ -117,7 +117,7 @@ class Saga(Generic[S]):
         Raises:
             SagaBusy: if somebody else works on it.
         """
-        return run(bus, self, state, saga_id, patience)
+        return run(bus, self, state, _id(saga_id), patience)
 
     def steps(self, bus: Mediator, state: S, *, saga_id: UUID | None = None, patience: float = 30.0) -> Steps[S]:
         """
@@ -125,11 +125,11 @@ class Saga(Generic[S]):
 
         In a ``with`` statement, an exception that leaves its body has the saga undone, if it has not passed its pivot.
         """
-        return Steps(bus, self, state, saga_id, patience)
+        return Steps(bus, self, state, _id(saga_id), patience)
 
     def start(self, bus: Mediator, state: S, *, saga_id: UUID | None = None) -> UUID:
         """Store a saga, in the transaction that is open, for a worker to run, and return its id."""
-        return start(bus, self, state, saga_id)
+        return start(bus, self, state, _id(saga_id))
 
     def problems(self, codec: Codec) -> list[str]:
         """Return what a mediator finds wrong, each with its cure; what is wrong by itself was raised at once."""
@@ -205,3 +205,12 @@ def _message_of(name: str) -> type[RunStep]:
     space = {"__module__": RunStep.__module__, "__slots__": (), "__qualname__": f"Run{label}Step"}
     bases: tuple[type[Command[Any]], ...] = (RunStep,)
     return type(f"Run{label}Step", bases, space, name=f"saga.{name}")
+
+
+def _id(saga_id: UUID | None) -> UUID | None:
+    if saga_id is not None and not isinstance(saga_id, UUID):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f"saga_id= is a UUID, not {saga_id!r}; make one of a name of yours: uuid5(NAMESPACE_URL, 'orders/7'), or "
+            "of its text: UUID(text)"
+        )
+    return saga_id

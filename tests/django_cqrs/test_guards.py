@@ -68,6 +68,7 @@ def guard(settings: Any, **modes: str) -> None:
         ("SAVEPOINT x", None),
         ("", None),
         ('INSERT INTO "desk_note" ("text") VALUES (%s)', "desk_note"),
+        ("INSERT IGNORE INTO `desk_note` (`text`) VALUES (%s)", "desk_note"),
         ("insert or ignore into desk_note values (1)", "desk_note"),
         ("UPDATE desk_note SET text = 'SELECT'", "desk_note"),
         ("DELETE FROM `desk_note`", "desk_note"),

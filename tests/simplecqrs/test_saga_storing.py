@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -173,3 +174,16 @@ def _recovered(bus: Mediator, saga_id: UUID) -> list[tuple[str, Trip]]:
         assert outcome.result is not None, outcome.error
         found.append((outcome.result.status, outcome.result.state))
     return found
+
+
+@pytest.mark.parametrize("saga_id", ["01a1fee7-cd37-76f6-8038-6d91d9209bc4", 7])
+def test_an_id_that_is_no_uuid_is_refused(sagas: SQLiteSagas, saga_id: Any) -> None:
+    """Before anything is stored: some databases would take it, and others not."""
+    registry = Registry()
+    saga = Saga("trip", Trip, [Step("a", lambda state: None)], registry=registry)
+    bus = Mediator(registry, sagas=sagas)
+
+    for call in (saga.run, saga.steps, saga.start):
+        with pytest.raises(TypeError, match="saga_id= is a UUID, not"):
+            call(bus, Trip(), saga_id=saga_id)
+    assert sagas.find() == []
