@@ -27,6 +27,12 @@ checkers = pytest.mark.parametrize(
 )
 
 
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an empty folder; what mypy keeps there of the package serves for all files."""
+    return tmp_path_factory.mktemp("cache")
+
+
 def errors_of(checker: str, file: Path, cache: Path) -> dict[int, str]:
     """Return the errors that a checker finds in a file, by line."""
     return _mypy(file, cache) if checker == "mypy" else _pyright(file, cache)
@@ -70,18 +76,18 @@ def expected(checker: str, file: Path) -> set[int]:
 
 @checkers
 @pytest.mark.parametrize("name", ["api.py", "saga_api.py"])
-def test_the_public_signatures_are_what_they_were(checker: str, name: str, tmp_path: Path) -> None:
+def test_the_public_signatures_are_what_they_were(checker: str, name: str, cache: Path) -> None:
     """Every ``assert_type`` holds, without a single error in strict mode."""
-    assert errors_of(checker, HERE / name, tmp_path) == {}
+    assert errors_of(checker, HERE / name, cache) == {}
 
 
 @checkers
 @pytest.mark.parametrize("name", ["wrong.py", "saga_wrong.py"])
-def test_what_is_wrong_is_seen(checker: str, name: str, tmp_path: Path) -> None:
+def test_what_is_wrong_is_seen(checker: str, name: str, cache: Path) -> None:
     """Just the lines that say so."""
     file = HERE / name
 
-    found, marked = errors_of(checker, file, tmp_path), expected(checker, file)
+    found, marked = errors_of(checker, file, cache), expected(checker, file)
 
     assert {line: text for line, text in found.items() if line not in marked} == {}
     assert marked - found.keys() == set()
