@@ -12,6 +12,7 @@ import attrs
 from simplecqrs.errors import InvalidSaga
 from simplecqrs.saga.beginning import LONGEST_ERROR, note
 from simplecqrs.saga.records import Record
+from simplecqrs.saga.states import field_names
 
 if TYPE_CHECKING:
     from simplecqrs.saga.definition import Saga
@@ -31,7 +32,7 @@ def merged(before: Any, states: Sequence[Any], merge: Callable[[Any, Sequence[An
         return merge(before, states)
     changes: dict[str, Any] = {}
     for state in states:
-        for name in _fields(state):
+        for name in field_names(state.__class__) or [*getattr(state, "__dict__", ())]:
             value = getattr(state, name)
             if value == getattr(before, name):
                 continue
@@ -42,15 +43,6 @@ def merged(before: Any, states: Sequence[Any], merge: Callable[[Any, Sequence[An
                 )
             changes[name] = value
     return _changed(before, changes)
-
-
-def _fields(state: Any) -> list[str]:
-    kind: type[Any] = state.__class__
-    if attrs.has(kind):
-        return [field.name for field in attrs.fields(kind)]
-    if dataclasses.is_dataclass(state):
-        return [field.name for field in dataclasses.fields(state)]
-    return [*(getattr(kind, "__struct_fields__", None) or vars(state))]
 
 
 def _changed(state: Any, changes: dict[str, Any]) -> Any:
