@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from simplecqrs.errors import InvalidSaga, SagaMovedOn, SagaNotFound
-from simplecqrs.saga.adopting import adopt, saga_named
-from simplecqrs.saga.beginning import begin_again
-from simplecqrs.saga.heartbeat import lease_of
-from simplecqrs.saga.machine import found, go_on, note, undoing
+from simplecqrs.errors import InvalidSaga, SagaNotFound
+from simplecqrs.saga.adopting import saga_named
+from simplecqrs.saga.amending import change_stored
+from simplecqrs.saga.beginning import begin_again, note, undoing
+from simplecqrs.saga.machine import found, go_on
 from simplecqrs.saga.records import SETTLED, Progress, Record, Run
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from simplecqrs.saga.definition import Saga
 
 __all__ = ["cancel", "pause", "resume", "retry", "skip", "turn_back"]
-
-#: How often somebody who has just changed a saga is given way to.
-TRIES = 10
 
 #: Changes a record and returns what is to be run; None: it stays as it is.
 Change = Callable[["Saga[Any]", Record], "list[Run] | None"]
@@ -167,24 +164,14 @@ def _go_on_from(saga: Saga[Any], record: Record) -> None:
 
 
 def _change(bus: Mediator, saga_id: UUID, action: str, change: Change, person: tuple[str, str]) -> None:
-    """Change a stored saga, and have done later what follows from that; give way to whoever has just changed it."""
-    for tries in range(1, TRIES + 1):
-        stored = bus.sagas.load(saga_id)
-        if stored is None:
-            raise SagaNotFound(f"there is no saga {saga_id}")
-        saga = saga_named(bus, stored.saga)
-        record = adopt(bus, saga, saga_id, lock=True)
-        # What somebody works on stays theirs: they see it when they store next.
-        record.ahead = bus.sagas.has_consumer and not record.owner
+    """Change a stored saga, with who and why in its log."""
+    stored = bus.sagas.load(saga_id)
+    if stored is None:
+        raise SagaNotFound(f"there is no saga {saga_id}")
+    saga = saga_named(bus, stored.saga)
+
+    def noted(record: Record) -> list[Run] | None:
         note(record, "", action, "asked", error=person[1], who=person[0])
-        runs = change(saga, record)
-        if runs is None:
-            return
-        try:
-            bus.sagas.save(record, lease=lease_of(bus, saga) if record.owner else None)
-        except SagaMovedOn:
-            if tries == TRIES:
-                raise
-            continue
-        bus.sagas.later(record, runs)
-        return
+        return change(saga, record)
+
+    change_stored(bus, saga, saga_id, noted)

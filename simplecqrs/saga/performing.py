@@ -11,7 +11,9 @@ from attrs import fields
 
 from simplecqrs.ambient import context
 from simplecqrs.errors import InvalidSaga, SagaMovedOn
-from simplecqrs.saga.machine import failed, is_current, succeeded
+from simplecqrs.saga.amending import TRIES
+from simplecqrs.saga.beginning import is_current
+from simplecqrs.saga.machine import failed, succeeded
 from simplecqrs.saga.memory import MemorySagas
 from simplecqrs.saga.records import Record, Run
 from simplecqrs.saga.states import fresh, unpack
@@ -29,8 +31,6 @@ Apply = Callable[[Record], list[Run]]
 Store = Callable[[Record, list[Run]], None]
 NOTHING: Final = nullcontext()
 FIELDS = tuple(field.name for field in fields(Record) if field.name != "ahead")
-#: How often somebody who has just changed a saga is given way to.
-TRIES = 10
 
 logger = logging.getLogger("simplecqrs.saga")
 

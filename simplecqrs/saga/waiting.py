@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from simplecqrs.dispatch import stack, top
-from simplecqrs.errors import InvalidSaga, SagaMovedOn
+from simplecqrs.errors import InvalidSaga
 from simplecqrs.handlers import Bind, Combined, Trial
 from simplecqrs.messages import Event
 from simplecqrs.queue import SAGAS
-from simplecqrs.saga.adopting import adopt, sagas_of
-from simplecqrs.saga.heartbeat import lease_of
+from simplecqrs.saga.adopting import sagas_of
+from simplecqrs.saga.amending import change_stored
 from simplecqrs.saga.machine import succeeded, wait_failed
 from simplecqrs.saga.records import Record, Run
 from simplecqrs.saga.states import fresh
@@ -27,8 +27,6 @@ __all__ = ["CONSUMER", "HandIn", "deliver", "hand_in", "take_early"]
 
 #: The consumer that hands events in to sagas, and runs those that were started.
 CONSUMER: Final = SAGAS
-#: How often somebody who has just changed a saga is given way to.
-TRIES: Final = 10
 
 
 class HandIn(Combined[Any, None]):
@@ -77,21 +75,14 @@ def hand_in_to(bus: Mediator, saga: Saga[Any], step: Step[Any], event: Event) ->
 
 def deliver(bus: Mediator, saga: Saga[Any], saga_id: UUID, step: Step[Any], event: Event) -> None:
     """Give an event to one saga; one that does not wait for it any more is left alone."""
-    for tries in range(1, TRIES + 1):
-        record = adopt(bus, saga, saga_id, lock=True)
+
+    def take(record: Record) -> list[Run] | None:
         known = record.progress.get(step.name)
         if known is None or known.phase != "waiting":
-            return
-        record.ahead = bus.sagas.has_consumer and not record.owner
-        runs = _taken(bus, saga, record, step, event)
-        try:
-            bus.sagas.save(record, lease=None if not record.owner else lease_of(bus, saga))
-        except SagaMovedOn:
-            if tries == TRIES:
-                raise
-            continue
-        bus.sagas.later(record, runs)
-        return
+            return None
+        return _taken(bus, saga, record, step, event)
+
+    change_stored(bus, saga, saga_id, take)
 
 
 def take_early(bus: Mediator, saga: Saga[Any], record: Record, store: Store) -> list[Run]:
