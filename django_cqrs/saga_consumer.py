@@ -26,8 +26,9 @@ from simplecqrs.doubts import tried
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import SagaMovedOn, SagaNotFound
 from simplecqrs.saga.adopting import adopt, saga_named
+from simplecqrs.saga.beginning import begin_ready, undoing
 from simplecqrs.saga.heartbeat import beating
-from simplecqrs.saga.machine import ask_again, begin_ready, failed, undoing
+from simplecqrs.saga.machine import ask_again, failed
 from simplecqrs.saga.performing import Store, perform
 from simplecqrs.saga.records import Progress, Record, Run
 from simplecqrs.saga.waiting import CONSUMER, take_early

@@ -12,7 +12,7 @@ from django_cqrs.errors import InsideTransaction
 from django_cqrs.guards import acting_on
 from django_cqrs.locks import write_first
 from django_cqrs.transactions import in_transaction
-from simplecqrs.saga.machine import undoing
+from simplecqrs.saga.beginning import undoing
 
 if TYPE_CHECKING:
     from simplecqrs.saga.step import Step

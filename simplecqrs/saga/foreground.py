@@ -9,8 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from simplecqrs.errors import SagaMovedOn
+from simplecqrs.saga.beginning import begin_ready, is_current, undoing
 from simplecqrs.saga.heartbeat import beating, lease_of
-from simplecqrs.saga.machine import begin_ready, found, is_current, undoing
+from simplecqrs.saga.machine import found
 from simplecqrs.saga.performing import assign, changing, loaded, perform
 from simplecqrs.saga.records import Record, Run
 from simplecqrs.saga.results import SagaResult, StepResult

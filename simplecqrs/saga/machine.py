@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from simplecqrs.saga.beginning import LONGEST_ERROR, begin, begin_group, begin_ready, is_current, note, undoing
+from simplecqrs.saga.beginning import LONGEST_ERROR, begin, begin_group, is_current, note, undoing
 from simplecqrs.saga.merging import join
 from simplecqrs.saga.records import Phase, Progress, Record, Run
 from simplecqrs.saga.step import NO_COMPENSATION
@@ -19,21 +19,7 @@ if TYPE_CHECKING:
     from simplecqrs.saga.definition import Saga
     from simplecqrs.saga.step import Step
 
-__all__ = [
-    "LONGEST_ERROR",
-    "ask_again",
-    "begin_ready",
-    "expired",
-    "failed",
-    "found",
-    "given_up",
-    "go_on",
-    "is_current",
-    "note",
-    "succeeded",
-    "undoing",
-    "wait_failed",
-]
+__all__ = ["ask_again", "expired", "failed", "found", "given_up", "go_on", "succeeded", "wait_failed"]
 
 #: Steps that have not come to anything yet.
 OPEN: Final = frozenset({"ready", "started", "waiting", "unknown"})

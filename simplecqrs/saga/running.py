@@ -12,9 +12,10 @@ from simplecqrs.backoff import Retry
 from simplecqrs.errors import InvalidSaga, SagaBusy
 from simplecqrs.metadata import uuid7
 from simplecqrs.saga.adopting import adopt, carry, refuse_unknown_saga
+from simplecqrs.saga.beginning import note
 from simplecqrs.saga.foreground import Foreground, finished
 from simplecqrs.saga.heartbeat import lease_of
-from simplecqrs.saga.machine import expired, found, go_on, note
+from simplecqrs.saga.machine import expired, found, go_on
 from simplecqrs.saga.memory import MemorySagas, numbers
 from simplecqrs.saga.operating import turn_back
 from simplecqrs.saga.quick import begun_quickly, run_quickly
