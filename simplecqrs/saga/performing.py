@@ -48,7 +48,7 @@ def perform(
         SagaMovedOn: if somebody else has taken it up meanwhile; what the call wrote here is rolled back.
     """
     name, action, attempt, _, _ = run
-    inside = None if bus.sagas.keeps_objects or not bus.sagas.joins else _Inside(bus, saga, record, run, store)
+    inside = _Inside(bus, saga, record, run, store) if bus.sagas.joins else None
     message = saga.message(saga.name, record.id, name, action, attempt, record.progress[name].unknown, None, inside)
     try:
         message.state = given = record.state if saga.is_frozen else fresh(record.state, bus.sagas.codec)
