@@ -96,6 +96,8 @@ class Kafka:
             waves = Waves(client, batch.records, until, self._settings.largest)
             waves.send()
         self._silent = waves.silent
+        for feed in self._feeds:
+            feed.expect()
         if waves.is_broken:
             self._producer = None  # what it has under way must not be sent any more
         receipts = batch.receipts(envelopes, waves.receipts, waves.unsent)

@@ -29,6 +29,8 @@ Asking: TypeAlias = Callable[[], AbstractContextManager[None]]
 
 #: Seconds to wait for what must be on its way, and for what may be.
 PATIENCE, GLANCE = 0.5, 0.005
+#: Seconds after a glance in vain until the next one: what comes meanwhile is handed over when it is there.
+RARELY: Final = 0.1
 #: Seconds between two looks at where we are, while nothing comes.
 LOOK: Final = 1.0
 #: Seconds between two looks at which partitions there are; and while there are none.
@@ -76,13 +78,17 @@ class KafkaFeed:
         self._client: Client | None = None
         self._offsets: Offsets | None = None
         self._places: dict[int, Place] = {}
-        self._looked = self._counted = 0.0
+        self._looked = self._counted = self._glanced = 0.0
         self._lost: set[int] = set()
 
     def join(self) -> None:
         """Find out which partitions there are, and where the consumer is in them.  Raises BrokerDown."""
         with self._asking():
             self._open()
+
+    def expect(self) -> None:
+        """Take the time to glance again: something is on its way."""
+        self._glanced = 0.0
 
     def close(self) -> None:
         """Let go of the connection.  The next call opens it again."""
@@ -182,9 +188,15 @@ class KafkaFeed:
 
     def _wait(self, until: float) -> Sequence[Any]:
         """Wait for a message: long where something must come, else only for what arrives just now."""
-        is_coming = not all(place.at_end for place in self._places.values())
-        messages: Sequence[Any] = self._handle.consume(1, max(until - time.monotonic(), 0) if is_coming else GLANCE)
+        now = time.monotonic()
+        if all(place.at_end for place in self._places.values()):
+            patience = GLANCE if now - self._glanced > RARELY else 0.0
+        else:
+            patience = max(until - now, 0.0)
+        messages: Sequence[Any] = self._handle.consume(1, patience)
         if not messages:
+            if patience:
+                self._glanced = time.monotonic()
             for place in self._places.values():
                 place.at_end = True
         return messages
