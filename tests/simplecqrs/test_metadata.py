@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextvars
+import subprocess
+import sys
 import threading
 import time
 from datetime import datetime, timedelta, timezone
@@ -51,6 +53,20 @@ def asking() -> Mediator:
     return Mediator(registry)
 
 
+#: Makes an id, then 200 in each of two processes.
+FORKING = """
+import os
+from simplecqrs.metadata import uuid7
+
+os.write(1, uuid7().bytes)
+child = os.fork()
+os.write(1, b"".join(uuid7().bytes for _ in range(200)))
+if child:
+    os.waitpid(child, 0)
+os._exit(0)
+"""
+
+
 def test_metadata_has_an_id_of_version_7_and_an_aware_time() -> None:
     """The time is now, in UTC."""
     metadata = asking().send(Ask())
@@ -74,6 +90,14 @@ def test_each_message_has_its_own_id() -> None:
     bus, ask = asking(), Ask()
 
     assert bus.send(ask).id != bus.send(ask).id
+
+
+def test_a_process_that_was_forked_makes_ids_of_its_own() -> None:
+    """Random bits that are kept for ids to come are not shared with a child."""
+    done = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, check=True)
+
+    random_bits = [done.stdout[at + 6 : at + 16] for at in range(0, len(done.stdout), 16)]
+    assert (len(random_bits), len(set(random_bits))) == (401, 401)
 
 
 def test_current_is_the_same_however_often_it_is_asked() -> None:
