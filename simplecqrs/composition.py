@@ -81,14 +81,16 @@ class Composition:
             found += missing_publisher(registration, ships=self.ships)
         return found
 
-    def knows(self, request: type[Message], /) -> bool:
+    def way_of(self, request: type[Message], /) -> Callable[[Any], Any] | None:
         """
-        Tell whether requests of a class have a handler, when everything is ready for the first message.
+        Return what requests of a class go through, when everything is ready for the first message; None: no handler.
+
+        ``send`` looks it up for each request.
 
         Raises:
             NotConfigured: if the wiring is wrong.
         """
-        return request in self._compiled().requests
+        return self._compiled().requests.get(request)
 
     def registrations(self) -> list[Registration]:
         """Return who handles what, in the order in which it was registered."""

@@ -10,6 +10,7 @@ from contextvars import ContextVar, Token
 __all__ = ["begin_within", "end_within", "remaining", "within"]
 
 _deadline: ContextVar[float | None] = ContextVar("simplecqrs_deadline", default=None)
+_get, _set, _clock = _deadline.get, _deadline.set, time.monotonic
 
 
 def remaining() -> float | None:
@@ -39,8 +40,8 @@ def within(seconds: float) -> Generator[None, None, None]:
 
 def begin_within(seconds: float) -> Token[float | None]:
     """Begin what ``within`` does, for those to whom a context manager is too slow."""
-    ends, outer = time.monotonic() + seconds, _deadline.get()
-    return _deadline.set(ends if outer is None or ends < outer else outer)
+    ends, outer = _clock() + seconds, _get()
+    return _set(ends if outer is None or ends < outer else outer)
 
 
 #: End it.

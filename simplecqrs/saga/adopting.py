@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from simplecqrs.mediator import Mediator
     from simplecqrs.saga.definition import Saga
 
-__all__ = ["adopt", "carry", "refuse_unknown_saga", "saga_named", "sagas_of"]
+__all__ = ["adopt", "carry", "saga_named", "sagas_of", "way_of"]
 
 
 def sagas_of(bus: Mediator) -> dict[str, Saga[Any]]:
@@ -35,12 +36,14 @@ def saga_named(bus: Mediator, name: str) -> Saga[Any]:
     return found[name]
 
 
-def refuse_unknown_saga(bus: Mediator, saga: Saga[Any]) -> None:
-    """Raise SagaNotFound before a saga begins whose steps would find no handler."""
-    if not bus.knows(saga.message):
+def way_of(bus: Mediator, saga: Saga[Any]) -> Callable[[Any], Any]:
+    """Return what a saga's steps go through; raise SagaNotFound before one begins whose steps would find no handler."""
+    way = bus.way_of(saga.message)
+    if way is None:
         raise SagaNotFound(
             f"the mediator does not know {saga!r}, which is in another registry than its own: Saga(..., registry=...)"
         )
+    return way
 
 
 def adopt(bus: Mediator, saga: Saga[Any], saga_id: UUID, *, lock: bool = False) -> Record:

@@ -117,7 +117,7 @@ class Saga(Generic[S]):
         Raises:
             SagaBusy: if somebody else works on it.
         """
-        return run(bus, self, state, _id(saga_id), patience)
+        return run(bus, self, state, None if saga_id is None else _id(saga_id), patience)
 
     def steps(self, bus: Mediator, state: S, *, saga_id: UUID | None = None, patience: float = 30.0) -> Steps[S]:
         """

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from simplecqrs.errors import SagaNotFound
 from simplecqrs.metadata import uuid7
-from simplecqrs.saga.adopting import carry, refuse_unknown_saga
+from simplecqrs.saga.adopting import carry, way_of
 from simplecqrs.saga.machine import go_on
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ S = TypeVar("S")
 
 def start(bus: Mediator, saga: Saga[S], state: S, saga_id: UUID | None) -> UUID:
     """Store a saga for a worker, unless there is one of its id."""
-    refuse_unknown_saga(bus, saga)
+    way_of(bus, saga)  # or raise at once
     record = saga.new(saga_id or uuid7(), state)
     carry(record)
     record.ahead = bus.sagas.has_consumer

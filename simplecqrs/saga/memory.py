@@ -7,41 +7,20 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from threading import RLock
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from attrs import define, evolve, field
+from attrs import evolve
 
 from simplecqrs.codec import Codec, JSONCodec
 from simplecqrs.errors import SagaMovedOn
+from simplecqrs.saga.kept import NEVER, Kept, Sketch, Wait
 from simplecqrs.saga.records import SETTLED, Entry, Record, Run, SagaStatus, Waiting
 
-__all__ = ["NEVER", "Kept", "MemorySagas", "numbers"]
+__all__ = ["MemorySagas", "numbers"]
 
 #: Names of who works on sagas in this process.
 numbers: Final = count(1)
-#: When nobody need look after a saga.
-NEVER: Final = float("inf")
-
-
-@define
-class _Wait:
-    """A step that waits, until when, and the event that has come for it."""
-
-    step: str
-    address: tuple[str, str]
-    ends: float
-    event: bytes | None
-
-
-@define(eq=False)
-class Kept:
-    """A saga, and from when on others may take it up."""
-
-    record: Record
-    due: float
-    log: list[tuple[Any, ...]]
-    waits: list[_Wait] = field(factory=list[_Wait])
 
 
 class MemorySagas:
@@ -71,51 +50,54 @@ class MemorySagas:
         self.clock = clock
         self._most = keep
         self.changing = self._lock = RLock()
-        self._kept: dict[UUID, Kept] = {}
-        self._ended: deque[Kept] = deque()
+        #: By the number that an id is, whose hash takes a tenth of the time that the id's takes.
+        self._kept: dict[int, Kept | Sketch] = {}
+        self._ended: deque[int] = deque()
         self._early: dict[tuple[str, str], list[bytes]] = {}
         self._mail: deque[tuple[str, str]] = deque()
 
     def begin(self, record: Record, /, *, lease: float) -> bool:
         """Keep a new saga, and the record itself instead of copies, until somebody else changes it."""
         with self._lock:
-            if record.id in self._kept:
+            if record.id.int in self._kept:
                 return False
             record.version = 1
-            kept = self._kept[record.id] = Kept(record, NEVER, [])
+            kept = self._kept[record.id.int] = Kept(record, NEVER, [])
             self._keep(kept, record, lease)
             return True
 
     def create(self, record: Record, /, *, lease: float | None) -> bool:
         """Keep a new saga; False if there is one of its id."""
         with self._lock:
-            if record.id in self._kept:
+            if record.id.int in self._kept:
                 return False
             record.version = 1
-            kept = self._kept[record.id] = Kept(_copy(record), NEVER, [])
+            kept = self._kept[record.id.int] = Kept(_copy(record), NEVER, [])
             self._keep(kept, record, lease)
             return True
 
-    def put(self, kept: Kept) -> bool:
-        """Do what ``begin`` does, with what is made already."""
+    def put(self, sketch: Sketch) -> bool:
+        """Do what ``begin`` does, with a sketch."""
         with self._lock:
-            return self._kept.setdefault(kept.record.id, kept) is kept
+            return self._kept.setdefault(sketch.id.int, sketch) is sketch
 
-    def settle(self, kept: Kept) -> None:
-        """Note that a saga has ended."""
-        kept.record.owner, kept.due = "", NEVER
-        self._forget(kept)
+    def draw(self, sketch: Sketch) -> Record:
+        """Return the record that a sketch stands for, which is kept from now on."""
+        with self._lock:
+            self._get(sketch.id)
+            assert sketch.record is not None
+            return sketch.record
 
     def load(self, saga_id: UUID, /, *, lock: bool = False) -> Record | None:
         """Return a copy of a saga, or None."""
         with self._lock:
-            kept = self._kept.get(saga_id)
+            kept = self._get(saga_id)
             return None if kept is None else _copy(kept.record)
 
     def save(self, record: Record, /, *, lease: float | None) -> None:
         """Keep a copy of a saga, if nobody has changed it meanwhile."""
         with self._lock:
-            kept = self._kept.get(record.id)
+            kept = self._get(record.id)
             if kept is None or (kept.record is not record and kept.record.version != record.version):
                 raise SagaMovedOn(f"the saga {record.id} was changed by somebody else")
             record.version += 1
@@ -136,17 +118,27 @@ class MemorySagas:
         else:
             kept.due = self._due(kept, lease)
             if record.ended:
-                self._forget(kept)
+                self.ended(record.id)
 
-    def _forget(self, kept: Kept) -> None:
+    def ended(self, saga_id: UUID) -> None:
         """Note that a saga has ended, and forget those that have ended long ago."""
-        self._ended.append(kept)
+        self._ended.append(saga_id.int)
         if len(self._ended) > self._most:
-            first = self._ended.popleft().record
-            if first.status in SETTLED:
-                self._kept.pop(first.id, None)
+            first = self._ended.popleft()
+            kept = self._kept.get(first)
+            if type(kept) is Sketch or (type(kept) is Kept and kept.record.status in SETTLED):
+                del self._kept[first]
 
-    def _wait(self, wait: Waiting) -> _Wait:
+    def _get(self, saga_id: UUID) -> Kept | None:
+        return self._kept_as(saga_id.int)
+
+    def _kept_as(self, number: int) -> Kept | None:
+        kept = self._kept.get(number)
+        if type(kept) is Sketch:
+            kept = self._kept[number] = kept.drawn()
+        return kept  # type: ignore[return-value]
+
+    def _wait(self, wait: Waiting) -> Wait:
         ends = NEVER if wait.timeout is None else self.clock() + wait.timeout
         early = self._early.get((wait.place, wait.key))
         event = early.pop(0) if early else None
@@ -154,7 +146,7 @@ class MemorySagas:
             self._mail.remove((wait.place, wait.key))
             if not early:
                 del self._early[wait.place, wait.key]
-        return _Wait(wait.step, (wait.place, wait.key), ends, event)
+        return Wait(wait.step, (wait.place, wait.key), ends, event)
 
     def _due(self, kept: Kept, lease: float | None) -> float:
         """Return from when on a saga is stale, and let go of one that has ended, or waits for what has not come."""
@@ -171,14 +163,15 @@ class MemorySagas:
         """Let whoever recovers sagas take it up, at once or when the pause is over."""
         if runs:
             with self._lock:
-                kept = self._kept[record.id]
+                kept = self._get(record.id)
+                assert kept is not None
                 if not kept.record.owner:
                     kept.due = self.clock() + min(run.pause for run in runs)
 
     def claim(self, saga_id: UUID, owner: str, /, *, lease: float) -> Record | None:
         """Make somebody the owner of a saga that nobody else holds, and that has not ended."""
         with self._lock:
-            kept = self._kept.get(saga_id)
+            kept = self._get(saga_id)
             if kept is None or kept.record.ended:
                 return None
             if kept.record.owner not in ("", owner) and kept.due > self.clock():
@@ -192,7 +185,7 @@ class MemorySagas:
     def renew(self, saga_id: UUID, owner: str, /, *, lease: float) -> bool:
         """Hold a saga for longer; False: it is not ours any more."""
         with self._lock:
-            kept = self._kept.get(saga_id)
+            kept = self._get(saga_id)
             if kept is None or kept.record.owner != owner:
                 return False
             kept.due = self.clock() + lease
@@ -201,7 +194,7 @@ class MemorySagas:
     def release(self, saga_id: UUID, owner: str, /, *, due: float | None) -> None:
         """Let go of a saga that is ours."""
         with self._lock:
-            kept = self._kept.get(saga_id)
+            kept = self._get(saga_id)
             if kept is not None and kept.record.owner == owner:
                 kept.record = _copy(kept.record)
                 kept.record.owner = ""
@@ -212,13 +205,18 @@ class MemorySagas:
         """Return sagas that are due, the one that was due first before others."""
         with self._lock:
             now = self.clock()
-            due = [k for k in self._kept.values() if k.due <= now and saga in (None, k.record.saga)]
+            due = [k for k in self._drawn() if k.due <= now and saga in (None, k.record.saga)]
             return [kept.record.id for kept in sorted(due, key=lambda kept: kept.due)[:limit]]
+
+    def _drawn(self) -> Iterator[Kept]:
+        """Go through the sagas that are more than sketches: those wait for nothing, and nobody need look after them."""
+        return (kept for kept in self._kept.values() if type(kept) is Kept)
 
     def history(self, saga_id: UUID, /) -> Sequence[Entry]:
         """Return a saga's log, in its order."""
         with self._lock:
-            return [Entry(*line) for line in self._kept[saga_id].log] if saga_id in self._kept else []
+            kept = self._get(saga_id)
+            return [Entry(*line) for line in kept.log] if kept is not None else []
 
     def find(self, *, saga: str | None = None, status: SagaStatus | None = None, limit: int = 100) -> Sequence[Record]:
         """Return sagas, those that were begun last first."""
@@ -226,14 +224,14 @@ class MemorySagas:
             return [_copy(record) for record in self._newest(saga, status)][:limit]
 
     def _newest(self, saga: str | None, status: SagaStatus | None) -> Iterator[Record]:
-        for kept in reversed(self._kept.values()):
-            if saga in (None, kept.record.saga) and status in (None, kept.record.status):
+        for kept in map(self._kept_as, reversed(list(self._kept))):
+            if kept is not None and saga in (None, kept.record.saga) and status in (None, kept.record.status):
                 yield kept.record
 
     def hand_in(self, place: str, key: str, payload: bytes, /) -> Sequence[UUID]:
         """Give an event to whoever waits for it; keep it if nobody does yet."""
         with self._lock:
-            found = [k for k in self._kept.values() if any(wait.address == (place, key) for wait in k.waits)]
+            found = [k for k in self._drawn() if any(wait.address == (place, key) for wait in k.waits)]
             for kept in found:
                 self._give(kept, (place, key), payload)
             if not found:
@@ -259,13 +257,13 @@ class MemorySagas:
     def arrived(self, saga_id: UUID, step: str, /) -> bytes | None:
         """Return the event that has come for a step that waits, or None."""
         with self._lock:
-            kept = self._kept.get(saga_id)
+            kept = self._get(saga_id)
             return next((wait.event for wait in kept.waits if wait.step == step), None) if kept is not None else None
 
     def overdue(self, saga_id: UUID, /) -> Sequence[str]:
         """Return the steps that have waited for too long."""
         with self._lock:
-            kept, now = self._kept.get(saga_id), self.clock()
+            kept, now = self._get(saga_id), self.clock()
             late = [wait for wait in kept.waits if wait.ends <= now] if kept is not None else []
             return [wait.step for wait in sorted(late, key=lambda wait: wait.ends)]
 

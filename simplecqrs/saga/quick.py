@@ -1,22 +1,22 @@
 """
 The quick way of a saga in memory: as long as each step is done at its first attempt, and nobody else asks for anything.
 
-It leaves the same record and the same log as the long way does, and gives over to that whenever something else happens.
-What is given over begins with a call that is stored as begun, as it is after a crash.
+Only a sketch is kept of it.  When somebody has asked for more, or something else happens, the long way goes on with
+what the sketch stands for: a call that is stored as begun, as it is after a crash.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from simplecqrs.dispatch import stack
 from simplecqrs.metadata import active_context, uuid7
-from simplecqrs.saga.adopting import refuse_unknown_saga
-from simplecqrs.saga.beginning import FIRST
-from simplecqrs.saga.machine import DONE, succeeded
-from simplecqrs.saga.memory import NEVER, Kept, MemorySagas
+from simplecqrs.pipeline import Call
+from simplecqrs.saga.kept import NEVER, Sketch
+from simplecqrs.saga.machine import succeeded
+from simplecqrs.saga.memory import MemorySagas
 from simplecqrs.saga.performing import Store, settle_failure, store_outcome, unanswered
 from simplecqrs.saga.records import Record, Run
 
@@ -27,61 +27,48 @@ if TYPE_CHECKING:
 __all__ = ["begun_quickly", "run_quickly"]
 
 _now = time.time
-#: Who works on sagas that go the quick way.  Whoever takes one over has another name, and makes a copy of the record.
-HERE: Final = "here"
 
 
-def begun_quickly(
-    bus: Mediator, saga: Saga[Any], sagas: MemorySagas, state: Any, saga_id: UUID | None
-) -> tuple[Record, Kept] | None:
+def begun_quickly(saga: Saga[Any], sagas: MemorySagas, state: Any, saga_id: UUID | None) -> Sketch | None:
     """Begin a new saga; None: it has to go the long way."""
     if stack.frames or active_context() is not None:  # there may be something to carry
         return None
-    refuse_unknown_saga(bus, saga)
-    first = saga.singles[0]
-    record = Record(saga_id or uuid7(), saga.name, state, "RUNNING", {first: FIRST}, 0, 1, saga.fingerprint, owner=HERE)
-    kept = Kept(record, NEVER, [(first, "act", "started", _now(), 1, "", "")], [])
-    return (record, kept) if sagas.put(kept) else None
+    sketch = Sketch(saga_id or uuid7(), saga, state, [_now()])
+    return sketch if sagas.put(sketch) else None
 
 
-def run_quickly(bus: Mediator, saga: Saga[Any], sagas: MemorySagas, kept: Kept) -> tuple[list[Run], Exception | None]:
+def run_quickly(
+    bus: Mediator, way: Call, sketch: Sketch, sagas: MemorySagas
+) -> tuple[Record, list[Run], Exception | None] | None:
     """
     Call the steps of a new saga, whose first one is begun.
 
+    Args:
+        way: what its messages go through.
+
     Returns:
-        What is left for the long way to do, and what a step has raised.
+        None if all are done; else its record, what is left for the long way to do, and what a step has raised.
     """
-    record, lock = kept.record, sagas.changing
-    send, kind, state = bus.send, saga.message, record.state
-    progress, log, last = record.progress, kept.log, len(saga.singles) - 1
-    for index, step in enumerate(saga.singles):
-        message = kind(saga.name, record.id, step, "act", 1, False, state)
+    saga, saga_id, times, lock = sketch.saga, sketch.id, sketch.times, sagas.changing
+    kind, name, state, last = saga.message, saga.name, sketch.state, len(saga.singles)
+    for step in saga.singles:
+        message = kind(name, saga_id, step, "act", 1, False, state)
         try:
-            send(message)
+            way(message)
             if not message.acted:
                 raise unanswered(saga.first_runs[step])
         except Exception as error:  # noqa: BLE001 - it is the step's, and is stored
-            return _failed(bus, saga, record, message, sagas, error), error
+            record = sagas.draw(sketch)
+            return record, _failed(bus, saga, record, message, sagas, error), error
         with lock:
-            if kept.record is not record:  # somebody has changed it
-                return _given_over(bus, saga, record, message, sagas), None
+            if sketch.record is not None:  # somebody has asked for it
+                return sketch.record, _given_over(bus, saga, sketch.record, message, sagas), None
             if message.returned is not None:
-                record.state = state = message.returned
-            log.append((step, "act", "completed", _now(), 1, "", ""))
-            progress[step] = DONE
-            record.version += 1
-            record.position = index + 1
-            if index == last:
-                record.status = "COMPLETED"
-                sagas.settle(kept)
-            else:
-                _begin(saga.singles[index + 1], log, progress)
-    return [], None
-
-
-def _begin(step: str, log: list[Any], progress: dict[str, Any]) -> None:
-    log.append((step, "act", "started", _now(), 1, "", ""))
-    progress[step] = FIRST
+                sketch.state = state = message.returned
+            times.append(_now())
+            if len(times) > last:
+                sagas.ended(saga_id)
+    return None
 
 
 def _failed(  # noqa: PLR0917 - they are what a call is about

@@ -128,9 +128,10 @@ class StepCalls(Combined[Any, Any]):
             finally:
                 end_within(token)
             message.acted = True
-            if returned is not None and not isinstance(returned, state):
-                raise _no_state(message, state, returned)
-            message.returned = returned
+            if returned is not None:
+                if not isinstance(returned, state):
+                    raise _no_state(message, state, returned)
+                message.returned = returned
             if message.finish is not None:
                 message.finish(message.state, returned)
             return returned

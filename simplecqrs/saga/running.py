@@ -11,10 +11,11 @@ from uuid import UUID, uuid4
 from simplecqrs.backoff import Retry
 from simplecqrs.errors import InvalidSaga, SagaBusy
 from simplecqrs.metadata import uuid7
-from simplecqrs.saga.adopting import adopt, carry, refuse_unknown_saga
+from simplecqrs.saga.adopting import adopt, carry, way_of
 from simplecqrs.saga.beginning import note
 from simplecqrs.saga.foreground import Foreground, finished
 from simplecqrs.saga.heartbeat import lease_of
+from simplecqrs.saga.kept import HERE
 from simplecqrs.saga.machine import expired, found, go_on
 from simplecqrs.saga.memory import MemorySagas, numbers
 from simplecqrs.saga.operating import turn_back
@@ -37,16 +38,16 @@ logger = logging.getLogger("simplecqrs.saga")
 
 def run(bus: Mediator, saga: Saga[S], state: S, saga_id: UUID | None, patience: float) -> SagaResult[S]:
     """Run a saga as far as it can be run now."""
-    sagas = bus.sagas
-    if saga.is_plain and type(sagas) is MemorySagas and (known := begun_quickly(bus, saga, sagas, state, saga_id)):
-        record, kept = known
+    sagas, way = bus.sagas, way_of(bus, saga)
+    if saga.is_plain and type(sagas) is MemorySagas and (sketch := begun_quickly(saga, sagas, state, saga_id)):
         try:
-            runs, cause = run_quickly(bus, saga, sagas, kept)
+            left_over = run_quickly(bus, way, sketch, sagas)
         except BaseException:
-            sagas.release(record.id, record.owner, due=0.0)
+            sagas.release(sketch.id, HERE, due=0.0)
             raise
-        if record.status == "COMPLETED":
-            return SagaResult(record.id, "COMPLETED", record.state)
+        if left_over is None:
+            return SagaResult(sketch.id, "COMPLETED", sketch.state)
+        record, runs, cause = left_over
         return Foreground(bus, saga, record, patience, cause).to_the_end(runs)
     record, left = begun(bus, saga, state, saga_id)
     return finished(record, None) if left is None else Foreground(bus, saga, record, patience).to_the_end(left)
@@ -59,7 +60,7 @@ def begun(bus: Mediator, saga: Saga[S], state: S, saga_id: UUID | None, *, ahead
     Args:
         ahead: whether each step follows at once on the one before.
     """
-    refuse_unknown_saga(bus, saga)
+    way_of(bus, saga)  # or raise at once
     sagas = bus.sagas
     record = saga.new(saga_id or uuid7(), state)
     record.owner, record.ahead = _owner(bus), ahead

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from simplecqrs import (
+    NO_COMPENSATION,
     Command,
     Mediator,
     OutcomeUnknown,
@@ -137,6 +138,32 @@ def test_a_step_is_known_to_have_begun_while_it_is_called(world: World) -> None:
     saga.run(bus, Trip())
 
     assert seen == [("a", "act", "started", 1)]
+
+
+@pytest.mark.parametrize("looked_at", ["a", "b", "c"])
+def test_a_saga_that_is_looked_at_goes_on_as_it_would_have(world: World, looked_at: str) -> None:
+    """Its record says where it is, and its log leaves nothing out."""
+    seen: list[Any] = []
+
+    def step(name: str) -> Step[Trip]:
+        return Step(name, lambda _: look() if name == looked_at else None, NO_COMPENSATION)
+
+    def look() -> None:
+        record = bus.sagas.load(current_step().saga_id)
+        assert record is not None
+        seen.append((record.status, record.position, {name: known.phase for name, known in record.progress.items()}))
+
+    saga = world.saga(*map(step, "abc"))
+    bus = world.bus()
+
+    result = saga.run(bus, Trip())
+
+    done = "abc"[: "abc".index(looked_at)]
+    assert seen == [("RUNNING", len(done), {**dict.fromkeys(done, "done"), looked_at: "started"})]
+    assert result.status == "COMPLETED"
+    assert log_of(bus, result.saga_id) == [
+        (name, "act", what, 1) for name in "abc" for what in ("started", "completed")
+    ]
 
 
 def test_a_step_is_tried_as_often_as_its_retry_says(world: World) -> None:
