@@ -167,6 +167,10 @@ class _Fetching:
     def asides(self) -> dict[str, int]:
         return self._fetcher.asides if self._fetcher is not None else {}
 
+    @property
+    def lost(self) -> int:
+        return self._fetcher.lost if self._fetcher is not None else 0
+
     def step(self) -> int:
         if self._fetcher is None:
             source = broker(settings().consumer(self.consumer).broker)

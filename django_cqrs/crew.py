@@ -15,6 +15,7 @@ from django_cqrs.bells import Bells
 from django_cqrs.loops import close, make_loop
 from django_cqrs.meter import Meter, Metered
 from django_cqrs.processes import end_if_orphaned
+from django_cqrs.pulse import Pulse, Sign
 from django_cqrs.watchdog import Watch, limit_of
 from simplecqrs.bell import Bell, Stop
 from simplecqrs.loop import Job, Loop
@@ -59,7 +60,12 @@ class Crew:
         self.meter.troubles = self.troubles
         for hand in self._hands:
             hand.thread.start()
-        self._watch()
+        pulse = Pulse(self.signs)
+        pulse.start()
+        try:
+            self._watch()
+        finally:
+            pulse.close()
         if self._errors:
             raise self._errors[0]
 
@@ -67,6 +73,10 @@ class Crew:
         """Say what pauses after a failure, and what takes long."""
         down = [f"PAUSED {reason}" for hand in self._hands for reason in hand.loop.down]
         return [*down, *(text for hand in self._hands for text in hand.watch.trouble())]
+
+    def signs(self) -> list[Sign]:
+        """Return what each job looks like now."""
+        return [hand.sign() for hand in self._hands]
 
     @property
     def loop_age(self) -> float:
@@ -110,3 +120,7 @@ class _Hand:
     loop: Loop
     thread: threading.Thread
     watch: Watch
+
+    def sign(self) -> Sign:
+        bell = self.loop.bell
+        return Sign(self.watch.job, 0 if bell is None else bell.rings, self.watch.age, "".join(self.loop.down))

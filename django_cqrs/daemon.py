@@ -15,6 +15,7 @@ from django_cqrs.listening import listening
 from django_cqrs.loops import close, make_loop, recover, run
 from django_cqrs.meter import Meter, Metered
 from django_cqrs.processes import end_if_orphaned, stopping
+from django_cqrs.pulse import recorded
 from simplecqrs.backoff import pause
 from simplecqrs.bell import Stop
 from simplecqrs.errors import BrokerDown
@@ -48,11 +49,7 @@ def serve(
         jobs = make_jobs(stop.is_set) if once or drain else _patiently(make_jobs, stop)
         meter = Meter(out, jobs)
         if once:
-            try:
-                for job in jobs:
-                    Metered(job, meter).step()
-            finally:
-                close(jobs)
+            _once(jobs, meter)
         elif drain:
             _drain(jobs, stop, meter, seconds)
         else:
@@ -76,10 +73,20 @@ def _patiently(make_jobs: MakeJobs, stop: Stop) -> Sequence[Job]:
     return []
 
 
+def _once(jobs: Sequence[Job], meter: Meter) -> None:
+    with recorded(jobs):
+        try:
+            for job in jobs:
+                Metered(job, meter).step()
+        finally:
+            close(jobs)
+
+
 def _drain(jobs: Sequence[Job], stop: Stop, meter: Meter, seconds: float | None) -> None:
     loop = make_loop([*(Metered(job, meter) for job in jobs), _Orphaned(stop)], stop)
     meter.troubles = lambda: [f"PAUSED {reason}" for reason in loop.down]
-    run(loop, drain=True, seconds=seconds)
+    with recorded(jobs, loop):
+        run(loop, drain=True, seconds=seconds)
     if loop.down:
         meter.close()
         raise BrokerDown(f"not drained: {'; '.join(loop.down)}")

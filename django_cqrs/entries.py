@@ -194,6 +194,7 @@ class Settings:
         tasks_queue: the queue there.
         seen_days: how long ids of messages are remembered, so that a second one is dropped; 0 is for ever.
         idempotency_days: how long idempotency keys and their answers are kept; 0 is for ever.
+        tally_days: how long it is known how much was done in each minute; 0 is for ever.
         idempotency_wait: seconds that a command waits for another one of its idempotency key.
         event_workers: how many after-commit handlers of an event may run at a time, in threads.
         sagas: how those that nobody works on are found.
@@ -231,6 +232,7 @@ class Settings:
     idempotency_days: float = _number((int, float), 7.0, ge(0))
     sagas: SagaSettings | None = _object(SagaSettings)  # noqa: RUF009 - it is a field
     saga_days: float = _number((int, float), 30.0, ge(0))
+    tally_days: float = _number((int, float), 14.0, ge(0))
     idempotency_wait: float = _number((int, float), 10.0, ge(0))
     table_prefix: str = field(default="cqrs_", validator=matches_re("[a-z_][a-z0-9_]{0,11}"))
 

@@ -116,7 +116,9 @@ class HeldLanes:
         attempts = {key.head: key.attempts for key in keys}
         with connections[s.alias].cursor() as cursor:
             cursor.execute(
-                f"SELECT id, {rows.COLUMNS} FROM {s.parked} WHERE id IN ({placeholders(ids)}) ORDER BY id", ids
+                f"SELECT id, {rows.COLUMNS}, {self._speech.since.format('created_at')} FROM {s.parked}"
+                f" WHERE id IN ({placeholders(ids)}) ORDER BY id",
+                ids,
             )
             records = cursor.fetchall()
         return [rows.read_row(self._speech, (r[0], attempts.get(r[0], 0), *r[1:]), parked=True) for r in records]
@@ -153,9 +155,10 @@ class HeldLanes:
         share, weight = -(-limit // len(self._lanes)), -(-max_bytes // len(self._lanes))
         condition, parameters = blocked(self._place)
         first = self._speech.first_of_lanes(
-            s.hot, s.hot_index, list(self._after), columns=rows.COLUMNS, rows=share, weight=weight
+            s.hot, s.hot_index, list(self._after), columns=f"{rows.COLUMNS}, created_at", rows=share, weight=weight
         )
-        sql = f"SELECT o.id, CASE WHEN o.order_key <> '' AND {condition} THEN 1 ELSE 0 END, {_of('o')} FROM {first}"
+        is_behind = f"CASE WHEN o.order_key <> '' AND {condition} THEN 1 ELSE 0 END"
+        sql = f"SELECT o.id, {is_behind}, {_of('o')}, {self._speech.since.format('o.created_at')} FROM {first}"
         places = [value for after in self._after.values() for value in (self._queue, after)]
         with connections[s.alias].cursor() as cursor:
             cursor.execute(sql, [*parameters, *places])

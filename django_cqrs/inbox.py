@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -44,6 +46,8 @@ class DjangoInbox:
 
     def __init__(self, alias: str) -> None:
         self.alias = alias
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._counting = threading.Lock()
 
     @contextmanager
     def fetching(self, consumer: str, feed: str, /) -> Generator[bool, None, None]:
@@ -71,7 +75,19 @@ class DjangoInbox:
                     fresh = [e for e in fresh if e not in late]
                 queue_of(self.alias).append([(consumer, lane_of(e, lanes), e) for e in fresh])
                 new += len(fresh) + len(late)
+                self._count(consumer, received=len(fresh), outdated=len(late))
+        self._count(consumer, seen=len(envelopes) - new)
         return Stored(new, len(envelopes) - new)
+
+    def counted(self) -> dict[tuple[str, str], int]:
+        """Return for consumers how often what happened at their doors since this was last asked."""
+        with self._counting:
+            counted, self._counts = dict(self._counts), Counter()
+        return counted
+
+    def _count(self, consumer: str, **numbers: int) -> None:
+        with self._counting:
+            self._counts.update({(consumer, what): number for what, number in numbers.items() if number})
 
     def bury(self, consumer: str, garbage: Sequence[Garbage], /) -> None:
         """Keep what could not be read, for people to look at."""
@@ -118,6 +134,7 @@ class DjangoInbox:
         """Make dead letters of those whose source and id were seen with other content."""
         known = self._known(consumer, doubtful)
         forged = [e for e in doubtful if known.get((e.source, e.id)) != crc32(e.payload)]
+        self._count(consumer, mismatch=len(forged))
         reason = "the same source and id came before with other content"
         Dead.objects.using(self.alias).bulk_create([_letter(consumer, reason, e) for e in forged], FEW)
 

@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from django_cqrs.conf import table
+from django_cqrs.pulse_models import Tally, Worker
 from django_cqrs.saga_models import Saga, SagaEntry, SagaMail, SagaWait
 from simplecqrs.messages import LONGEST
 
@@ -32,6 +33,8 @@ __all__ = [
     "Scheduled",
     "Seen",
     "Subscription",
+    "Tally",
+    "Worker",
 ]
 
 #: Characters of W3C's header, which has 55; what is longer is cut.

@@ -14,9 +14,9 @@ from django.db import connections, transaction
 from django.utils import timezone
 
 from django_cqrs.conf import settings
-from django_cqrs.models import Idempotency, Saga, SagaEntry, SagaMail, SagaWait, Seen
+from django_cqrs.models import Idempotency, Saga, SagaEntry, SagaMail, SagaWait, Seen, Tally
 
-__all__ = ["ALL", "KEYS", "MAIL", "SEEN", "STORIES", "Remembered", "horizon", "purge"]
+__all__ = ["ALL", "KEYS", "MAIL", "SEEN", "STORIES", "TALLIES", "Remembered", "horizon", "purge"]
 
 log = logging.getLogger("django_cqrs")
 
@@ -73,7 +73,8 @@ SEEN = Remembered("ids", "SEEN_DAYS", Seen._meta.db_table, "seen_at")
 KEYS = Remembered("idempotency keys", "IDEMPOTENCY_DAYS", Idempotency._meta.db_table, "created_at")
 STORIES = Remembered("sagas that have ended", "SAGA_DAYS", Saga._meta.db_table, "updated_at", _delete_sagas)
 MAIL = Remembered("events that no saga waited for", "SAGA_DAYS", SagaMail._meta.db_table, "at")
-ALL = (SEEN, KEYS, STORIES, MAIL)
+TALLIES = Remembered("tallies", "TALLY_DAYS", Tally._meta.db_table, "minute")
+ALL = (SEEN, KEYS, STORIES, MAIL, TALLIES)
 
 
 def horizon(of: Remembered = SEEN) -> datetime | None:

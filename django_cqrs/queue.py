@@ -32,6 +32,9 @@ class DjangoStorage:
     Args:
         box: ``outbox`` or ``inbox``.
         alias: of the database.
+
+    Attributes:
+        late: how often there was a row where none could come any more.
     """
 
     def __init__(self, box: Box, alias: str) -> None:
@@ -40,6 +43,7 @@ class DjangoStorage:
         self.hot, self.parked = rows.TABLES[box]
         self.hot_index = rows.INDEXES[box]
         self.blocked = Blocked._meta.db_table
+        self.late = 0
         self._safe: dict[str, SafeIds] = {}
 
     def append(self, rows_: Sequence[tuple[str, int, Envelope]], /) -> None:
@@ -62,7 +66,7 @@ class DjangoStorage:
             connections[self.alias], place, safe.of(lanes), now=speech.now, owner=owner, of_lane=of_lane
         )
         works = {lane: Work(lane, head, due, last) for lane, head, due, last in found if head or due}
-        safe.looked({lane: head for lane, head, *_ in found})
+        self.late += safe.looked({lane: head for lane, head, *_ in found})
         return [works[lane] for lane in lanes if lane in works]
 
     @contextmanager
@@ -104,7 +108,7 @@ class DjangoStorage:
         speech, place = dialect(self.alias), self.place(queue)
         with (
             self._noticing_loss(),
-            speech.taking_first(place, work.lane, row=work.head, columns=rows.COLUMNS, idle=idle) as record,
+            speech.taking_first(place, work.lane, row=work.head, columns=self._columns(), idle=idle) as record,
         ):
             yield None if record is None else rows.read_row(speech, (record[0], 0, *record[1:]), parked=False)
         if record is not None:
@@ -118,12 +122,15 @@ class DjangoStorage:
         speech, place, floors = dialect(self.alias), self.place(queue), self._safe_ids(queue).of(lanes)
         with (
             self._noticing_loss(),
-            speech.taking_own(place, floors, owner, columns=rows.COLUMNS, idle=idle) as record,
+            speech.taking_own(place, floors, owner, columns=self._columns(), idle=idle) as record,
         ):
             row = None if record is None else rows.read_row(speech, (record[0], 0, *record[1:]), parked=False)
             yield row
         if row is not None:
             self._safe_ids(queue).worked({row.lane: row.id})
+
+    def _columns(self) -> str:
+        return f"{rows.COLUMNS}, {dialect(self.alias).since.format('created_at')}"
 
     def _safe_ids(self, queue: str) -> SafeIds:
         if queue not in self._safe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from time import monotonic
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -131,10 +132,10 @@ def header_fields(headers: Mapping[str, str]) -> dict[str, Any]:
 
 
 def read_row(speech: Dialect, record: Sequence[Any], *, parked: bool) -> Row:
-    """Make a row of ``id, attempts`` and COLUMNS."""
+    """Make a row of ``id, attempts``, COLUMNS and, unless that does not matter, the seconds that it has waited."""
     (
         row_id, attempts, queue, lane, topic, key, message_id, kind, name, version, source, time, correlation_id,
-        causation_id, headers, _, content_type, payload,
+        causation_id, headers, _, content_type, payload, *waited,
     ) = record  # fmt: skip
     envelope = Envelope(
         id=speech.uuid(message_id),
@@ -151,4 +152,4 @@ def read_row(speech: Dialect, record: Sequence[Any], *, parked: bool) -> Row:
         content_type=content_type,
         payload=bytes(payload),
     )
-    return Row(row_id, queue, lane, envelope, parked, attempts)
+    return Row(row_id, queue, lane, envelope, parked, attempts, monotonic() - sum(waited))

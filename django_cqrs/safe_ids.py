@@ -97,12 +97,13 @@ class SafeIds:
             self._has_worked = True
             self._done.update(done)
 
-    def looked(self, heads: Mapping[int, int]) -> None:
+    def looked(self, heads: Mapping[int, int]) -> int:
         """
         After a look: note the first row of each lane, or 0; what the database offers holds if nothing is below it.
 
         A row may have appeared after its lane was read, and before the database was asked.  One that is below the
         safe id should not be there.  It may be after the database was restored: all is looked through anew then.
+        Return the number of lanes that have such a row.
         """
         late = {lane: row for lane, row in heads.items() if 0 < row <= self._safe.get(lane, 0)}
         offered, self._offered = self._offered, {}
@@ -113,3 +114,4 @@ class SafeIds:
             self._done.clear()
             self._safe.clear()
             self._source = dialect(self.alias).safe_ids(self.place)
+        return len(late)

@@ -11,6 +11,7 @@ from django_cqrs.loops import run
 from django_cqrs.mediator import project_mediator
 from django_cqrs.overdue import errands
 from django_cqrs.promotion import promoters
+from django_cqrs.pulse import recorded
 from django_cqrs.purging import ALL
 from django_cqrs.purging import purge as forget
 from django_cqrs.relay import aliases, relays
@@ -28,7 +29,8 @@ def relay(*routes: str) -> None:
     It promotes what is due, ships what waits in the outbox, and rings for consumers whose work is overdue.
     """
     jobs: list[Job] = [*promoters(), *relays(routes=routes), *errands()]
-    run(jobs, seconds=settings().relay_tick_seconds, drain=True)
+    with recorded(jobs) as loop:
+        run(loop, seconds=settings().relay_tick_seconds, drain=True)
 
 
 def consume(*names: str) -> None:
@@ -44,8 +46,8 @@ def consume(*names: str) -> None:
     if names:
         jobs = [job for job in jobs if isinstance(job, Consumer)]
     chosen = names or consumer_names(project_mediator())
-    with doorbells.answering(chosen):
-        run(jobs, seconds=seconds, drain=True)
+    with doorbells.answering(chosen), recorded(jobs) as loop:
+        run(loop, seconds=seconds, drain=True)
     if time.monotonic() > ends:
         for name in chosen:
             doorbells.ring(name)

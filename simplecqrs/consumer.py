@@ -273,6 +273,7 @@ class Consumer:
         self._doubts.settled(row)
         if claimed:
             self.counts.handled += 1
+            self.counts.waits.add((row.stored,))
         else:
             self.counts.unclaimed += 1
             log.info("%s has no handler for %s", self.consumer, row.envelope.name)

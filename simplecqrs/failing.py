@@ -74,6 +74,7 @@ class Failing:
         failure = Failure(KILLS, attempts, None if gone else policy.retry.pause(attempts), hold=policy.holds)
         held.park(row, failure)
         self.counts.failed += 1
+        self.counts.dead += gone
         log.error("%s parked %s %s: %s", self.consumer, row.envelope.name, row.envelope.id, KILLS)
 
     def _repeat(self, row: Row, error: Exception, times: int) -> Exception | None:
@@ -100,6 +101,7 @@ class Failing:
         with self._holding(row) as held:
             if held is not None:
                 held.park(row, Failure(reason, attempts, pause, hold=holds))
+                self.counts.dead += pause is None
         self.counts.failed += 1
         fate = "dead" if pause is None else f"tried again in {pause:.1f} s"
         self._tell(logging.WARNING if pause is not None else logging.ERROR, row, error, held, fate)

@@ -50,9 +50,13 @@ class Fetcher:
     @property
     def asides(self) -> dict[str, int]:
         """Count what a person at the terminal may want to know besides."""
-        gaps = [gaps for feed in self.feeds if (gaps := getattr(feed, "gaps", None)) is not None]
-        lossy = {"times that something may have been lost": sum(gaps)} if gaps else {}
+        lossy = {"times that something may have been lost": self.lost} if self.lost else {}
         return {"seen before": self.counts.seen, **lossy}
+
+    @property
+    def lost(self) -> int:
+        """Count how often something may have been lost on the way here; feeds that can tell have ``gaps``."""
+        return sum(getattr(feed, "gaps", 0) for feed in self.feeds)
 
     def step(self) -> int:
         """Fetch a batch from each feed and return how many messages came.  Raises BrokerDown."""

@@ -8,13 +8,14 @@ other keys go on.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 from uuid import UUID
 from zlib import crc32
 
-from attrs import frozen
+from attrs import field, frozen
 
 from simplecqrs.backoff import Pause
 from simplecqrs.envelope import Envelope
@@ -76,6 +77,7 @@ class Row:
         queue: a broker's name in the outbox, a consumer's name in the inbox.
         parked: whether it failed before, or waits behind one that did.
         attempts: how often it failed.
+        stored: when it was stored, by ``time.monotonic`` of this process.
     """
 
     id: int
@@ -84,6 +86,7 @@ class Row:
     envelope: Envelope
     parked: bool = False
     attempts: int = 0
+    stored: float = field(factory=time.monotonic, eq=False, repr=False)
 
 
 @frozen

@@ -11,6 +11,7 @@ from attrs import define, field, frozen
 
 from simplecqrs.backoff import Retry
 from simplecqrs.bisection import Bisection
+from simplecqrs.counts import Counts
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import BrokerDown
 from simplecqrs.pacing import Pace
@@ -36,6 +37,9 @@ class Shipped:
     read: int = 0
     accepted: int = 0
     refused: int = 0
+    dead: int = field(default=0, eq=False)
+    #: When those were stored that were accepted.
+    stored: Sequence[float] = field(default=(), eq=False, repr=False)
 
     def __bool__(self) -> bool:
         return self.read > 0
@@ -71,6 +75,7 @@ class Relay:
     retry: Retry = field(factory=Retry)
     on_dead: OnDead = "hold"
     local: bool = False
+    counts: Counts = field(factory=Counts)
     _pace: Pace = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -114,7 +119,17 @@ class Relay:
                 return None
             # What has failed before goes by itself: others are not to be sent again on its account.
             rows = [row for row in rows if row.parked] or rows
-            return self._mark(held, rows, self._publish([row.envelope for row in rows]))
+            shipped = self._mark(held, rows, self._publish([row.envelope for row in rows]))
+        self._count(shipped)
+        return shipped
+
+    def _count(self, shipped: Shipped) -> None:
+        """Count what is committed now."""
+        self.counts.published += shipped.accepted
+        self.counts.failed += shipped.refused
+        self.counts.dead += shipped.dead
+        if shipped.stored:
+            self.counts.waits.add(shipped.stored)
 
     def _publish(self, envelopes: Sequence[Envelope]) -> Sequence[Receipt]:
         """Hand over a batch; search it for the cause if batch after batch is not taken by a broker that answers."""
@@ -165,16 +180,17 @@ class Relay:
         refused = [(row, receipt) for row, receipt in zip(rows, receipts, strict=True) if receipt.status == "refused"]
         if accepted:
             held.done(accepted)
-        for row, receipt in refused:
-            self._park(held, row, receipt.reason)
-        return Shipped(len(rows), len(accepted), len(refused))
+        dead = sum([self._park(held, row, receipt.reason) for row, receipt in refused])
+        return Shipped(len(rows), len(accepted), len(refused), dead, [row.stored for row in accepted])
 
-    def _park(self, held: Held, row: Row, reason: str) -> None:
+    def _park(self, held: Held, row: Row, reason: str) -> bool:
+        """Put an event aside until its next attempt, or for good; tell whether it is dead."""
         attempts = row.attempts + 1
         pause = None if self.retry.exhausted(attempts) else self.retry.pause(attempts)
         held.park(row, Failure(reason, attempts, pause, hold=self.on_dead == "hold"))
         fate = "is dead" if pause is None else f"is tried again in {pause:.1f} s"
         log.warning("%s refused %s %s: %s; it %s", self.queue, row.envelope.name, row.envelope.id, reason, fate)
+        return pause is None
 
 
 def _unexplained(envelopes: Sequence[Envelope], receipts: Sequence[Receipt]) -> list[Envelope]:

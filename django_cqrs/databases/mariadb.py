@@ -40,6 +40,7 @@ class MariaDB:
     #: The session's time zone need not be UTC.
     now = "UTC_TIMESTAMP(6)"
     later = "UTC_TIMESTAMP(6) + INTERVAL %s SECOND"
+    since = "TIMESTAMPDIFF(MICROSECOND, {}, UTC_TIMESTAMP(6)) / 1e6"
     order = "ORDER BY o.id"
 
     def __init__(self, alias: str) -> None:

@@ -84,6 +84,8 @@ class Dialect(Protocol):
     now: str
     #: An expression with one parameter: the time that is so many seconds from now.
     later: str
+    #: An expression with a column for ``{}``: the seconds since then.
+    since: str
     #: The order of ids, after ``of_lane``.
     order: str
 

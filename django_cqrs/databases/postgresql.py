@@ -30,6 +30,7 @@ class PostgreSQL:
     #: Stable, so that an index serves it, and moving on inside of a transaction, as in a TestCase.
     now = "statement_timestamp()"
     later = "clock_timestamp() + %s * interval '1 second'"
+    since = "EXTRACT(EPOCH FROM statement_timestamp() - {})::float8"
     order = "ORDER BY o.queue, o.lane, o.id"
 
     def __init__(self, alias: str) -> None:

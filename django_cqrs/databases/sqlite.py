@@ -32,6 +32,7 @@ class SQLite:
 
     now = "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"
     later = "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', PRINTF('%%.3f seconds', %s))"
+    since = "(JULIANDAY('NOW') - JULIANDAY({})) * 86400.0"
     order = "ORDER BY o.id"
 
     def __init__(self, alias: str) -> None:

@@ -413,5 +413,39 @@ class Migration(migrations.Migration):
                 'constraints': [models.UniqueConstraint(fields=('consumer', 'broker', 'topic'), name=table('subscription_topic'))],
             },
         ),
+        migrations.CreateModel(
+            name='Tally',
+            fields=[
+                ('pk', models.CompositePrimaryKey('minute', 'box', 'queue', 'what', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('minute', models.DateTimeField()),
+                ('box', models.CharField(max_length=6)),
+                ('queue', models.CharField(max_length=200)),
+                ('what', models.CharField(max_length=12)),
+                ('number', models.BigIntegerField()),
+                ('seconds', models.FloatField()),
+                ('longest', models.FloatField()),
+            ],
+            options={
+                'db_table': table('tally'),
+            },
+        ),
+        migrations.CreateModel(
+            name='Worker',
+            fields=[
+                ('pk', models.CompositePrimaryKey('host', 'pid', 'job', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('host', models.CharField(max_length=200)),
+                ('pid', models.BigIntegerField()),
+                ('job', models.CharField(max_length=200)),
+                ('box', models.CharField(max_length=6)),
+                ('queue', models.CharField(max_length=200)),
+                ('since', models.DateTimeField()),
+                ('at', models.DateTimeField()),
+                ('age', models.FloatField()),
+                ('trouble', models.TextField()),
+            ],
+            options={
+                'db_table': table('worker'),
+            },
+        ),
         migrations.RunPython(suit_mariadb, migrations.RunPython.noop, atomic=False),
     ]

@@ -16,8 +16,8 @@ class Command(BaseCommand):
 
     help = (
         "Forget ids that consumers have seen more than SEEN_DAYS ago, idempotency keys of more than "
-        "IDEMPOTENCY_DAYS ago, and sagas that have ended, or events that none waited for, more than SAGA_DAYS ago, in "
-        "small steps.  Nothing else is deleted."
+        "IDEMPOTENCY_DAYS ago, sagas that have ended, or events that none waited for, more than SAGA_DAYS ago, and "
+        "tallies of more than TALLY_DAYS ago, in small steps.  Nothing else is deleted."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
