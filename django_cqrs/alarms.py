@@ -34,12 +34,16 @@ class Limits:
         dead: letters that a queue may have.
         held: seconds that a key may be blocked.
         followers: messages that may wait behind one.
+        silent: seconds that a queue may have work and nobody who works there.
+        critical: seconds from when messages are stored until they are done, on average of five minutes; None: any.
     """
 
     age: float = 300.0
     dead: int = 0
     held: float = 24 * 3600.0
     followers: int = 100_000
+    silent: float = 60.0
+    critical: float | None = None
 
 
 def alarms_of(inspection: DjangoInspection, backlogs: Iterable[Backlog], limits: Limits) -> Iterator[str]:

@@ -11,7 +11,7 @@ from django.db.models.functions import Substr
 
 from simplecqrs.letters import CAP, Wanted
 
-__all__ = ["capped", "narrowed", "oldest", "queues_of"]
+__all__ = ["capped", "heads", "narrowed", "queues_of"]
 
 
 def capped(found: Any, cap: int = CAP) -> int:
@@ -32,9 +32,9 @@ def queues_of(found: Any, column: str = "queue") -> Iterator[str]:
         value = ordered.filter(**{f"{column}__gt": value}).first()
 
 
-def oldest(found: Any) -> datetime | None:
+def heads(found: Any) -> list[datetime]:
     """
-    Return when the oldest row of a queue was stored: that of the first row of each of its lanes.
+    Return when the first row of each lane of a queue was stored, of those that have one.
 
     The index is by queue, lane and id: to ask for the first id of all lanes would sort them all.
     """
@@ -44,7 +44,7 @@ def oldest(found: Any) -> datetime | None:
     while first is not None:
         times.append(first[1])
         first = ordered.filter(lane__gt=first[0]).first()
-    return min(times, default=None)
+    return times
 
 
 def narrowed(found: Any, wanted: Wanted, *, reason: str = "reason", since: str = "since") -> Any:

@@ -13,7 +13,7 @@ from django.db.models.functions import Substr
 from django.utils import timezone
 
 from django_cqrs import rows
-from django_cqrs.bounded import capped, narrowed, oldest, queues_of
+from django_cqrs.bounded import capped, heads, narrowed, queues_of
 from django_cqrs.databases import now
 from django_cqrs.inbox import TOO_LATE, door, lanes_of
 from django_cqrs.models import Blocked, Dead, Inbox, Outbox, ParkedInbox, ParkedOutbox
@@ -78,9 +78,10 @@ class DjangoInspection:
             pending, waiting, keys, given_up = (
                 capped(found.filter(queue=queue)) for found in (hot, parked, keys_alone(blocked), dead)
             )
-            stored = oldest(hot.filter(queue=queue))
-            age = None if stored is None else (self.now() - stored).total_seconds()
-            yield Backlog(box, queue, pending, waiting, keys, given_up, age, *later.get(queue, (0, None)))
+            stored = heads(hot.filter(queue=queue))
+            age = (self.now() - min(stored)).total_seconds() if stored else None
+            due = later.get(queue, (0, None))
+            yield Backlog(box, queue, pending, waiting, keys, given_up, age, *due, lanes=len(stored))
 
     def letters(
         self, wanted: Wanted = ANY, /, *, after: int = 0, limit: int = 100, payloads: bool = True

@@ -84,7 +84,7 @@ class Pulse:
     def _run(self) -> None:
         try:
             while not self._ending.is_set():
-                self._once()
+                self.write()
                 self._ending.wait(WRITES)
             self._note()
             for alias in self._aliases:
@@ -94,7 +94,8 @@ class Pulse:
         finally:
             connections.close_all()
 
-    def _once(self) -> None:
+    def write(self) -> None:
+        """Write what there is to write by now."""
         signs, now = self._note(), time.monotonic()
         troubles = [sign.trouble for sign in signs]
         is_due, is_hour = now - self._said_at >= BEATS or troubles != self._said, now - self._forgot_at >= HOURLY
@@ -155,14 +156,18 @@ def record(counted: Sequence[Counted], down: Sequence[str] = ()) -> None:
     ledger.note_doors()
     now = time.monotonic()
     for alias in sorted({one.place[0] for one in counted}):
-        due = [one for one in counted if one.place[0] == alias and now >= _ticked.get((alias, one.job.name), 0.0)]
+        due = [one for one in counted if one.place[0] == alias and _is_due(one, now)]
         beats = [_beat(Sign(one.job, trouble=_trouble(one.job, down)), one, 0.0) for one in due]
         if _survives(alias, partial(beat, alias, beats, pid=TICKS) if beats else None):
-            _ticked.update({(alias, one.job.name): now + BEATS for one in due})
+            _ticked.update({(alias, one.job.name): now for one in due})
 
 
-#: When the ticks of this process are to say again that there are any, for each alias and job.
+#: When the ticks of this process have last said that there are any, for each alias and job.
 _ticked: dict[tuple[str, str], float] = {}
+
+
+def _is_due(one: Counted, now: float) -> bool:
+    return now - _ticked.get((one.place[0], one.job.name), float("-inf")) >= BEATS
 
 
 def _counted(jobs: Sequence[Any]) -> list[Counted]:

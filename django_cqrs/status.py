@@ -9,6 +9,15 @@ from attrs import field, frozen
 from django_cqrs.alarms import Limits, alarms_of
 from django_cqrs.brokers import broker, broker_names
 from django_cqrs.inspection import DjangoInspection
+from django_cqrs.pulse_status import (
+    ConsumerStatus,
+    FlowStatus,
+    WorkerStatus,
+    consumers_of,
+    flows_of,
+    pulse_alarms,
+    workers_of,
+)
 from django_cqrs.relay import aliases
 from django_cqrs.saga_status import SagaCount, saga_alarms, saga_counts
 from simplecqrs.errors import CQRSError
@@ -87,6 +96,9 @@ class Status:
     keys: list[KeyStatus] = field(factory=list[KeyStatus])
     alarms: list[str] = field(factory=list[str])
     sagas: list[SagaCount] = field(factory=list[SagaCount])
+    flows: list[FlowStatus] = field(factory=list[FlowStatus])
+    workers: list[WorkerStatus] = field(factory=list[WorkerStatus])
+    consumers: list[ConsumerStatus] = field(factory=list[ConsumerStatus])
 
 
 def read_status(limits: Limits | None = None) -> Status:
@@ -103,11 +115,16 @@ def read_status(limits: Limits | None = None) -> Status:
     keys = sorted((key for i in found.values() for key in _keys(i)), key=lambda key: -key.waiting)
     limits = limits or Limits()
     alarms = [alarm for alias, i in found.items() for alarm in alarms_of(i, backlogs[alias], limits)]
+    alarms += [alarm for alias in found for alarm in pulse_alarms(alias, backlogs[alias], limits)]
     alarms += [alarm for i in found.values() for alarm in saga_alarms(i, limits)]
     silent = [b for b in brokers if b.promise.startswith(UNKNOWN)]
     alarms += [f"the broker {b.name!r} cannot be asked: {b.promise.removeprefix(UNKNOWN)}" for b in silent]
     sagas = [count for alias in found for count in saga_counts(alias)]
-    return Status(queues, brokers, causes[:CAUSES], keys[:KEYS], alarms, sagas)
+    flows = [flow for alias in found for flow in flows_of(alias)]
+    there = {alias: workers_of(alias) for alias in found}
+    consuming = [c for alias in found for c in consumers_of(alias, backlogs[alias], there[alias])]
+    working = [worker for alias in found for worker in there[alias]]
+    return Status(queues, brokers, causes[:CAUSES], keys[:KEYS], alarms, sagas, flows, working, consuming)
 
 
 def _causes(inspection: DjangoInspection) -> Iterator[CauseStatus]:

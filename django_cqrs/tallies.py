@@ -21,8 +21,8 @@ EVER = datetime(9000, 1, 1, tzinfo=timezone.utc)
 #: Columns of the primary key, and how the others are merged.
 KEY = ("minute", "box", "queue", "what")
 MERGED = {"number": SUM, "seconds": SUM, "longest": GREATEST}
-#: Rows in one statement.
-CHUNK = 200
+#: Rows in one statement that writes, and in one that reads.
+CHUNK, MOST = 200, 100_000
 
 
 class Entry(NamedTuple):
@@ -90,7 +90,8 @@ def add(alias: str, minutes: Mapping[datetime, Sequence[Entry]]) -> None:
 def throughput(alias: str, since: datetime) -> list[Flow]:
     """Return what happened in each queue and minute, the earliest first."""
     found = Tally.objects.using(alias).filter(minute__gte=minute_of(since), minute__lt=EVER)
-    return _flows(found.values_list("minute", "box", "queue", "what", "number", "seconds", "longest").order_by(*KEY))
+    rows = found.values_list("minute", "box", "queue", "what", "number", "seconds", "longest").order_by(*KEY)
+    return _flows(rows[:MOST])
 
 
 def lately(alias: str, since: datetime) -> list[Flow]:
@@ -98,13 +99,14 @@ def lately(alias: str, since: datetime) -> list[Flow]:
     found = Tally.objects.using(alias).filter(minute__gte=minute_of(since), minute__lt=EVER)
     sums = found.values_list("box", "queue", "what").order_by("box", "queue", "what")
     added = sums.annotate(Sum("number"), Sum("seconds"), Max("longest"))
-    return _flows((minute_of(since), *row) for row in added)
+    return _flows((minute_of(since), *row) for row in added[:MOST])
 
 
 def ever(alias: str) -> list[Flow]:
     """Return what ever happened in each queue; these numbers never fall."""
     found = Tally.objects.using(alias).filter(minute=EVER)
-    return _flows(found.values_list("minute", "box", "queue", "what", "number", "seconds", "longest").order_by(*KEY))
+    rows = found.values_list("minute", "box", "queue", "what", "number", "seconds", "longest").order_by(*KEY)
+    return _flows(rows[:MOST])
 
 
 def an_hour_ago(now: datetime) -> datetime:

@@ -56,6 +56,7 @@ class WorkerState:
 
     Args:
         pid: its process; 0 for ticks, which any process of that host does.
+        up: seconds since it began.
         silent: seconds since it has said so.
         age: seconds for which its step had made no progress then.
     """
@@ -66,6 +67,7 @@ class WorkerState:
     box: str
     queue: str
     since: datetime
+    up: float
     silent: float
     age: float
     trouble: str
@@ -108,11 +110,15 @@ def workers(alias: str) -> list[WorkerState]:
     states = [
         WorkerState(
             host=row.host, pid=row.pid, job=row.job, box=row.box, queue=row.queue, since=row.since, age=row.age,
-            trouble=row.trouble, silent=max(0.0, (row.now - row.at).total_seconds()),
+            trouble=row.trouble, up=_between(row.since, row.now), silent=_between(row.at, row.now),
         )
         for row in found[:MOST]
     ]  # fmt: skip
     return [state for state in states if state.silent <= FORGOTTEN]
+
+
+def _between(since: datetime, until: datetime) -> float:
+    return max(0.0, (until - since).total_seconds())
 
 
 def _host() -> str:

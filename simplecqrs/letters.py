@@ -63,6 +63,7 @@ class Backlog:
     Args:
         oldest: seconds that the first one has waited.
         next_due: seconds until the next scheduled one is due.
+        lanes: in which something waits that never failed.
     """
 
     box: Box
@@ -74,6 +75,7 @@ class Backlog:
     oldest: float | None = None
     scheduled: int = 0
     next_due: float | None = None
+    lanes: int = 0
 
 
 @frozen(kw_only=True)

@@ -195,6 +195,7 @@ class Rows:
             blocked=sum(place[0] == queue for place in self._blocked),
             dead=sum(dead.letter.queue == queue for dead in self.dead.values()),
             oldest=self._clock() - min(born) if born else None,
+            lanes=len({row.lane for row in new}),
         )
 
     def _blocked_key(self, place: Place, blocked: _Blocked) -> BlockedKey:

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import asdict
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error
 
 from django_cqrs.alarms import Limits
 from django_cqrs.management.errors import explaining
 from django_cqrs.management.letters import count_of
+from django_cqrs.management.pulse import consumer_lines, flow_lines, worker_lines
 from django_cqrs.status import Status, read_status
 
 DEFAULTS = Limits()
+#: The exit code of a check that could not look.
+BLIND = 2
 
 
 class Command(BaseCommand):
     """Print the backlogs on both sides."""
 
-    help = "Tell backlogs, the age of the oldest, what is parked and dead, sagas, what brokers' word is worth; alarms."
+    help = "Tell backlogs, throughput and critical time, who works, what is parked and dead, sagas, brokers; alarms."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         parser.add_argument("--json", action="store_true", help="print JSON; counts stop at 10,001")
-        parser.add_argument("--check", action="store_true", help="end with 1 if there is an alarm: for monitoring")
+        parser.add_argument(
+            "--check", action="store_true", help="end with 1 if there is an alarm, 2 if nobody can tell"
+        )
         parser.add_argument(
             "--max-age", type=float, default=DEFAULTS.age, help="seconds that a message may be pending; else an alarm"
         )
@@ -32,10 +39,18 @@ class Command(BaseCommand):
             "--max-dead", type=int, default=DEFAULTS.dead, help="dead letters of a queue; else an alarm"
         )
 
+        parser.add_argument(
+            "--max-critical", type=float, default=DEFAULTS.critical,
+            help="seconds from stored to done, on average of five minutes; else an alarm.  Default: any",
+        )  # fmt: skip
+        parser.add_argument(
+            "--max-silent", type=float, default=DEFAULTS.silent,
+            help="seconds that a queue may have work and nobody who works there; else an alarm",
+        )  # fmt: skip
+
     def handle(self, **options: Any) -> None:
         """Print the status."""
-        with explaining():
-            status = read_status(Limits(age=options["max_age"], dead=options["max_dead"]))
+        status = self._read(options)
         if options["json"]:
             self.stdout.write(json.dumps(asdict(status), indent=2))
         else:
@@ -43,8 +58,21 @@ class Command(BaseCommand):
         if options["check"] and status.alarms:
             raise CommandError(f"{len(status.alarms)} alarms; the first: {status.alarms[0]}")
 
+    def _read(self, options: Mapping[str, Any]) -> Status:
+        names = {"age": "max_age", "dead": "max_dead", "critical": "max_critical", "silent": "max_silent"}
+        limits = Limits(**{name: options[option] for name, option in names.items()})
+        try:
+            with explaining():
+                return read_status(limits)
+        except (CommandError, Error) as error:
+            if not options["check"]:
+                raise
+            raise CommandError(f"nobody can tell: {error}", returncode=BLIND) from error
+
     def _print(self, status: Status) -> None:
         self._print_queues(status)
+        for line in (*flow_lines(status.flows), *consumer_lines(status.consumers), *worker_lines(status.workers)):
+            self.stdout.write(line)
         for cause in status.causes:
             self.stdout.write(f"dead {count_of(cause.count)} x {cause.box} {cause.queue}: {cause.cause}")
         for key in status.keys:
