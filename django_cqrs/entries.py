@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ from attrs import field, frozen
 from attrs.converters import optional as optionally
 from attrs.validators import ge, in_, instance_of, le, matches_re, optional
 
+from django_cqrs.ages import age_of
 from simplecqrs.backoff import Retry
 from simplecqrs.errors import NotConfigured
 from simplecqrs.packing import Compress, Signer
@@ -74,6 +76,10 @@ def _text(default: str) -> Any:
 def _number(kind: type | tuple[type, ...], default: float, *limits: Any) -> Any:
     of_kind: Any = instance_of(kind)
     return field(default=default, validator=[of_kind, *limits])
+
+
+def _age(value: Any) -> timedelta:
+    return value if isinstance(value, timedelta) else timedelta(0) if value is None else age_of(value)
 
 
 def _engine(_: Any, __: Any, value: Any) -> None:
@@ -199,6 +205,7 @@ class Settings:
         event_workers: how many after-commit handlers of an event may run at a time, in threads.
         sagas: how those that nobody works on are found.
         saga_days: how long sagas that have ended are kept, with their logs; 0 is for ever.
+        keep_history: how long events are kept that were shipped, such as ``48h``.  Default: they are deleted.
     """
 
     brokers: Mapping[str, BrokerSettings] = _mapping(secret=True)
@@ -233,6 +240,7 @@ class Settings:
     sagas: SagaSettings | None = _object(SagaSettings)  # noqa: RUF009 - it is a field
     saga_days: float = _number((int, float), 30.0, ge(0))
     tally_days: float = _number((int, float), 14.0, ge(0))
+    keep_history: timedelta = field(default=timedelta(0), converter=_age)
     idempotency_wait: float = _number((int, float), 10.0, ge(0))
     table_prefix: str = field(default="cqrs_", validator=matches_re("[a-z_][a-z0-9_]{0,11}"))
 

@@ -67,10 +67,10 @@ class HeldLanes:
         parked = [row for row in done if row.parked]
         fresh = [row.id for row in done if not row.parked]
         with self._together():
-            deleted = self._storage.delete(self._storage.hot, fresh)
+            deleted = self._storage.done(self._storage.hot, fresh)
             self._progress.gone(fresh)
             if parked:
-                deleted += self._storage.delete(self._storage.parked, [row.id for row in parked])
+                deleted += self._storage.done(self._storage.parked, [row.id for row in parked])
                 self._keys.unblock(parked)
         return deleted
 

@@ -19,6 +19,7 @@ __all__ = [
     "Action",
     "Blocked",
     "Dead",
+    "History",
     "Idempotency",
     "Inbox",
     "Lane",
@@ -74,6 +75,18 @@ class Outbox(MessageRow):
     class Meta:
         db_table = table("outbox")
         indexes = [models.Index(fields=["queue", "lane", "id"], name=table("outbox_lane"))]
+
+
+class History(MessageRow):
+    """An event that its broker has acknowledged; kept for a while, so that it can be sent once more."""
+
+    pk = models.CompositePrimaryKey("shipped_at", "queue", "row")
+    row = models.BigIntegerField(db_column="row_id")
+    shipped_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = table("history")
+        verbose_name_plural = "history"
 
 
 class Inbox(MessageRow):
@@ -164,7 +177,7 @@ class Action(models.Model):
     who = models.CharField(max_length=LONGEST)
     act = models.CharField(max_length=10)
     reason = models.TextField()
-    number = models.BigIntegerField()
+    number = models.BigIntegerField(null=True)
     box = models.CharField(max_length=6)
     queue = models.CharField(max_length=LONGEST)
     topic = models.CharField(max_length=LONGEST)

@@ -9,14 +9,15 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from django.db import connections, transaction
 from django.utils import timezone
 
 from django_cqrs.conf import settings
-from django_cqrs.models import Idempotency, Saga, SagaEntry, SagaMail, SagaWait, Seen, Tally
+from django_cqrs.models import History, Idempotency, Saga, SagaEntry, SagaMail, SagaWait, Seen, Tally
 
-__all__ = ["ALL", "KEYS", "MAIL", "SEEN", "STORIES", "TALLIES", "Remembered", "horizon", "purge"]
+__all__ = ["ALL", "HISTORY", "KEYS", "MAIL", "SEEN", "STORIES", "TALLIES", "Remembered", "horizon", "purge"]
+from django_cqrs.partitions import drop_before, make_ahead, rest_of
 
 log = logging.getLogger("django_cqrs")
 
@@ -69,17 +70,30 @@ def _delete_sagas(alias: str, since: datetime, limit: int) -> int:
         return int(Saga.objects.using(alias).filter(id__in=ids).delete()[0])
 
 
+def _delete_history(alias: str, since: datetime, limit: int) -> int:
+    """Drop the days that are over, and delete what is in no day, where there are days; make those that come."""
+    if connections[alias].vendor != "postgresql":
+        return _delete(alias, HISTORY, since, limit)
+    if settings().keep_history:
+        make_ahead(alias, HISTORY.table)
+    dropped = drop_before(alias, HISTORY.table, since)
+    return dropped or _delete(alias, evolve(HISTORY, table=rest_of(HISTORY.table)), since, limit)
+
+
 SEEN = Remembered("ids", "SEEN_DAYS", Seen._meta.db_table, "seen_at")
 KEYS = Remembered("idempotency keys", "IDEMPOTENCY_DAYS", Idempotency._meta.db_table, "created_at")
 STORIES = Remembered("sagas that have ended", "SAGA_DAYS", Saga._meta.db_table, "updated_at", _delete_sagas)
 MAIL = Remembered("events that no saga waited for", "SAGA_DAYS", SagaMail._meta.db_table, "at")
 TALLIES = Remembered("tallies", "TALLY_DAYS", Tally._meta.db_table, "minute")
-ALL = (SEEN, KEYS, STORIES, MAIL, TALLIES)
+ALL = (SEEN, KEYS, STORIES, MAIL, TALLIES, HISTORY)
+HISTORY = Remembered("events that were shipped", "KEEP_HISTORY", History._meta.db_table, "shipped_at", _delete_history)
 
 
 def horizon(of: Remembered = SEEN) -> datetime | None:
     """Return since when something is remembered; None if for ever."""
     days = getattr(settings(), of.setting.lower())
+    if isinstance(days, timedelta):
+        return timezone.now() - days
     return timezone.now() - timedelta(days=days) if days else None
 
 

@@ -10,9 +10,11 @@ from django.db import OperationalError, connections, transaction
 
 from django_cqrs import rows
 from django_cqrs.blocking import BlockedKeys
+from django_cqrs.conf import settings
 from django_cqrs.databases import Place, dialect, statements
 from django_cqrs.databases.statements import placeholders
 from django_cqrs.held import HeldLanes
+from django_cqrs.history import remember
 from django_cqrs.locks import refuse_inside
 from django_cqrs.models import Blocked
 from django_cqrs.safe_ids import SafeIds
@@ -159,6 +161,11 @@ class DjangoStorage:
                 self._safe.clear()
                 raise OperationalError(f"the connection to {self.alias!r} was lost: {error}") from error
             raise
+
+    def done(self, table: str, ids: Sequence[int]) -> int:
+        """Delete rows that are done with; what a broker has acknowledged goes to the history, if one is kept."""
+        is_kept = self.box == "outbox" and settings().keep_history
+        return remember(self.alias, table, ids) if is_kept else self.delete(table, ids)
 
     def delete(self, table: str, ids: Sequence[int]) -> int:
         """Delete just these rows of one of our tables, and return how many there were."""

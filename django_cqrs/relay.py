@@ -14,7 +14,7 @@ from simplecqrs.queue import DATABASE
 from simplecqrs.relay import Relay
 from simplecqrs.transport import Destination
 
-__all__ = ["aliases", "choose_aliases", "relays"]
+__all__ = ["aliases", "choose_aliases", "choose_routes", "relays"]
 
 
 def aliases() -> list[str]:
@@ -27,6 +27,11 @@ def choose_aliases(wanted: Sequence[str]) -> list[str]:
     return _choose("alias with an outbox", aliases(), wanted)
 
 
+def choose_routes(wanted: Sequence[str]) -> list[str]:
+    """Return these brokers; all, if none are named.  Raises NotConfigured."""
+    return _choose("broker", broker_names(), wanted)
+
+
 def relays(*, routes: Sequence[str] = (), databases: Sequence[str] = ()) -> list[Relay]:
     """
     Return the relays of these brokers and aliases; of all, if none are named.
@@ -34,7 +39,7 @@ def relays(*, routes: Sequence[str] = (), databases: Sequence[str] = ()) -> list
     Raises:
         NotConfigured: if there is no such broker or alias.
     """
-    names = _choose("broker", broker_names(), routes)
+    names = choose_routes(routes)
     found = settings()
     return [
         Relay(

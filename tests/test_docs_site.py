@@ -26,25 +26,23 @@ LINK = re.compile(r"\]\((?!https?:)([^)\s]*)\)")
 #: What Django looks for by itself, or what is behind one that is documented.
 INTERNAL = {
     "django_cqrs.actions", "django_cqrs.admin", "django_cqrs.admin_lists", "django_cqrs.admin_pages",
-    "django_cqrs.alarms", "django_cqrs.apps",
-    "django_cqrs.bells", "django_cqrs.blocking", "django_cqrs.bounded", "django_cqrs.brokers", "django_cqrs.canary",
-    "django_cqrs.checks", "django_cqrs.codecs", "django_cqrs.conf", "django_cqrs.consumers", "django_cqrs.counting",
-    "django_cqrs.crew",
+    "django_cqrs.ages", "django_cqrs.alarms", "django_cqrs.apps", "django_cqrs.audit", "django_cqrs.bells",
+    "django_cqrs.blocking", "django_cqrs.bounded", "django_cqrs.brokers", "django_cqrs.canary", "django_cqrs.checks",
+    "django_cqrs.codecs", "django_cqrs.conf", "django_cqrs.consumers", "django_cqrs.counting", "django_cqrs.crew",
     "django_cqrs.daemon", "django_cqrs.databases", "django_cqrs.describing", "django_cqrs.django_tasks",
-    "django_cqrs.doorbells",
-    "django_cqrs.engines", "django_cqrs.frames", "django_cqrs.guards", "django_cqrs.held", "django_cqrs.idempotency",
-    "django_cqrs.inbox", "django_cqrs.inspection", "django_cqrs.listening", "django_cqrs.locks", "django_cqrs.loops",
-    "django_cqrs.meter", "django_cqrs.models", "django_cqrs.outbox", "django_cqrs.overdue", "django_cqrs.pausing",
+    "django_cqrs.doorbells", "django_cqrs.engines", "django_cqrs.frames", "django_cqrs.guards", "django_cqrs.held",
+    "django_cqrs.history", "django_cqrs.idempotency", "django_cqrs.inbox", "django_cqrs.inspection",
+    "django_cqrs.listening", "django_cqrs.locks", "django_cqrs.loops", "django_cqrs.meter", "django_cqrs.models",
+    "django_cqrs.outbox", "django_cqrs.overdue", "django_cqrs.partitions", "django_cqrs.pausing",
     "django_cqrs.policies", "django_cqrs.processes", "django_cqrs.promotion", "django_cqrs.pulse",
-    "django_cqrs.pulse_models", "django_cqrs.pulse_status", "django_cqrs.purging",
-    "django_cqrs.queue", "django_cqrs.relay", "django_cqrs.rows", "django_cqrs.safe_ids", "django_cqrs.saga_acts",
-    "django_cqrs.saga_admin", "django_cqrs.saga_consumer", "django_cqrs.saga_pictures", "django_cqrs.saga_status",
-    "django_cqrs.saga_letters", "django_cqrs.saga_messages", "django_cqrs.saga_models", "django_cqrs.saga_recovery",
-    "django_cqrs.saga_rows", "django_cqrs.saga_transactions", "django_cqrs.saga_waits", "django_cqrs.sagas",
+    "django_cqrs.pulse_models", "django_cqrs.pulse_status", "django_cqrs.purging", "django_cqrs.queue",
+    "django_cqrs.relay", "django_cqrs.resending", "django_cqrs.rows", "django_cqrs.safe_ids", "django_cqrs.saga_acts",
+    "django_cqrs.saga_admin", "django_cqrs.saga_consumer", "django_cqrs.saga_letters", "django_cqrs.saga_messages",
+    "django_cqrs.saga_models", "django_cqrs.saga_pictures", "django_cqrs.saga_recovery", "django_cqrs.saga_rows",
+    "django_cqrs.saga_status", "django_cqrs.saga_transactions", "django_cqrs.saga_waits", "django_cqrs.sagas",
     "django_cqrs.schedule", "django_cqrs.single", "django_cqrs.status", "django_cqrs.stepping", "django_cqrs.tallies",
-    "django_cqrs.telling",
-    "django_cqrs.transactions", "django_cqrs.wakeup", "django_cqrs.watchdog", "django_cqrs.workers",
-    "django_cqrs.working",
+    "django_cqrs.telling", "django_cqrs.transactions", "django_cqrs.wakeup", "django_cqrs.watchdog",
+    "django_cqrs.workers", "django_cqrs.working",
 }  # fmt: skip
 
 #: The options of every command.
@@ -152,10 +150,12 @@ def test_every_setting_is_documented(kind: type, spelt: type[str]) -> None:
 
 
 def test_every_command_and_its_options_are_documented() -> None:
-    """On the pages about running them, and about being on call."""
+    """On the pages about running them, about being on call, and about disasters."""
     from django.core.management import load_command_class
 
-    page = "".join(TEXTS[DOCS / f"{name}.md"] for name in ("relay-and-consumers", "operations", "saga-operations"))
+    page = "".join(
+        TEXTS[DOCS / f"{name}.md"] for name in ("relay-and-consumers", "operations", "recovery", "saga-operations")
+    )
     missing = []
     for found in pkgutil.iter_modules(commands.__path__):
         parser = load_command_class("django_cqrs", found.name).create_parser("manage.py", found.name)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
-from django.utils import timezone
 
+from django_cqrs.ages import moment_of
 from simplecqrs.letters import Wanted
 
-__all__ = ["FILTERS", "add_filters", "wanted_of"]
+__all__ = ["FILTERS", "add_filters", "said_moment", "wanted_of"]
 
 FILTERS = ("box", "queue", "cause", "topic", "key", "name", "since")
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def add_filters(parser: CommandParser) -> None:
@@ -36,16 +34,13 @@ def wanted_of(options: Mapping[str, Any]) -> Wanted:
     """Return what the filters say."""
     given = {name: options[name] for name in FILTERS if options.get(name) is not None}
     if "since" in given:
-        given["since"] = _moment(given["since"])
+        given["since"] = said_moment(given["since"], "--since")
     return Wanted(**given)
 
 
-def _moment(said: str) -> datetime:
-    ago = re.fullmatch(r"(\d+)([smhd])", said)
-    if ago:
-        return timezone.now() - timedelta(**{UNITS[ago[2]]: int(ago[1])})
+def said_moment(said: str, option: str) -> datetime:
+    """Return the time that an option says, or the one that was so long ago.  Raises CommandError."""
     try:
-        moment = datetime.fromisoformat(said)
-    except ValueError:
-        raise CommandError(f"--since {said!r} is neither a time like 2026-11-21T03:00 nor an age like 2h") from None
-    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+        return moment_of(said, option)
+    except ValueError as error:
+        raise CommandError(str(error)) from None

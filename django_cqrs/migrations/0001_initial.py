@@ -4,6 +4,7 @@ import django.db.models.functions.datetime
 from django.db import migrations, models, router
 
 from django_cqrs.conf import table
+from django_cqrs.partitions import CreatePartitioned
 
 
 def suit_mariadb(apps, schema_editor):
@@ -43,7 +44,7 @@ class Migration(migrations.Migration):
                 ('who', models.CharField(max_length=200)),
                 ('act', models.CharField(max_length=10)),
                 ('reason', models.TextField()),
-                ('number', models.BigIntegerField()),
+                ('number', models.BigIntegerField(null=True)),
                 ('box', models.CharField(max_length=6)),
                 ('queue', models.CharField(max_length=200)),
                 ('topic', models.CharField(max_length=200)),
@@ -115,6 +116,36 @@ class Migration(migrations.Migration):
                 'permissions': [('retry_dead', 'Can retry dead letters'), ('skip_dead', 'Can skip dead letters')],
                 'indexes': [models.Index(fields=['box', 'queue', 'id'], name=table('dead_queue'))],
             },
+        ),
+        CreatePartitioned(
+            name='History',
+            fields=[
+                ('queue', models.CharField(max_length=200)),
+                ('lane', models.SmallIntegerField()),
+                ('topic', models.CharField(max_length=200)),
+                ('key', models.CharField(db_column='order_key', max_length=200)),
+                ('message_id', models.UUIDField()),
+                ('kind', models.CharField(max_length=10)),
+                ('name', models.CharField(max_length=200)),
+                ('version', models.IntegerField()),
+                ('source', models.CharField(max_length=200)),
+                ('time', models.DateTimeField()),
+                ('correlation_id', models.CharField(max_length=200)),
+                ('causation_id', models.CharField(max_length=200, null=True)),
+                ('headers', models.TextField()),
+                ('traceparent', models.CharField(max_length=64, null=True)),
+                ('content_type', models.CharField(max_length=200)),
+                ('payload', models.BinaryField()),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('pk', models.CompositePrimaryKey('shipped_at', 'queue', 'row', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('row', models.BigIntegerField(db_column='row_id')),
+                ('shipped_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+            ],
+            options={
+                'verbose_name_plural': 'history',
+                'db_table': table('history'),
+            },
+            by='shipped_at',
         ),
         migrations.CreateModel(
             name='Idempotency',

@@ -1,11 +1,16 @@
-"""What holds on PostgreSQL only: by which index lanes are searched, whatever its statistics say."""
+"""What holds on PostgreSQL only: by which index lanes are searched, and what is kept by day."""
 
 from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from django.db import connection, transaction
 
 from django_cqrs.databases import dialect
+from django_cqrs.history import remember
+from django_cqrs.models import History, Outbox
+from django_cqrs.partitions import drop_before, make_ahead, rest_of
 from django_cqrs.queue import DjangoStorage
 from tests.contracts.queue import make
 
@@ -35,3 +40,48 @@ class TestPlans:
             plan = "\n".join(line for (line,) in cursor.fetchall())
 
         assert f"using {storage.hot_index}" in plan
+
+
+@pytest.mark.needs("postgresql")
+@pytest.mark.usefixtures("committed")
+class TestDays:
+    """How the history is kept by day."""
+
+    postgresql = connection.vendor == "postgresql"
+
+    def test_days_are_made_ahead_and_dropped_as_a_whole(self) -> None:
+        """What is in no day is in the rest, so that nothing ever fails."""
+        table, tomorrow = History._meta.db_table, datetime.now(timezone.utc) + timedelta(days=1)
+        make_ahead("default", table)
+        make_ahead("default", table)
+        with transaction.atomic():
+            DjangoStorage("outbox", "default").append([("shop", ONLY, make("x", key="x"))] * 3)
+        remember("default", Outbox._meta.db_table, list(Outbox.objects.values_list("pk", flat=True)))
+
+        History.objects.filter(row=History.objects.order_by("row")[0].row).update(shipped_at=tomorrow)
+        in_rest = count(rest_of(table))
+        early = drop_before("default", table, tomorrow)
+        late = drop_before("default", table, tomorrow + timedelta(days=9))
+
+        assert (in_rest, early, late) == (2, 0, 1)
+        assert History.objects.count() == 2
+
+    def test_a_day_whose_rows_are_in_the_rest_is_not_needed(self, caplog: pytest.LogCaptureFixture) -> None:
+        """It is said, and nothing else happens."""
+        tomorrow = datetime.now(timezone.utc) + timedelta(days=1)
+        with transaction.atomic():
+            DjangoStorage("outbox", "default").append([("shop", ONLY, make("x", key="x"))])
+        remember("default", Outbox._meta.db_table, list(Outbox.objects.values_list("pk", flat=True)))
+        History.objects.update(shipped_at=tomorrow)
+
+        make_ahead("default", History._meta.db_table)
+
+        assert "no partition for" in caplog.text
+        assert History.objects.count() == 1
+
+
+def count(table: str) -> int:
+    """Count the rows of a table."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT COUNT(*) FROM {table}")
+        return int(cursor.fetchone()[0])
