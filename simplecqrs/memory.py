@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from threading import RLock
 
 from simplecqrs.envelope import Envelope
@@ -109,6 +110,11 @@ class Position:
                 self.ahead.remove(self.done)
                 self.done += 1
 
+    def go_to(self, index: int) -> None:
+        """Note that all from here on is to come, again perhaps."""
+        with self._lock:
+            self.done, self.ahead = index, set()
+
     def open(self, end: int) -> list[int]:
         """Return what is not acknowledged of all below an end."""
         with self._lock:
@@ -131,6 +137,13 @@ class MemoryFeed:
         self._ping()
         indexes = self._position.open(len(self._entries))[:limit]
         return [Delivery(str(index), self._entries[index]) for index in indexes]
+
+    def rewind(self, since: datetime | None, /) -> None:
+        """Let come again what was published at a time or later, as envelopes say themselves."""
+        self._ping()
+        times = [entry.time if isinstance(entry, Envelope) else None for entry in self._entries]
+        late = (n for n, time in enumerate(times) if since is None or (time is not None and time >= since))
+        self._position.go_to(next(late, len(times)))
 
     def acknowledge(self, deliveries: Sequence[Delivery], /) -> None:
         """Note that these need not come again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Literal, Protocol
 
 from attrs import field, frozen
@@ -21,6 +22,8 @@ __all__ = [
     "Promise",
     "Publisher",
     "Receipt",
+    "Rewindable",
+    "Watchful",
     "order_of",
     "refused",
 ]
@@ -140,6 +143,36 @@ class Feed(Protocol):
 
     def acknowledge(self, deliveries: Sequence[Delivery], /) -> None:
         """Tell the broker that these are stored on our side.  May be repeated.  Raises BrokerDown."""
+        ...
+
+
+class Rewindable(Feed, Protocol):
+    """A feed that can go back: what was acknowledged is still there."""
+
+    def rewind(self, since: datetime | None, /) -> None:
+        """
+        Let the consumer read once more what came at a time or later, by the broker's clock; None: all that is there.
+
+        Nobody fetches meanwhile, but whoever has fetched may be about to acknowledge.  Raises BrokerDown.
+        """
+        ...
+
+
+class Watchful(Feed, Protocol):
+    """A feed that notices what is gone before it was fetched."""
+
+    @property
+    def lost(self) -> int:
+        """Count what is known to be gone, since the feed was opened; one at least for what nobody can count."""
+        ...
+
+    @property
+    def mark(self) -> str:
+        """Tell how far it is acknowledged, as ``compare`` understands it; empty: nobody knows."""
+        ...
+
+    def compare(self, mark: str, /) -> None:
+        """Sound an alarm if the broker is not as far as it was: it was emptied, or restored.  Raises BrokerDown."""
         ...
 
 

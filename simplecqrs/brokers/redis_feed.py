@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any, TypeAlias, cast
 
 from simplecqrs.brokers.formats import WireFormat
 from simplecqrs.brokers.redis_entries import read_entry
+from simplecqrs.brokers.redis_watch import Watch, before
+from simplecqrs.errors import BrokerDown
 from simplecqrs.transport import Delivery
 
 __all__ = ["Asking", "RedisFeed"]
@@ -17,8 +19,6 @@ __all__ = ["Asking", "RedisFeed"]
 Asking: TypeAlias = Callable[[], AbstractContextManager[Any]]
 
 Entries: TypeAlias = list[tuple[bytes, dict[bytes, bytes]]]
-
-log = logging.getLogger("simplecqrs.brokers.redis")
 
 
 class RedisFeed:
@@ -38,18 +38,48 @@ class RedisFeed:
         self._asking = asking
         self._wire = wire
         self._open: set[str] | None = None  # fetched and not acknowledged; None: not known
+        self._watch = Watch(name, consumer)
+
+    @property
+    def lost(self) -> int:
+        """Count what is known to be gone before it was stored on our side."""
+        return self._watch.lost
+
+    @property
+    def mark(self) -> str:
+        """Tell how far it is acknowledged: the last entry."""
+        return self._watch.mark
+
+    def compare(self, mark: str, /) -> None:
+        """Sound an alarm if the server has forgotten an entry that it gave us; this may be at the next fetch."""
+        self._watch.compare(mark)
 
     def join(self) -> None:
         """Make the consumer a group of the stream, from its beginning, unless it is one.  Raises BrokerDown."""
         with self._asking() as client:
             try:
                 client.xgroup_create(self.name, self._consumer, id="0", mkstream=True)
+                self._watch.made()
             except Exception as error:
                 if "BUSYGROUP" not in str(error):
                     raise
 
+    def rewind(self, since: datetime | None, /) -> None:
+        """Let the group go on from what came at a time or later, by the server's clock; others may fetch meanwhile."""
+        with self._asking() as client:
+            client.xgroup_setid(self.name, self._consumer, before(since))
+
     def fetch(self, limit: int, /) -> Sequence[Delivery]:
         """Return what was fetched before and never acknowledged, or, if there is no such thing, what is new."""
+        try:
+            with self._asking() as client:
+                self._watch.look(client)
+            return self._fetch(limit)
+        except BrokerDown:
+            self._watch.trouble()
+            raise
+
+    def _fetch(self, limit: int) -> Sequence[Delivery]:
         while True:
             entries = self._entries(limit)
             self._open = {entry_id.decode() for entry_id, _ in entries}
@@ -59,7 +89,9 @@ class RedisFeed:
 
     def acknowledge(self, deliveries: Sequence[Delivery], /) -> None:
         """Acknowledge all of them in one call."""
-        self._acknowledge([delivery.id for delivery in deliveries])
+        ids = [delivery.id for delivery in deliveries]
+        self._acknowledge(ids)
+        self._watch.acknowledged(ids)
 
     def _acknowledge(self, ids: Sequence[str]) -> None:
         if ids:
@@ -75,9 +107,7 @@ class RedisFeed:
             except Exception as error:
                 if "NOGROUP" not in str(error):
                     raise
-            self._alarm(
-                "%s: the group is gone, and is made again: %s reads the stream from its beginning", self._consumer
-            )
+            self._watch.gone()
             self.join()
             return self._read(client, limit)
 
@@ -107,11 +137,9 @@ class RedisFeed:
     def _give_up(self, ids: Sequence[str]) -> None:
         """Acknowledge entries that somebody deleted, or trimmed away, before they were handled."""
         if ids:
-            self._alarm("%s: %d entries were deleted before %s had stored them: %s", len(ids), self._consumer, ids[:10])
+            text = "%s: %d entries were deleted before %s had stored them: %s"
+            self._watch.alarm(len(ids), text, len(ids), self._consumer, ids[:10])
             self._acknowledge(ids)
-
-    def _alarm(self, text: str, *facts: object) -> None:
-        log.error(text, self.name, *facts, extra={"cqrs_consumer": self._consumer, "cqrs_feed": self.name})
 
 
 def _only(reply: Any) -> Entries:

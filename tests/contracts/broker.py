@@ -60,10 +60,14 @@ class BrokerContract:
     Attributes:
         keeps: it keeps what is published before the first consumer comes.
         redelivers: what was fetched and not acknowledged comes again to whoever fetches next.
+        rewinds: its feeds can go back.
+        rewinds_to_times: not only to their beginning.
     """
 
     keeps = True
     redelivers = True
+    rewinds = False
+    rewinds_to_times = False
 
     @pytest.fixture
     def topic(self) -> str:
@@ -368,3 +372,49 @@ class BrokerContract:
         feed.acknowledge([])
 
         assert drain(feed) == sent[1:]
+
+    # Going back
+
+    @pytest.mark.needs("rewinds")
+    def test_brings_everything_again_after_it_was_rewound(
+        self, broker: Broker, topic: str, reopen: Callable[[], Broker]
+    ) -> None:
+        """In its order, to who had it and to who comes next; another consumer's place stays."""
+        sent = [envelope(topic, key="a") for _ in range(3)]
+        broker.publish(sent, deadline=DEADLINE)
+        (feed,), (other,) = broker.feeds("mailing", [topic]), broker.feeds("billing", [topic])
+        drain(feed)
+        drain(other)
+
+        rewound(feed, None)
+        again = drain(feed, 2, least=3)
+        rewound(reopen().feeds("mailing", [topic])[0], None)
+
+        assert again == sent
+        assert drain(reopen().feeds("mailing", [topic])[0], least=3) == sent
+        assert drain(other) == []
+
+    @pytest.mark.needs("rewinds_to_times")
+    def test_brings_again_what_came_at_a_time_or_later(self, broker: Broker, topic: str) -> None:
+        """And nothing that came before; of a time to come, nothing."""
+        early, late = envelope(topic), []
+        broker.publish([early], deadline=DEADLINE)
+        time.sleep(0.01)  # brokers count milliseconds
+        moment = datetime.now(timezone.utc)
+        time.sleep(0.01)
+        late = [envelope(topic), envelope(topic)]
+        broker.publish(late, deadline=DEADLINE)
+        (feed,) = broker.feeds("mailing", [topic])
+        drain(feed, least=3)
+
+        rewound(feed, moment)
+        again = drain(feed, least=2)
+        rewound(feed, moment + timedelta(days=1))
+
+        assert again == late
+        assert drain(feed) == []
+
+
+def rewound(feed: Any, since: datetime | None) -> None:
+    """Let a feed go back."""
+    feed.rewind(since)

@@ -16,6 +16,9 @@ from tests.contracts.broker import DEADLINE, BrokerContract, envelope
 class TestContract(BrokerContract):
     """It does what every adapter does."""
 
+    rewinds = True
+    rewinds_to_times = True
+
     @pytest.fixture
     def broker(self) -> MemoryBroker:
         return MemoryBroker(refuse=lambda envelope: "odd" if envelope.name == "Odd" else None)

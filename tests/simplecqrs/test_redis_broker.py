@@ -31,6 +31,9 @@ pytestmark = [pytest.mark.redis, pytest.mark.services]
 class TestContract(BrokerContract):
     """It does what every adapter does."""
 
+    rewinds = True
+    rewinds_to_times = True
+
     @pytest.fixture
     def url(self) -> str:
         url = os.environ.get("CQRS_TEST_REDIS")
@@ -461,6 +464,120 @@ class TestGroups:
         drain(broker.feeds("mailing", ["orders"])[0])
 
         assert client.xlen("cqrs:orders") == 500
+
+
+class TestGaps:
+    """What is missing is counted, and said."""
+
+    def test_counts_what_was_trimmed_away_unread(
+        self, broker: RedisStreams, client: redis.Redis, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Once, by whichever fetcher comes; what was trimmed after it was read is no loss."""
+        broker.publish([envelope("orders") for _ in range(9)], deadline=DEADLINE)
+        (feed,) = broker.feeds("mailing", ["orders"])
+        feed.acknowledge(feed.fetch(4))
+        client.xtrim("cqrs:orders", maxlen=6, approximate=False)
+        (late,) = broker.feeds("mailing", ["orders"])
+        late.fetch(1)
+        none_yet = late.lost
+
+        client.xtrim("cqrs:orders", maxlen=2, approximate=False)
+        (next_one,) = broker.feeds("mailing", ["orders"])
+        arrived = drain(next_one)
+        (last,) = broker.feeds("mailing", ["orders"])
+        drain(last)
+
+        # One of the four was fetched, and not acknowledged.
+        assert (none_yet, next_one.lost, last.lost, len(arrived)) == (0, 3, 0, 2)
+        assert "2 entries were deleted before mailing had read them" in caplog.text
+
+    def test_counts_what_was_trimmed_away_though_it_was_past_it_when_it_looked(
+        self, broker: RedisStreams, client: redis.Redis
+    ) -> None:
+        """When all is read that there is, the server's counters still tell."""
+        broker.publish([envelope("orders") for _ in range(9)], deadline=DEADLINE)
+        (feed,) = broker.feeds("mailing", ["orders"])
+        feed.acknowledge(feed.fetch(1))
+        client.xtrim("cqrs:orders", maxlen=5, approximate=False)
+
+        drain(feed)
+        (late,) = broker.feeds("mailing", ["orders"])
+        late.fetch(1)
+
+        assert (feed.lost, late.lost) == (0, 3)
+
+    @pytest.mark.parametrize("more", [0, 3])
+    def test_notices_a_server_that_was_restored_from_an_earlier_copy(
+        self, broker: RedisStreams, client: redis.Redis, caplog: pytest.LogCaptureFixture, more: int
+    ) -> None:
+        """Also where more has come since, and where another process had been there before."""
+        broker.publish([envelope("orders") for _ in range(3)], deadline=DEADLINE)
+        (feed,) = broker.feeds("mailing", ["orders"])
+        feed.acknowledge(feed.fetch(3))
+        copy = client.dump("cqrs:orders")
+        broker.publish([envelope("orders") for _ in range(2)], deadline=DEADLINE)
+        drain(feed)
+        client.restore("cqrs:orders", 0, copy, replace=True)  # type: ignore[arg-type]
+        broker.publish([envelope("orders") for _ in range(more)], deadline=DEADLINE)
+
+        (successor,) = broker.feeds("mailing", ["orders"])
+        successor.compare(feed.mark)
+        arrived = drain(successor)
+        again = successor.mark
+
+        assert (successor.lost, len(arrived)) == (1, more)
+        assert "the server is as it was before" in caplog.text
+        assert again < feed.mark or more
+
+    def test_notices_a_server_that_was_emptied_while_nobody_was_there(
+        self, broker: RedisStreams, client: redis.Redis, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """By the mark that somebody has kept; a consumer that is new has none, and loses nothing."""
+        broker.publish([envelope("orders")], deadline=DEADLINE)
+        (feed,) = broker.feeds("mailing", ["orders"])
+        drain(feed)
+        client.flushall()
+        broker.publish([envelope("orders")], deadline=DEADLINE)
+
+        (successor,), (newcomer,) = broker.feeds("mailing", ["orders"]), broker.feeds("newcomer", ["orders"])
+        successor.compare(feed.mark)
+        newcomer.compare("")
+
+        assert (len(drain(successor)), successor.lost) == (1, 1)
+        assert (len(drain(newcomer)), newcomer.lost) == (1, 0)
+        assert "the group is gone" in caplog.text
+
+    def test_takes_no_rewinding_and_no_purge_for_a_loss(self, broker: RedisStreams, client: redis.Redis) -> None:
+        """Nor that an operator deletes the last entry."""
+        broker.publish([envelope("orders") for _ in range(6)], deadline=DEADLINE)
+        (feed,) = broker.feeds("mailing", ["orders"])
+        drain(feed)
+        client.xtrim("cqrs:orders", minid=feed.mark, approximate=False)
+        feed.rewind(None)
+        (first,) = broker.feeds("mailing", ["orders"])
+        first.compare(feed.mark)
+        drain(first)
+        client.xdel("cqrs:orders", feed.mark)
+        broker.publish([envelope("orders")], deadline=DEADLINE)
+
+        (last,) = broker.feeds("mailing", ["orders"])
+        last.compare(feed.mark)
+        drain(last)
+
+        assert (first.lost, last.lost) == (0, 0)
+
+    def test_works_for_who_may_not_look(self, server: RedisServer, client: redis.Redis) -> None:
+        """Then nothing is counted, and all goes on."""
+        client.execute_command("ACL", "SETUSER", "poor", "on", ">secret", "~*", "+@all", "-xinfo")
+        broker = RedisStreams(server.url.replace("redis://", "redis://poor:secret@"))
+        sent = envelope("orders")
+        broker.publish([sent], deadline=DEADLINE)
+
+        (feed,) = broker.feeds("mailing", ["orders"])
+        arrived = drain(feed)
+        broker.close()
+
+        assert (arrived, feed.lost) == ([sent], 0)
 
 
 class TestPromise:
