@@ -85,8 +85,8 @@ KEYS = Remembered("idempotency keys", "IDEMPOTENCY_DAYS", Idempotency._meta.db_t
 STORIES = Remembered("sagas that have ended", "SAGA_DAYS", Saga._meta.db_table, "updated_at", _delete_sagas)
 MAIL = Remembered("events that no saga waited for", "SAGA_DAYS", SagaMail._meta.db_table, "at")
 TALLIES = Remembered("tallies", "TALLY_DAYS", Tally._meta.db_table, "minute")
-ALL = (SEEN, KEYS, STORIES, MAIL, TALLIES, HISTORY)
 HISTORY = Remembered("events that were shipped", "KEEP_HISTORY", History._meta.db_table, "shipped_at", _delete_history)
+ALL = (SEEN, KEYS, STORIES, MAIL, TALLIES, HISTORY)
 
 
 def horizon(of: Remembered = SEEN) -> datetime | None:
