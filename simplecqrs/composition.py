@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from simplecqrs.errors import NotConfigured
 from simplecqrs.handlers import is_combined
-from simplecqrs.messages import IntegrationEvent, Message
-from simplecqrs.problems import contradictions, missing_dependencies, missing_publisher, wrong_middlewares
+from simplecqrs.messages import IntegrationEvent, Message, Permission, traits
+from simplecqrs.problems import (
+    contradictions,
+    missing_dependencies,
+    missing_publisher,
+    unguarded,
+    wrong_middlewares,
+)
 from simplecqrs.shipping import ship
 from simplecqrs.wiring import Wiring
 
@@ -20,7 +26,7 @@ if TYPE_CHECKING:
     from simplecqrs.idempotency import IdempotencyStore
     from simplecqrs.levels import EventErrors
     from simplecqrs.packing import Packing
-    from simplecqrs.pipeline import Middleware
+    from simplecqrs.pipeline import Gate, Middleware
     from simplecqrs.registration import Registration
     from simplecqrs.registry import Registry
     from simplecqrs.saga.storage import SagaStorage
@@ -32,7 +38,10 @@ if TYPE_CHECKING:
     from simplecqrs.vocabulary import Vocabulary
     from simplecqrs.wiring import Scope
 
-__all__ = ["Composition"]
+__all__ = ["Composition", "Permits"]
+
+#: Is asked with a message and what it needs; raises NotPermitted.
+Permits = Callable[[Any, Permission], object]
 
 
 class Composition:
@@ -49,6 +58,7 @@ class Composition:
     _upcasters: Upcasters | None
     _idempotency: IdempotencyStore | None
     _sagas: SagaStorage | None
+    _permits: Permits | None
     _source: str
     _max_generations: int
     _scope: Scope
@@ -79,6 +89,7 @@ class Composition:
             found += registration.handler.problems(self) if is_combined(registration.handler) else ()
             found += missing_dependencies(registration, self._container, self._how_to_provide)
             found += missing_publisher(registration, ships=self.ships)
+            found += unguarded(registration, guarded=self._permits is not None)
         return found
 
     def way_of(self, request: type[Message], /) -> Callable[[Any], Any] | None:
@@ -170,6 +181,7 @@ class Composition:
             scope=self._scope,
             ship=self._ship_function(),
             delays=self._delays(),
+            gate=self._gate,
             commits=self._refuse_uncommitted,
             max_generations=self._max_generations,
             event_workers=self._event_workers,
@@ -178,6 +190,11 @@ class Composition:
         )
         wiring.events.bus = self
         return wiring
+
+    def _gate(self, kind: type[Message]) -> Gate | None:
+        """Return what is to be asked before messages of a class; None of those that say no permission."""
+        needed, permits = traits(kind).permission, self._permits
+        return None if needed is None or permits is None else lambda message: permits(message, needed)
 
     def _refuse_uncommitted(self, message: Message) -> None:
         """Let Django's mediator refuse what is to be committed where a transaction is open already."""

@@ -33,6 +33,8 @@ def _message(message: MessageDescription) -> Iterator[str]:
     yield f"    {message.kind} {message.name}{version}, class {message.message}"
     if message.unit:
         yield f"    in {message.unit}" if message.unit != "none" else "    in no transaction of its own"
+    if message.permission:
+        yield f"    needs the permission {message.permission}"
     for handler in message.handlers:
         yield from _handler(handler)
     yield from _ways(message)

@@ -80,10 +80,16 @@ def _message(known: _Known, message: type[Message]) -> MessageDescription:
         answer="" if issubclass(message, Event) else type_title(answer_of(message)),
         fields={name: type_title(hint) for name, hint in fields_of(message).items()},
         unit=_unit(known, message, handling),
+        permission=_permission(message),
         leaves=leaves,
         handlers=handlers,
         notes=[*_notes(known, message, handlers)],
     )
+
+
+def _permission(message: type[Message]) -> str:
+    needed = traits(message).permission
+    return name_of(needed) if callable(needed) else needed or ""
 
 
 def _messages(registrations: Iterable[Registration]) -> list[type[Message]]:

@@ -80,6 +80,7 @@ class MessageDescription:
         answer: its type; of a stream that of its items; empty of events.
         leaves: why it leaves the process; empty: it does not.
         unit: the unit of work that it is handled in.
+        permission: what is needed to give it; empty: nothing is asked for.
         destinations: empty, if nobody knows more than that it goes to the publisher.
         notes: what is missing, and what will not happen, each with its reason.
     """
@@ -94,6 +95,7 @@ class MessageDescription:
     answer: str = ""
     fields: Mapping[str, str] = field(factory=dict[str, str])
     unit: str = ""
+    permission: str = ""
     leaves: str = ""
     handlers: Sequence[HandlerDescription] = ()
     destinations: Sequence[Destination] = ()

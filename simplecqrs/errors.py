@@ -19,6 +19,7 @@ All errors that simplecqrs raises, in one tree.
     ├── IdempotencyKeyReused (ValueError)       a key that belongs to another command
     ├── IdempotencyKeyInUse  (RuntimeError)     a key whose command is still at work
     ├── CommandRefused       (PermissionError)  a command from a broker that may give none
+    ├── NotPermitted         (PermissionError)  a message that this user may not give
     ├── OutsideDispatch      (RuntimeError)     asked for a message where none is handled
     ├── TooManyEvents        (RuntimeError)     events that cause events without end
     ├── HandlersFailed       (ExceptionGroup)   handlers of events, with event_errors="collect"
@@ -67,6 +68,7 @@ __all__ = [
     "NewerVersion",
     "NobodyAnswered",
     "NotConfigured",
+    "NotPermitted",
     "NotPublished",
     "OutcomeUnknown",
     "OutsideDispatch",
@@ -170,6 +172,10 @@ class IdempotencyKeyInUse(CQRSError, RuntimeError):
 
 class CommandRefused(CQRSError, PermissionError):
     """Raised when a command comes from a broker to a consumer that takes only events."""
+
+
+class NotPermitted(CQRSError, PermissionError):
+    """Raised before anything is done for a message with ``permission=`` that the acting user may not give."""
 
 
 class OutsideDispatch(CQRSError, RuntimeError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from simplecqrs.composition import Composition
+from simplecqrs.composition import Composition, Permits
 from simplecqrs.dispatch import stack, top
 from simplecqrs.messages import Event, Message, Request, Stream
 from simplecqrs.pipeline import Call, Middleware
@@ -57,6 +57,8 @@ class Mediator(Composition):
         upcasters: bring payloads of old versions up to date.  Default: those that ``upcasts`` has registered.
         idempotency: keeps idempotency keys and answers; ``transaction`` is to be its own.
         sagas: keeps sagas.  Default: in memory.
+        permits: asked with each message that says ``permission=``, and with what it says, before anything is done for
+            it; raises ``NotPermitted`` if it may not be given.
         source: who we are, in envelopes.
         max_generations: how long events may go on causing events.
         scope: how long dependencies are shared: for the outermost ``"message"`` and all that it causes, or for each
@@ -85,6 +87,7 @@ class Mediator(Composition):
         upcasters: Upcasters | None = None,
         idempotency: IdempotencyStore | None = None,
         sagas: SagaStorage | None = None,
+        permits: Permits | None = None,
         source: str = "",
         max_generations: int = 50,
         scope: Scope = "message",
@@ -105,6 +108,7 @@ class Mediator(Composition):
         self._upcasters = upcasters
         self._idempotency = idempotency
         self._sagas = sagas
+        self._permits = permits
         self._source = source
         self._max_generations = max_generations
         self._scope: Scope = scope
@@ -129,6 +133,7 @@ class Mediator(Composition):
 
         Raises:
             HandlerNotFound: if it has no handler.
+            NotPermitted: if it says ``permission=``, and who asks has not got it.
             IdempotencyKeyReused: if the key belongs to another command, or to one with other content.
             IdempotencyKeyInUse: if the first one is still at work.
             NotConfigured: if the wiring is wrong, before the first message.

@@ -20,6 +20,7 @@ __all__ = [
     "IntegrationEvent",
     "Message",
     "NotificationEvent",
+    "Permission",
     "Query",
     "Request",
     "Stream",
@@ -32,11 +33,14 @@ __all__ = [
 R_co = TypeVar("R_co", covariant=True)
 C = TypeVar("C", bound="type[Message]")
 
+#: What somebody must have to give a message: a name, or a function of the user and the message.
+Permission = str | Callable[[Any, Any], object]
+
 #: The longest name, topic and order key, in characters: what the tables hold.
 LONGEST: Final = 200
 
 
-def _mark(cls: type[Any], *, name: object, version: object, topic: object, key: object) -> None:
+def _mark(cls: type[Any], *, name: object, version: object, topic: object, key: object, permission: object) -> None:
     """
     Write the keywords into the class's own namespace.
 
@@ -55,6 +59,18 @@ def _mark(cls: type[Any], *, name: object, version: object, topic: object, key: 
         if not isinstance(version, int) or isinstance(version, bool) or version < 1:
             raise InvalidMessage(f"{cls.__qualname__}: version={version!r} must be an int from 1")
         setattr(cls, "__cqrs_version__", version)  # noqa: B010 - mypy knows no such attribute
+    if permission is not None:
+        _mark_permission(cls, permission)
+
+
+def _mark_permission(cls: type[Any], permission: object) -> None:
+    if issubclass(cls, Event):
+        raise InvalidMessage(f"{cls.__qualname__}: permission= is for what is asked for; an event has happened")
+    if not callable(permission) and not (isinstance(permission, str) and permission.strip()):
+        raise InvalidMessage(
+            f"{cls.__qualname__}: permission={permission!r} must be a name, or a function (user, message) -> bool"
+        )
+    setattr(cls, "__cqrs_permission__", permission)  # noqa: B010 - mypy knows no such attribute
 
 
 class Message:
@@ -68,6 +84,8 @@ class Message:
         version: of its fields, an int from 1.
         topic: picks stream, exchange and route.  Default: the name.  Inherited.
         key: the field by which events keep their order.  Inherited.
+        permission: what is needed to give a command, a query or a stream; the mediator's ``permits`` sees to it.
+            Inherited.
     """
 
     __slots__ = ()
@@ -81,24 +99,25 @@ class Message:
             version: int | None = None,
             topic: str | None = None,
             key: str | None = None,
+            permission: Permission | None = None,
         ) -> None: ...
 
     else:
 
-        def __init_subclass__(cls, *, name=None, version=None, topic=None, key=None, **others):
+        def __init_subclass__(cls, *, name=None, version=None, topic=None, key=None, permission=None, **others):
             try:
                 super().__init_subclass__(**others)
             except TypeError as error:
                 if not others:
                     raise
                 raise InvalidMessage(_unknown_keywords(cls, others)) from error
-            _mark(cls, name=name, version=version, topic=topic, key=key)
+            _mark(cls, name=name, version=version, topic=topic, key=key, permission=permission)
 
 
 def _unknown_keywords(cls: type[Any], keywords: Mapping[str, object]) -> str:
     from difflib import get_close_matches
 
-    known = ("name", "version", "topic", "key")
+    known = ("name", "version", "topic", "key", "permission")
     close = [match for keyword in keywords for match in get_close_matches(keyword, known, n=1)]
     hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
     return f"{cls.__qualname__}: unknown class keyword {', '.join(map(repr, keywords))}; {hint}"
@@ -186,6 +205,7 @@ class Traits:
     version: int
     topic: str
     key: str
+    permission: Permission | None
 
 
 def traits(cls: type[Message]) -> Traits:
@@ -206,17 +226,23 @@ def _read_traits(cls: type[Message]) -> Traits:
         version=own.get("__cqrs_version__", 1),
         topic=getattr(cls, "__cqrs_topic__", ""),
         key=getattr(cls, "__cqrs_key__", ""),
+        permission=getattr(cls, "__cqrs_permission__", None),
     )
 
 
 def message(
-    *, name: str | None = None, version: int | None = None, topic: str | None = None, key: str | None = None
+    *,
+    name: str | None = None,
+    version: int | None = None,
+    topic: str | None = None,
+    key: str | None = None,
+    permission: Permission | None = None,
 ) -> Callable[[C], C]:
     """Say by a decorator what class keywords say, for classes whose metaclass refuses keywords."""
 
     def mark(cls: C) -> C:
         _traits.pop(cls, None)
-        _mark(cls, name=name, version=version, topic=topic, key=key)
+        _mark(cls, name=name, version=version, topic=topic, key=key, permission=permission)
         return cls
 
     return mark

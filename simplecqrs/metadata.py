@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import ChainMap
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,7 +19,7 @@ if TYPE_CHECKING:  # the modules take as long to import as all of ours that a pl
     from datetime import datetime
     from uuid import UUID
 
-__all__ = ["ORIGIN", "Context", "Metadata", "active_context", "new_metadata", "setting", "uuid7"]
+__all__ = ["ORIGIN", "Context", "Metadata", "active_context", "new_metadata", "setting", "setting_late", "uuid7"]
 
 #: The header with the id that others know a message by; what it causes does not have it.
 ORIGIN = "cqrsorigin"
@@ -76,11 +77,21 @@ def setting(
     for name, value in {"correlation_id": correlation_id, **headers}.items():
         if not isinstance(value, str) and (name, value) != ("correlation_id", None):
             raise InvalidMessage(f"headers are strings: context({name}={value!r}); write str(...) around it")
+    with setting_late(correlation_id, headers, cause):
+        yield
+
+
+@contextmanager
+def setting_late(
+    correlation_id: str | None, headers: Mapping[str, str], cause: Metadata | None = None
+) -> Generator[None, None, None]:
+    """Do what ``setting`` does with headers that are read when somebody asks for them, and not before."""
     before = _active.get() or Context()
+    known = before.headers
     inside = evolve(
         before,
         correlation_id=correlation_id if correlation_id is not None else before.correlation_id,
-        headers=MappingProxyType({**before.headers, **headers}),
+        headers=MappingProxyType(ChainMap(headers, known) if known else headers),  # type: ignore[arg-type]
         cause=cause,
     )
     token = _active.set(inside)

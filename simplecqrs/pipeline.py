@@ -10,12 +10,14 @@ from typing import Any
 
 from simplecqrs.messages import Message, Stream
 
-__all__ = ["Call", "Middleware", "Unswallowed", "around", "compose"]
+__all__ = ["Call", "Gate", "Middleware", "Unswallowed", "around", "compose", "gated"]
 
 #: Takes a message and answers.
 Call = Callable[[Any], Any]
 #: Takes a message and the call that it surrounds.
 Middleware = Callable[[Any, Call], Any]
+#: Is asked before a message is begun; raises if it may not be.
+Gate = Callable[[Any], object]
 
 
 def compose(middlewares: Sequence[Middleware], call: Call) -> Call:
@@ -30,6 +32,18 @@ def _surround(middleware: Middleware, call_next: Call) -> Call:
         return middleware(message, call_next)
 
     return surrounded
+
+
+def gated(call: Call, gate: Gate | None) -> Call:
+    """Ask before a call, and before all that surrounds it; a call without a gate stays as it is."""
+    if gate is None:
+        return call
+
+    def run(message: Message) -> Any:
+        gate(message)
+        return call(message)
+
+    return run
 
 
 def around(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from simplecqrs.errors import CQRSError, HandlerNotFound, InvalidMessage, NotConfigured
 from simplecqrs.handlers import describe, is_combined
 from simplecqrs.hints import is_async
-from simplecqrs.messages import DomainEvent, Event, Message, Request, Stream
+from simplecqrs.messages import DomainEvent, Event, Message, Request, Stream, traits
 from simplecqrs.registration import Registration
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __all__ = [
     "not_sendable",
     "not_streamable",
     "refuse_unknown",
+    "unguarded",
     "wrong_middlewares",
 ]
 
@@ -69,6 +70,16 @@ def missing_publisher(registration: Registration, *, ships: bool) -> Iterator[st
             f"{describe(registration.handler)} waits for {event.__qualname__} with consumer={consumer!r}, but nothing "
             "is published to consumers; give the mediator a publisher"
         )
+
+
+def unguarded(registration: Registration, *, guarded: bool) -> Iterator[str]:
+    """Find messages that need a permission where nobody asks for it: they would be open to all."""
+    for message in registration.messages if not guarded else ():
+        if traits(message).permission is not None:
+            yield (
+                f"{message.__qualname__} says permission=, and this mediator asks for none; give it what does: "
+                "Mediator(permits=...)"
+            )
 
 
 def wrong_middlewares(middlewares: Iterable[Any]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from simplecqrs.events import Events
 from simplecqrs.handlers import is_combined
 from simplecqrs.messages import Command, Event, Message, Query, Request, Stream
 from simplecqrs.metadata import Metadata
-from simplecqrs.pipeline import Call, Middleware, Unswallowed, compose
+from simplecqrs.pipeline import Call, Gate, Middleware, Unswallowed, compose, gated
 from simplecqrs.registration import Options, Registration
 from simplecqrs.straight import straight_call, straight_publishing_call
 from simplecqrs.streams import all_at_once, by_item, drive
@@ -38,6 +38,7 @@ class Wiring:
         scope: what shares dependencies: all that an outermost message causes, or each handler for itself.
         ship: takes the events that go out, when the outermost unit of work ends.  None: there is no publisher.
         delays: whether what goes out may wait until it is due.
+        gate: returns what is to be asked before a message of a class is begun, which may raise; None: nothing is.
         commits: may refuse a message that is to be committed before it is answered, where it could not be.
         event_workers: how many handlers of events may run at a time, in threads.
         in_thread: surrounds the life of such a thread.
@@ -53,6 +54,7 @@ class Wiring:
         scope: Scope,
         ship: Ship | None,
         delays: bool,
+        gate: Callable[[type[Message]], Gate | None],
         commits: Callable[[Message], None],
         max_generations: int,
         event_workers: int,
@@ -62,6 +64,7 @@ class Wiring:
         self._middlewares = middlewares
         self._container = container if scope == "message" else None
         self._commits = commits
+        self._gate = gate
         self._units = Units(transaction, ship)
         self._binder = Binder(self._units.trial, container, own_scopes=scope == "handler")
         self._handlers: dict[type[Message], Call] = {}
@@ -99,7 +102,8 @@ class Wiring:
         if self._container is not None:
             call = self._holding_scope(call)
         reads = transaction is None
-        self.streams[registration.kind] = self._driven(compose(self._middlewares, call), reads=reads)
+        driven = self._driven(compose(self._middlewares, call), reads=reads)
+        self.streams[registration.kind] = gated(driven, self._gate(registration.kind))
 
     def _driven(self, call: Call, *, reads: bool) -> Call:
         """Give each stream a dispatch, a scope and context variables of its own: it may outlive its sender."""
@@ -132,9 +136,10 @@ class Wiring:
         call = self._pipelines[kind] = self._way(kind, handler)
         plain = registration.parts and not self._middlewares and self._container is None
         if not plain or self._is_transactional(kind):  # a saga that only waits has no parts
-            self.requests[kind] = self._in_dispatch(call, is_query=issubclass(kind, Query))
+            run = self._in_dispatch(call, is_query=issubclass(kind, Query))
         else:
-            self.requests[kind] = self._straight(registration, handler)
+            run = self._straight(registration, handler)
+        self.requests[kind] = gated(run, self._gate(kind))
 
     def _way(self, kind: type[Message], handler: Call) -> Call:
         call = self._units.around(handler, self.events.handle_all, transactional=self._is_transactional(kind))
@@ -145,7 +150,8 @@ class Wiring:
 
     def with_layer(self, kind: type[Message], layer: Callable[[Call], Call]) -> Call:
         """Return the way of a command with a layer round its handler, inside of its unit of work."""
-        return self._in_dispatch(self._way(kind, layer(self._handlers[kind])), is_query=False)
+        run = self._in_dispatch(self._way(kind, layer(self._handlers[kind])), is_query=False)
+        return gated(run, self._gate(kind))
 
     def receive(self, command: Message, metadata: Metadata) -> Any:
         """Handle a command that came from elsewhere, with the metadata that came with it."""
