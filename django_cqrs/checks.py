@@ -27,7 +27,7 @@ OF_OTHERS = {"python-cqrs", "PythonCQRS", "diator", "Diator"}
 
 def register_all() -> None:
     """Register the checks."""
-    for check in (check_settings, check_wiring, check_consumers, check_handlers, check_databases):
+    for check in (check_settings, check_wiring, check_consumers, check_handlers, check_permissions, check_databases):
         checks.register(check, TAG)
     checks.register(check_servers, TAG, checks.Tags.database)
 
@@ -39,7 +39,7 @@ def check_settings(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]:
     for name, broker in found.brokers.items():
         messages += _importable(broker.backend, f"BROKERS[{name!r}]")
     store = None if found.claims is None else found.claims.store
-    optional = [path for path in (found.container, found.codec, store) if path is not None]
+    optional = [path for path in (found.container, found.codec, found.tenant, store) if path is not None]
     for path in (*found.middlewares, *optional, *found.codecs.values(), found.mediator):
         messages += _importable(path, "DJANGO_CQRS")
     if not problems and not messages:
@@ -170,6 +170,14 @@ def _requests() -> Iterator[type[Message]]:
         if not subclasses and place not in met and apps.get_containing_app_config(cls.__module__):
             met.add(place)
             yield cls
+
+
+def check_permissions(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]:
+    """Check that the permissions that messages need are defined somewhere."""
+    from django_cqrs.permission_checks import unknown_permissions
+
+    mediator = _mediator()
+    return [] if mediator is None else unknown_permissions(mediator)
 
 
 def check_databases(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]:

@@ -206,6 +206,7 @@ class Settings:
         sagas: how those that nobody works on are found.
         saga_days: how long sagas that have ended are kept, with their logs; 0 is for ever.
         keep_history: how long events are kept that were shipped, such as ``48h``.  Default: they are deleted.
+        tenant: the dotted path of a function from a request to its tenant's name, or None.
     """
 
     brokers: Mapping[str, BrokerSettings] = _mapping(secret=True)
@@ -242,6 +243,7 @@ class Settings:
     tally_days: float = _number((int, float), 14.0, ge(0))
     keep_history: timedelta = field(default=timedelta(0), converter=_age)
     idempotency_wait: float = _number((int, float), 10.0, ge(0))
+    tenant: str | None = field(default=None, validator=optional(instance_of(str)))
     table_prefix: str = field(default="cqrs_", validator=matches_re("[a-z_][a-z0-9_]{0,11}"))
 
     def brokers_for(self, topic: str) -> tuple[str, ...]:

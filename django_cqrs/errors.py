@@ -8,17 +8,22 @@ The errors that only Django can cause.
     ├── WroteElsewhere               a command that wrote through another database than its own
     ├── TransactionBroken            a command whose transaction was lost while nobody said so
     ├── IdempotencyKeyInvalid        a request whose header Idempotency-Key is missing or cannot be read
+    ├── NotPermitted                 a message that this user may not give; Django answers 403
     ├── InsideTransaction            something that needs a commit, inside of somebody's transaction
     └── PublishedOutsideTransaction  an event that shares its fate with nothing
 """
 
 from __future__ import annotations
 
+from django.core.exceptions import PermissionDenied
+
 from simplecqrs.errors import CQRSError, NotPublished
+from simplecqrs.errors import NotPermitted as _NotPermitted
 
 __all__ = [
     "IdempotencyKeyInvalid",
     "InsideTransaction",
+    "NotPermitted",
     "PublishedOutsideTransaction",
     "QueryWrote",
     "TransactionBroken",
@@ -44,6 +49,10 @@ class IdempotencyKeyInvalid(CQRSError, ValueError):
 
 class InsideTransaction(CQRSError, RuntimeError):
     """Raised when something that must commit is called inside of an open transaction."""
+
+
+class NotPermitted(_NotPermitted, PermissionDenied):
+    """Raised before anything is done for a message with ``permission=`` that the acting user may not give."""
 
 
 class PublishedOutsideTransaction(NotPublished):

@@ -10,7 +10,7 @@ from functools import wraps
 from hashlib import sha256
 from typing import Any, Literal, ParamSpec, overload
 
-from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, ValidationError
 from django.http import HttpResponseBase, JsonResponse
 
 from django_cqrs.errors import IdempotencyKeyInvalid
@@ -92,18 +92,16 @@ def error_response(error: Exception, *, not_found: Errors = (), conflict: Errors
     """
     Return the response to an error, or None if it is not the client's doing.
 
-    400 with the fields for ``InvalidPayload`` and Django's ``ValidationError``, 404 for ``ObjectDoesNotExist`` and
+    400 with the fields for ``InvalidPayload`` and Django's ``ValidationError``, 403 for ``PermissionDenied``, which
+    ``NotPermitted`` is, without a word of what it would take, 404 for ``ObjectDoesNotExist`` and
     what ``not_found`` lists, 409 for what ``conflict`` lists.  Of idempotency keys: 400 for one that is missing or
     cannot be read, 422 for one that belongs to another command, 409 with ``Retry-After`` while the first is at work.
     """
-    about_key = _about_key(error)
-    if about_key is not None:
-        return about_key
-    if isinstance(error, InvalidPayload):
-        return _answer(400, "invalid", _by_path(error.errors))
-    if isinstance(error, ValidationError):
-        fields = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
-        return _answer(400, "invalid", fields)
+    refused = _about_key(error) or _about_fields(error)
+    if refused is not None:
+        return refused
+    if isinstance(error, PermissionDenied):
+        return _answer(403, "not permitted")
     if isinstance(error, (ObjectDoesNotExist, *not_found)):
         return _answer(404, str(error) or "not found")
     if isinstance(error, conflict):
@@ -121,6 +119,15 @@ def _about_key(error: Exception) -> JsonResponse | None:
         response = _problem(409, "The first request is at work", "The same request is still at work; send it again.")
         response["Retry-After"] = str(RETRY_AFTER)
         return response
+    return None
+
+
+def _about_fields(error: Exception) -> JsonResponse | None:
+    if isinstance(error, InvalidPayload):
+        return _answer(400, "invalid", _by_path(error.errors))
+    if isinstance(error, ValidationError):
+        fields = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
+        return _answer(400, "invalid", fields)
     return None
 
 

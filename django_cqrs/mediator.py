@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.apps import apps
-from django.db import connections, transaction
+from django.db import connections
 from django.utils.module_loading import import_string
 
-from simplecqrs.dispatch import stack, top
+from django_cqrs.permissions import permits
+from simplecqrs.dispatch import stack
 from simplecqrs.errors import InvalidMessage
-from simplecqrs.idempotency import is_first
 from simplecqrs.mediator import Mediator
 from simplecqrs.messages import Command, Event, Message
-from simplecqrs.metadata import active_context, new_metadata
-from simplecqrs.queue import DEFERRED, lane_of
 from simplecqrs.registration import Registration
 from simplecqrs.registry import Registry, default_registry
-from simplecqrs.timing import Moment, Timed, check_times, expires_at
+from simplecqrs.timing import Moment, Timed, check_times
 from simplecqrs.unit import Published
 
 if TYPE_CHECKING:
+    from django_cqrs.rehearsal import DryRun
+    from django_cqrs.transactions import UnitsOfWork
     from simplecqrs.saga.definition import Saga
     from simplecqrs.saga.storage import SagaStorage
     from simplecqrs.vocabulary import Vocabulary
     from simplecqrs.wiring import Wiring
 
 __all__ = ["DjangoMediator", "app_label_name", "bus", "project_mediator"]
+
+R = TypeVar("R")
 
 
 class DjangoMediator(Mediator):
@@ -41,8 +43,10 @@ class DjangoMediator(Mediator):
         registry: which handler handles what.  Default: the registry behind ``simplecqrs.handles``.
     """
 
+    _units: UnitsOfWork
+
     def __init__(self, registry: Registry = default_registry) -> None:
-        super().__init__(registry)
+        super().__init__(registry, permits=permits)
         self._definitions: dict[str, Saga[Any]] | None = None
 
     def publish(self, event: Event, /) -> None:
@@ -88,35 +92,59 @@ class DjangoMediator(Mediator):
             IdempotencyKeyReused: if the key belongs to another command, or to one with other content.
             InvalidMessage: if it is no command, or if a time has no time zone.
             HandlerNotFound: if it has no handler.
+            NotPermitted: if who acts here may not give it; later nobody is asked.
         """
-        from django_cqrs.queue import inbox
-        from django_cqrs.schedule import keep, warn_of_key
+        from django_cqrs.deferring import Later, defer
 
         self._compiled()
         if not isinstance(command, Command):
             raise InvalidMessage(f"{type(command).__qualname__} is no command; only commands can be deferred")
         if type(command) not in self._requests:
             self._find(command)
+        self._ask(command)
         check_times(type(command).__qualname__, due, expires)
-        metadata = new_metadata(top(stack.frames).metadata if stack.frames else None, active_context())
-        ends = expires_at(due, expires, metadata.time)
-        envelope = self.vocabulary.envelope(command, metadata, key=key, expires=ends)
-        alias, lane = self.alias(command), lane_of(envelope)
-        with self._first(command, alias, idempotency_key) as is_first:
-            if is_first and due is None:
-                inbox(alias).append([(DEFERRED, lane, envelope)])
-            elif is_first and due is not None:
-                warn_of_key(command, envelope.key)
-                keep(alias, "inbox", [(due, DEFERRED, lane, envelope)])
+        defer(self, self._idempotency, command, Later(due, expires, key, idempotency_key))
 
-    @contextmanager
-    def _first(self, command: Command[Any], alias: str, key: str | None) -> Generator[bool, None, None]:
-        """Claim a command's key in a transaction that holds what is done with it; yield whether nobody had it."""
-        if key is None:
-            yield True
-            return
-        with transaction.atomic(using=alias):
-            yield is_first(self._idempotency, self.vocabulary, command, key)
+    def send_all(self, commands: Iterable[Command[R]], /) -> list[R]:
+        """
+        Send commands in one transaction, in this order, and return their answers; if one fails none has happened.
+
+        Raises:
+            InvalidMessage: if one is no command, or if their transactions are on several databases.
+            NotPermitted: if one of them may not be given, before the first is begun.
+            Exception: what the first that fails raises.
+        """
+        from django_cqrs.batches import send_in_one
+
+        self._compiled()
+        given = list(commands)
+        for command in given:
+            self._ask(command)
+        return send_in_one(self, self._units, given)
+
+    def dry_run(self, command: Command[R], /) -> DryRun[R]:
+        """
+        Send a command in a transaction that is rolled back; return its answer, and what it would have published.
+
+        Nothing is stored, and no after-commit handler runs.  But what handlers do outside of the databases is done:
+        files, mails, requests to others.  Sequences move on as well.
+
+        Raises:
+            Exception: whatever ``send`` raises.
+        """
+        from django_cqrs.rehearsal import rehearse
+
+        self._compiled()
+        if not isinstance(command, Command):
+            raise InvalidMessage(f"{type(command).__qualname__} is no command; only commands have dry runs")
+        self._ask(command)
+        return rehearse(self, self._units, command)
+
+    def _ask(self, command: Command[Any]) -> None:
+        """Raise NotPermitted if who acts here may not give a command."""
+        gate = self._gate(type(command))
+        if gate is not None:
+            gate(command)
 
     def alias(self, message: Message) -> str:
         """Return the database alias of a message's transaction."""
@@ -166,7 +194,8 @@ class DjangoMediator(Mediator):
         self._middlewares = (*(import_string(path) for path in found.middlewares), query_guard(self.alias))
         if found.container is not None:
             self._container = import_string(found.container)
-        self._transaction = UnitsOfWork(self).open
+        self._units = UnitsOfWork(self)
+        self._transaction = self._units.open
         self._idempotency = DjangoIdempotency(self.alias)
         self._event_workers = found.event_workers
         self._scope = found.scope

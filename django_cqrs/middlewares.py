@@ -1,21 +1,54 @@
-"""Middlewares for Django's mediator."""
+"""Middlewares: ``retrying`` for Django's mediator, and ``acting`` for Django's setting MIDDLEWARE."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+from asgiref.sync import iscoroutinefunction
 from django.db import OperationalError, connections
+from django.http import HttpRequest
+from django.utils.decorators import sync_and_async_middleware
 
 from django_cqrs.conf import settings
 from django_cqrs.locks import held_lane
 from django_cqrs.mediator import app_label_name
+from django_cqrs.requests import Scene
 from django_cqrs.transactions import in_transaction
 from simplecqrs.messages import Message, traits
 from simplecqrs.middlewares import retrying as core_retrying
 from simplecqrs.middlewares.retries import On
 from simplecqrs.pipeline import Middleware
 
-__all__ = ["retrying"]
+__all__ = ["acting", "retrying"]
+
+
+@sync_and_async_middleware
+def acting(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
+    """
+    Let the user of a request act, and messages carry user, tenant and correlation id; for Django's MIDDLEWARE.
+
+    It belongs behind ``AuthenticationMiddleware``.  The correlation id is that of the header ``X-Request-ID`` or
+    ``X-Correlation-ID``, if it is a plain one of 128 characters at most, or a new one; the response has it as well.
+    All this lasts until a streamed body was sent.
+    """
+    if iscoroutinefunction(get_response):
+
+        async def answer_later(request: HttpRequest) -> Any:
+            scene = Scene(request)
+            with scene.open():
+                response = await get_response(request)
+            return scene.finish(response)
+
+        return answer_later
+
+    def answer(request: HttpRequest) -> Any:
+        scene = Scene(request)
+        with scene.open():
+            response = get_response(request)
+        return scene.finish(response)
+
+    return answer
 
 
 def retrying(

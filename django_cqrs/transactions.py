@@ -79,6 +79,11 @@ class UnitOfWork:
         alive = {id(p) for p in self._kept}
         return [p for p in published if id(p) in alive]
 
+    @property
+    def events(self) -> list[Event]:
+        """Return what was published in it and not rolled back, in that order."""
+        return [p.event for p in self._kept if isinstance(p, Published)]
+
     def after_commit(self, call: Callable[[], None], /) -> None:
         """Call this after the commit; what it raises stops nobody."""
         later = AfterCommit(call)
@@ -136,22 +141,30 @@ class UnitsOfWork:
         """
         alias = (_may_be_received(message) and held_lane()) or self._mediator.alias(message)
         connection = connections[alias]
-        unit: UnitOfWork | None = getattr(connection, UNIT, None)
-        savepoint = unit is not None or not getattr(connection, LANE, False)
-        with transaction.atomic(using=alias, savepoint=savepoint), alias_guard(message, alias):
-            if unit is not None:
+        savepoint = hasattr(connection, UNIT) or not getattr(connection, LANE, False)
+        with (
+            transaction.atomic(using=alias, savepoint=savepoint),
+            alias_guard(message, alias),
+            self.joined(connection) as unit,
+        ):
+            yield unit
+            refuse_broken(message, connection)
+
+    @contextmanager
+    def joined(self, connection: BaseDatabaseWrapper) -> Generator[UnitOfWork, None, None]:
+        """Join the unit of the transaction that is open, or begin the one that stores at its end what it was told."""
+        known: UnitOfWork | None = getattr(connection, UNIT, None)
+        if known is not None:
+            yield known
+            return
+        unit = UnitOfWork(self._mediator, connection)
+        setattr(connection, UNIT, unit)
+        try:
+            with connection.execute_wrapper(unit.watch):
                 yield unit
-                refuse_broken(message, connection)
-                return
-            unit = UnitOfWork(self._mediator, connection)
-            setattr(connection, UNIT, unit)
-            try:
-                with connection.execute_wrapper(unit.watch):
-                    yield unit
-                refuse_broken(message, connection)
-                unit.flush()
-            finally:
-                delattr(connection, UNIT)
+            unit.flush()
+        finally:
+            delattr(connection, UNIT)
 
 
 def _may_be_received(message: Message) -> bool:
