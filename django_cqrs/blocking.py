@@ -10,6 +10,7 @@ from django.db import connections
 from django_cqrs import rows
 from django_cqrs.databases import Dialect, Place
 from django_cqrs.databases.statements import placeholders
+from django_cqrs.masking import kept
 from django_cqrs.models import Dead
 from simplecqrs.queue import Failure, Row
 
@@ -58,7 +59,7 @@ class BlockedKeys:
         next_at = "NULL" if failure.pause is None else self._speech.later
         pause = [] if failure.pause is None else [failure.pause]
         place = [s.box, self._place.queue, row.envelope.topic, row.envelope.key, _slot(row)]
-        error = rows.text(failure.reason)
+        error = kept(failure.reason)
         with connections[s.alias].cursor() as cursor:
             cursor.execute(
                 f"UPDATE {s.blocked} SET head = %s, attempts = %s, error = %s, next_at = {next_at}"
@@ -81,7 +82,7 @@ class BlockedKeys:
             cursor.execute(
                 f"INSERT INTO {Dead._meta.db_table} (box, row_id, attempts, reason, holds, created_at, {rows.COLUMNS})"
                 f" SELECT %s, id, %s, %s, %s, created_at, {rows.COLUMNS} FROM {s.parked} WHERE id = %s",
-                [s.box, failure.attempts, rows.text(failure.reason), holds, row.id],
+                [s.box, failure.attempts, kept(failure.reason), holds, row.id],
             )
         s.delete(s.parked, [row.id])
         if holds:

@@ -15,10 +15,11 @@ from django_cqrs.inbox import door
 from django_cqrs.models import Subscription
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import NotConfigured
+from simplecqrs.middlewares.spans import SYSTEM
 from simplecqrs.queue import DATABASE
 from simplecqrs.transport import ACCEPTED, Broker, Feed, Promise, Receipt
 
-__all__ = ["DatabaseBroker", "broker", "broker_names", "per_thread"]
+__all__ = ["DatabaseBroker", "broker", "broker_names", "per_thread", "system_of"]
 
 #: The alias of the consumers' inboxes.
 INBOXES = "default"
@@ -68,6 +69,12 @@ def _subscribers(topics: set[str]) -> dict[str, set[str]]:
 def broker_names() -> list[str]:
     """Return the names of all brokers, the database first."""
     return [DATABASE, *settings().brokers]
+
+
+def system_of(name: str) -> str:
+    """Return what traces call the system behind a broker; without making it, for its library may not be here."""
+    found = settings().brokers.get(name)
+    return SYSTEM if found is None else str(getattr(import_string(found.backend), "system", SYSTEM))
 
 
 _shared: dict[str, Broker] = {}

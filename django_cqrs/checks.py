@@ -61,6 +61,7 @@ def _constructible(found: Settings) -> Iterator[checks.CheckMessage]:
     from django_cqrs.brokers import broker
     from django_cqrs.codecs import project_codec, project_codecs, project_packing
     from django_cqrs.engines import problems_of
+    from django_cqrs.tracing import message_spans
 
     for name in found.brokers:
         try:
@@ -70,7 +71,7 @@ def _constructible(found: Settings) -> Iterator[checks.CheckMessage]:
     for problem in (*problems_of(found), *policies.problems_of(found)):
         yield checks.Error(problem, id="cqrs.E003")
     yield from _unreadable(found)
-    for made in (project_codec, project_codecs, project_packing):
+    for made in (project_codec, project_codecs, project_packing, message_spans):
         try:
             made()
         except CQRSError as error:

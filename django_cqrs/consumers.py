@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 from django.apps import apps
 from django.db import transaction
 
-from django_cqrs.brokers import INBOXES, broker
+from django_cqrs.brokers import INBOXES, broker, system_of
 from django_cqrs.conf import settings
 from django_cqrs.inbox import door, lanes_of
 from django_cqrs.mediator import DjangoMediator, project_mediator
@@ -21,6 +21,7 @@ from django_cqrs.queue import DjangoStorage
 from django_cqrs.relay import aliases
 from django_cqrs.saga_consumer import SagaConsumer
 from django_cqrs.saga_recovery import Recovering
+from django_cqrs.tracing import message_spans
 from simplecqrs.consumer import Consumer, Receive
 from simplecqrs.counts import Counts
 from simplecqrs.errors import NotConfigured
@@ -175,6 +176,7 @@ class _Fetching:
         if self._fetcher is None:
             source = broker(settings().consumer(self.consumer).broker)
             feeds = _believed(self.consumer, source.feeds(self.consumer, topics_of(self.consumer, self.mediator)))
+            feeds = _traced(self.consumer, feeds)
             self._fetcher = Fetcher(consumer=self.consumer, inbox=door(INBOXES), feeds=feeds, counts=self.counts)
         return self._fetcher.step()
 
@@ -187,6 +189,15 @@ def _believed(consumer: str, feeds: Sequence[Feed]) -> Sequence[Feed]:
     return [verifying(feed, signer) for feed in feeds]
 
 
+def _traced(consumer: str, feeds: Sequence[Feed]) -> Sequence[Feed]:
+    """Let the batches of feeds have spans, if that is asked for."""
+    spans = message_spans()
+    if spans is None:
+        return feeds
+    system = system_of(settings().consumer(consumer).broker)
+    return [spans.receiving(feed, consumer=consumer, system=system) for feed in feeds]
+
+
 def _worker(name: str, alias: str, mediator: DjangoMediator, stopping: Callable[[], bool]) -> Consumer:
     found = settings().consumer(name)
     # Deferred commands come from this project's own transactions; from a broker, anybody could give them.
@@ -196,6 +207,9 @@ def _worker(name: str, alias: str, mediator: DjangoMediator, stopping: Callable[
     if name == SAGAS:
         receive = SagaConsumer(mediator, alias, allow_commands=allowed)
         limits += [saga.lease for saga in mediator.saga_definitions.values()]  # longer than any step may take
+    spans = message_spans()
+    if spans is not None:
+        receive = spans.processing(receive, consumer=name, system=system_of(found.broker))
     return Consumer(
         consumer=name,
         storage=DjangoStorage("inbox", alias),

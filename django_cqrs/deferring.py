@@ -11,6 +11,7 @@ from django.db import transaction
 
 from django_cqrs.queue import inbox
 from django_cqrs.schedule import keep, warn_of_key
+from django_cqrs.tracing import message_spans
 from simplecqrs.dispatch import stack, top
 from simplecqrs.idempotency import IdempotencyStore, is_first
 from simplecqrs.messages import Command
@@ -39,6 +40,8 @@ def defer(bus: DjangoMediator, store: IdempotencyStore | None, command: Command[
     metadata = new_metadata(top(stack.frames).metadata if stack.frames else None, active_context())
     ends = expires_at(later.due, later.expires, metadata.time)
     envelope = bus.vocabulary.envelope(command, metadata, key=later.key, expires=ends)
+    spans = message_spans()
+    envelope = envelope if spans is None else spans.created(envelope)
     alias, lane = bus.alias(command), lane_of(envelope)
     with _first(bus, store, command, later.idempotency_key) as is_new:
         if is_new and later.due is None:

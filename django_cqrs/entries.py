@@ -14,6 +14,7 @@ from attrs.validators import ge, in_, instance_of, le, matches_re, optional
 from django_cqrs.ages import age_of
 from simplecqrs.backoff import Retry
 from simplecqrs.errors import NotConfigured
+from simplecqrs.middlewares.log import MASK
 from simplecqrs.packing import Compress, Signer
 from simplecqrs.queue import DATABASE, LANES
 from simplecqrs.registration import Fate, OnDead, check_on_error
@@ -207,6 +208,8 @@ class Settings:
         saga_days: how long sagas that have ended are kept, with their logs; 0 is for ever.
         keep_history: how long events are kept that were shipped, such as ``48h``.  Default: they are deleted.
         tenant: the dotted path of a function from a request to its tenant's name, or None.
+        tracing: whether spans of OpenTelemetry are opened for messages, their handlers, relays and consumers.
+        mask: names whose values are not shown; ``*`` stands for any characters.
     """
 
     brokers: Mapping[str, BrokerSettings] = _mapping(secret=True)
@@ -244,6 +247,8 @@ class Settings:
     keep_history: timedelta = field(default=timedelta(0), converter=_age)
     idempotency_wait: float = _number((int, float), 10.0, ge(0))
     tenant: str | None = field(default=None, validator=optional(instance_of(str)))
+    tracing: bool = field(default=False, validator=instance_of(bool))
+    mask: tuple[str, ...] = field(default=MASK, converter=list_of_names)
     table_prefix: str = field(default="cqrs_", validator=matches_re("[a-z_][a-z0-9_]{0,11}"))
 
     def brokers_for(self, topic: str) -> tuple[str, ...]:

@@ -17,10 +17,11 @@ from django.db import connections, transaction
 from django_cqrs.conf import settings
 from django_cqrs.databases import dialect
 from django_cqrs.databases.statements import placeholders
+from django_cqrs.masking import kept
 from django_cqrs.models import Dead, Seen, Subscription
 from django_cqrs.purging import horizon
 from django_cqrs.queue import inbox as queue_of
-from django_cqrs.rows import envelope_of, fields_of, header_fields, text
+from django_cqrs.rows import envelope_of, fields_of, header_fields
 from simplecqrs.envelope import Envelope
 from simplecqrs.queue import DEFERRED, LANES, SAGAS, Stored, lane_of
 from simplecqrs.transport import Garbage
@@ -164,7 +165,7 @@ def _unread(consumer: str, garbage: Garbage) -> Dead:
 
 
 def _dead(consumer: str, reason: str, *, lane: int = 0, **fields: Any) -> Dead:
-    return Dead(box="inbox", queue=consumer, lane=lane, attempts=0, reason=text(reason), holds=False, **fields)
+    return Dead(box="inbox", queue=consumer, lane=lane, attempts=0, reason=kept(reason), holds=False, **fields)
 
 
 @cache

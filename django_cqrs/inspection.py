@@ -80,8 +80,8 @@ class DjangoInspection:
             )
             stored = heads(hot.filter(queue=queue))
             age = (self.now() - min(stored)).total_seconds() if stored else None
-            due = later.get(queue, (0, None))
-            yield Backlog(box, queue, pending, waiting, keys, given_up, age, *due, lanes=len(stored))
+            number, due = later.get(queue, (0, None))
+            yield Backlog(box, queue, pending, waiting, keys, given_up, age, number, due, lanes=len(stored))
 
     def letters(
         self, wanted: Wanted = ANY, /, *, after: int = 0, limit: int = 100, payloads: bool = True

@@ -192,6 +192,10 @@ class DjangoMediator(Mediator):
 
         found = settings()
         self._middlewares = (*(import_string(path) for path in found.middlewares), query_guard(self.alias))
+        if found.tracing:
+            from simplecqrs.middlewares import traced
+
+            self._middlewares = (traced(naming=app_label_name), *self._middlewares)
         if found.container is not None:
             self._container = import_string(found.container)
         self._units = UnitsOfWork(self)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from django_cqrs.conf import settings
 from django_cqrs.queue import outbox
 from django_cqrs.schedule import keep, warn_of_key
+from django_cqrs.tracing import message_spans
 from simplecqrs.envelope import Envelope
 from simplecqrs.messages import IntegrationEvent
 from simplecqrs.queue import DATABASE, lane_of
@@ -35,7 +36,11 @@ def store(vocabulary: Vocabulary, published: Sequence[Published], alias: str) ->
 def _rows(
     vocabulary: Vocabulary, published: Sequence[Published]
 ) -> Iterator[tuple[Published, tuple[str, int, Envelope]]]:
-    for one, envelope in zip(published, vocabulary.envelopes(published), strict=True):
+    envelopes: Sequence[Envelope] = vocabulary.envelopes(published)
+    spans = message_spans()
+    if spans is not None:
+        envelopes = [spans.created(envelope) for envelope in envelopes]
+    for one, envelope in zip(published, envelopes, strict=True):
         lane = lane_of(envelope)
         # A domain event is nobody else's business: it goes to the project's own consumers, whatever the routes say.
         ours = not isinstance(one.event, IntegrationEvent)

@@ -13,8 +13,8 @@ from django.db.models import QuerySet
 from django_cqrs.databases import dialect, now
 from django_cqrs.databases.port import Place
 from django_cqrs.databases.statements import PAUSE
+from django_cqrs.masking import kept
 from django_cqrs.models import Blocked
-from django_cqrs.rows import text
 from simplecqrs.backoff import Pause
 from simplecqrs.queue import Box
 
@@ -34,7 +34,7 @@ def pause_queue(alias: str, place: Place, pause: Pause, reason: str, *, took: fl
         if until > moment:
             return None
         times = pause.times(before, (moment - until).total_seconds() - took)
-    seconds, said = pause.seconds(times), text(reason)
+    seconds, said = pause.seconds(times), kept(reason)
     later = dialect(alias).later
     with connections[alias].cursor() as cursor:
         if found is not None:

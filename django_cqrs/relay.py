@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from django_cqrs.brokers import broker_names, per_thread
+from django_cqrs.brokers import broker_names, per_thread, system_of
 from django_cqrs.conf import settings
 from django_cqrs.queue import DjangoStorage
+from django_cqrs.tracing import message_spans
 from simplecqrs.errors import NotConfigured
 from simplecqrs.expiry import shipping_unexpired
 from simplecqrs.packing import signing
@@ -45,7 +46,7 @@ def relays(*, routes: Sequence[str] = (), databases: Sequence[str] = ()) -> list
         Relay(
             queue=name,
             storage=DjangoStorage("outbox", alias),
-            publisher=shipping_unexpired(_signing(name)),
+            publisher=shipping_unexpired(_traced(name)),
             batch=found.relay_batch,
             retry=found.relay_retry,
             on_dead=found.relay_on_dead,
@@ -60,6 +61,12 @@ def _signing(name: str) -> Destination:
     """Return a broker that gets what it is sent signed, if there are keys; our own database needs no signature."""
     signer = settings().signature_keys
     return per_thread(name) if signer is None or name == DATABASE else signing(per_thread(name), signer)
+
+
+def _traced(name: str) -> Destination:
+    """Return a broker whose batches have spans, if that is asked for."""
+    spans = message_spans()
+    return _signing(name) if spans is None else spans.sending(_signing(name), queue=name, system=system_of(name))
 
 
 def _choose(what: str, known: Iterable[str], wanted: Sequence[str]) -> list[str]:

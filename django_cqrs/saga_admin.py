@@ -15,6 +15,7 @@ from django.utils.html import format_html, format_html_join
 from django_cqrs.admin_lists import OneOf
 from django_cqrs.admin_pages import SHOWN, ReadOnly, may
 from django_cqrs.bounded import queues_of
+from django_cqrs.masking import shown_state
 from django_cqrs.mediator import project_mediator
 from django_cqrs.models import Saga
 from django_cqrs.saga_acts import STATUSES, SagaOperator
@@ -117,10 +118,8 @@ class SagaAdmin(ReadOnly):
 
     @admin.display(description="state")
     def shown_state(self, saga: Saga) -> str:
-        """Show the first bytes; the template escapes them."""
-        state = bytes(saga.state)
-        rest = f" ... {len(state):,} bytes in all" if len(state) > SHOWN else ""
-        return state[:SHOWN].decode(errors="backslashreplace") + rest
+        """Show its beginning, masked; the template escapes it."""
+        return shown_state(saga.saga, bytes(saga.state))
 
     @admin.action(description="Cancel: undo what was done (needs a reason)", permissions=["operate"])
     def cancel(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:

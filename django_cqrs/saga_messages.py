@@ -25,6 +25,8 @@ __all__ = ["GoOn", "hand_over", "is_to_go_on", "key_of", "read"]
 
 #: What the names of these messages begin with; a saga's name follows.
 PREFIX: Final = "saga."
+#: The headers that say in which trace the saga was begun.
+TRACE: Final = ("traceparent", "tracestate")
 #: Bytes of such a message: it bears names and numbers.
 LONGEST: Final = 4096
 
@@ -94,5 +96,6 @@ def _envelope(record: Record, run: Run, *, key: str) -> Envelope:
         source=settings().source,
         time=datetime.now(timezone.utc),
         correlation_id=record.correlation_id or str(record.id),
+        headers={name: record.headers[name] for name in TRACE if name in record.headers},
         payload=json.dumps({**said, "begun": run.begun}).encode(),
     )

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from attrs import evolve
 from django.db import connections
 
 from django_cqrs.databases import Dialect, dialect
 from django_cqrs.databases.statements import placeholders
+from django_cqrs.masking import masked
 from django_cqrs.models import Saga, SagaEntry
 from simplecqrs.codec import Codec
 from simplecqrs.saga.columns import entry_of, from_columns, to_columns, to_entry_columns
@@ -107,7 +109,10 @@ class SagaRows:
         """Add the new lines of a saga's log, by one statement."""
         if not record.entries:
             return
-        rows = [{"saga_id": self.uuid(record.id), **to_entry_columns(entry)} for entry in record.entries]
+        rows = [
+            {"saga_id": self.uuid(record.id), **to_entry_columns(entry._replace(error=masked(entry.error)))}
+            for entry in record.entries
+        ]
         values = ", ".join([f"({placeholders(ENTRY)})"] * len(rows))
         execute(
             self.alias,
@@ -136,9 +141,18 @@ class SagaRows:
         return self.speech.uuid_parameter(saga_id)
 
     def _columns(self, record: Record) -> dict[str, Any]:
-        columns = to_columns(record, self._codec)
+        columns = to_columns(_masked(record), self._codec)
         columns["id"] = self.uuid(record.id)
         return columns
+
+
+def _masked(record: Record) -> Record:
+    """Return a saga as it is stored: what its errors say is masked."""
+    failed = {name: step for name, step in record.progress.items() if step.error}
+    if not record.error and not failed:
+        return record
+    told = {name: step._replace(error=masked(step.error)) for name, step in failed.items()}
+    return evolve(record, error=masked(record.error), progress={**record.progress, **told})
 
 
 def execute(alias: str, sql: str, values: Sequence[Any]) -> int:

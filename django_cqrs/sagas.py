@@ -19,6 +19,7 @@ from django_cqrs.saga_messages import hand_over
 from django_cqrs.saga_rows import NEVER, SagaRows
 from django_cqrs.saga_transactions import may_be_asked_again, refuse_inside, together, writing
 from django_cqrs.saga_waits import SagaWaits
+from django_cqrs.tracing import message_spans
 from simplecqrs.errors import SagaMovedOn
 from simplecqrs.saga.columns import address
 from simplecqrs.saga.records import ENDED, Entry, Record, Run, SagaStatus
@@ -71,6 +72,9 @@ class DjangoSagas:
             InsideTransaction: if it is to be run at once, and a transaction is open.
         """
         rows = self.rows(self._mediator.saga_alias(record.saga))
+        spans = message_spans()
+        if spans is not None:  # it may be begun outside of a command
+            record.headers = spans.carried(record.headers)
         if lease is not None:
             refuse_inside(rows.alias, record.saga)
         with together(rows.alias) as alone:

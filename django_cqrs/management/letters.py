@@ -10,14 +10,14 @@ from django.utils import timezone
 
 from django_cqrs.bounded import narrowed
 from django_cqrs.inspection import DjangoInspection
+from django_cqrs.masking import masked, shown_headers, shown_message
 from django_cqrs.models import Action
 from simplecqrs.letters import CAP, BlockedKey, Letter, Wanted
 from simplecqrs.packing.compression import opened
+from simplecqrs.shown import SHOWN
 
 __all__ = ["count_of", "list_blocked", "list_causes", "list_log", "show"]
 
-#: Bytes of a payload that are shown unless all are asked for.
-SHOWN = 4000
 #: Blocked keys whose followers are counted for a list.
 KEYS = 1000
 
@@ -75,11 +75,23 @@ def list_log(alias: str, wanted: Wanted, limit: int) -> Iterator[str]:
         )
 
 
-def show(letter: Letter, *, full: bool) -> Iterator[str]:
-    """Write all that is known of a dead letter."""
-    for name in ("id", "box", "queue", "name", "topic", "key", "message_id", "attempts", "since", "reason", "headers"):
+def show(letter: Letter, *, full: bool, unmasked: bool = False) -> Iterator[str]:
+    """
+    Write all that is known of a dead letter.
+
+    Args:
+        full: the whole payload.
+        unmasked: the payload as it is, with what MASK hides.
+    """
+    for name in ("id", "box", "queue", "name", "topic", "key", "message_id", "attempts", "since"):
         yield f"{name:11} {getattr(letter, name)}"
+    yield f"reason      {masked(letter.reason)}"
+    yield f"headers     {letter.headers if unmasked else shown_headers(letter.headers)}"
     yield f"format      {letter.content_type}"
+    if not unmasked:
+        shown = shown_message(letter, most=0 if full else SHOWN)
+        yield f"payload     {shown}{'; --full shows them' if ' bytes in all' in shown[-40:] else ''}"
+        return
     payload = opened(letter.payload, letter.content_type)
     cut = not full and len(payload) > SHOWN
     yield f"payload     {payload[:SHOWN] if cut else payload!r}"

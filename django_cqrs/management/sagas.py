@@ -9,16 +9,18 @@ from typing import Any
 
 from django.utils.timezone import now
 
+from django_cqrs.masking import shown_state
+from django_cqrs.mediator import project_mediator
 from django_cqrs.models import Saga
 from django_cqrs.saga_acts import SETTLED
 from django_cqrs.saga_status import trouble_of
 from simplecqrs.saga import Entry, Record
-from simplecqrs.saga.records import Packed
+from simplecqrs.saga.states import pack
 
 __all__ = ["as_json", "list_sagas", "show_saga", "summary"]
 
-#: Characters of a state that are shown, and of an error in a list.
-SHOWN, BRIEF = 4000, 100
+#: Characters of an error that are shown in a list.
+BRIEF = 100
 
 
 def summary(row: Saga, *, known: bool) -> dict[str, Any]:
@@ -98,9 +100,7 @@ def _line(entry: Entry) -> str:
 
 
 def _state(record: Record) -> str:
-    data = record.state.data if isinstance(record.state, Packed) else repr(record.state).encode()
-    rest = f" ... {len(data):,} bytes in all" if len(data) > SHOWN else ""
-    return data[:SHOWN].decode(errors="backslashreplace") + rest
+    return shown_state(record.saga, pack(record.state, project_mediator().sagas.codec))
 
 
 def _age(moment: datetime) -> str:

@@ -56,6 +56,9 @@ class AzureServiceBus:
         NotConfigured: if the URL cannot be read, or there is no such format.
     """
 
+    #: What traces call it.
+    system = "servicebus"
+
     def __init__(
         self,
         url: str,

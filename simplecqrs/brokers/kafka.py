@@ -47,6 +47,9 @@ class Kafka:
         NotConfigured: if the options cannot be read, or there is no such format.
     """
 
+    #: What traces call it.
+    system = "kafka"
+
     def __init__(
         self,
         servers: str,

@@ -64,6 +64,9 @@ class RabbitMQ:
         NotConfigured: if URL or options cannot be read.
     """
 
+    #: What traces call it.
+    system = "rabbitmq"
+
     def __init__(
         self,
         url: str,

@@ -43,6 +43,9 @@ class RedisStreams:
         NotConfigured: if the URL cannot be read, or there is no such format.
     """
 
+    #: What traces call it.
+    system = "redis"
+
     def __init__(
         self,
         url: str,

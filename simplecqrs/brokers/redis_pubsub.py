@@ -49,6 +49,8 @@ class RedisPubSub:
         NotConfigured: if the URL cannot be read, or the format cannot be had.
     """
 
+    #: What traces call it.
+    system = "redis"
     promise: Promise = "none"
     promise_detail = "nobody keeps what is published; who does not listen does not hear"
 

@@ -11,7 +11,7 @@ from typing import Any
 from simplecqrs.ambient import current
 from simplecqrs.dispatch import stack
 from simplecqrs.messages import Message
-from simplecqrs.middlewares.masking import hiding, shown_fields
+from simplecqrs.middlewares.masking import Hidden, hiding, shown_fields
 from simplecqrs.pipeline import Middleware, around
 
 __all__ = ["MASK", "logged"]
@@ -29,7 +29,7 @@ def logged(
     end: int = logging.INFO,
     failure: int = logging.WARNING,
     fields: bool = False,
-    mask: Sequence[str] = MASK,
+    mask: Sequence[str] | Hidden = MASK,
 ) -> Middleware:
     """
     Make a middleware that logs when a handler starts, and when it ends or fails, and after how many seconds.
@@ -46,10 +46,11 @@ def logged(
         end: the level of the last line, where all went well.
         failure: the level of the last line, where the handler raised.
         fields: show the message's fields, as ``cqrs_fields`` as well, without those that are marked ``repr=False``.
-        mask: names of fields that are not shown either, at any depth; ``*`` stands for any characters.
+        mask: names of fields that are not shown either, at any depth; ``*`` stands for any characters.  Or a function
+            that tells of a name whether it is hidden.
     """
     log = logger or logging.getLogger("simplecqrs")
-    hidden = hiding((mask,) if isinstance(mask, str) else mask)
+    hidden = mask if callable(mask) else hiding((mask,) if isinstance(mask, str) else mask)
 
     @contextmanager
     def logging_of(message: Message) -> Generator[None, None, None]:

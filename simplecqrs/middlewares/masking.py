@@ -10,7 +10,7 @@ from functools import cache
 from itertools import islice
 from typing import Any, Final
 
-__all__ = ["hiding", "shown_fields"]
+__all__ = ["Hidden", "hiding", "marks_of", "shown_fields"]
 
 #: How much of a value is shown: characters of a text, items of a collection, levels of nesting.
 LONGEST, MOST, DEEPEST = 200, 20, 5
@@ -42,7 +42,7 @@ def shown_fields(message: object, hidden: Hidden) -> dict[str, str]:
 
 
 def _shown(value: Any, hidden: Hidden, depth: int) -> Iterator[tuple[str, str]]:
-    for name, show in _marks(_kind(value)):
+    for name, show in marks_of(_kind(value)):
         if show is not False and not hidden(name):
             found = getattr(value, name, None)
             yield name, str(show(found)) if callable(show) else _text(found, hidden, depth + 1)
@@ -53,7 +53,7 @@ def _text(value: Any, hidden: Hidden, depth: int) -> str:
     kind = _kind(value)
     if depth > DEEPEST:
         return "..."
-    if _marks(kind):
+    if marks_of(kind):
         return f"{kind.__name__}({', '.join(f'{name}={text}' for name, text in _shown(value, hidden, depth))})"
     if issubclass(kind, Mapping):
         shown = ((key, item) for key, item in value.items() if not (isinstance(key, str) and hidden(key)))
@@ -84,7 +84,7 @@ def _kind(value: object) -> Any:  # for a type checker that would rather know
 
 
 @cache
-def _marks(kind: Any) -> tuple[tuple[str, Any], ...]:
+def marks_of(kind: Any) -> tuple[tuple[str, Any], ...]:
     """Return the names of a class's fields, each with what it says about its repr: True, False or a function."""
     if hasattr(kind, "__attrs_attrs__"):
         return tuple((field.name, field.repr) for field in kind.__attrs_attrs__)

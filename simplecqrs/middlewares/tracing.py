@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from simplecqrs.ambient import context, current
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["carrying_trace", "traced"]
 
+#: Whether a span says already that a message is being processed, so that its handlers' are inside of that.
+processing_now: ContextVar[bool] = ContextVar("simplecqrs_processing", default=False)
+
 
 def traced(
     *,
@@ -31,7 +35,8 @@ def traced(
     A message that came from elsewhere continues the trace that its headers bear; where a span is open already, of a
     Celery task for example, that one is continued and the headers' is linked.  What handlers send and publish bears
     the span's trace in its headers.  An event that a consumer received has the attributes that the semantic
-    conventions ask of messaging.  Without an SDK nothing is recorded, and traces are passed on as they came.
+    conventions ask of messaging, unless ``MessageSpans`` has opened a span with them.  Without an SDK nothing is
+    recorded, and traces are passed on as they came.
 
     Args:
         provider: makes the tracer.  Default: OpenTelemetry's global one.
@@ -41,7 +46,7 @@ def traced(
     Raises:
         MissingExtra: if opentelemetry-api is not installed.
     """
-    trace = _import_trace()
+    trace = trace_api("traced")
     tracer = trace.get_tracer("simplecqrs", tracer_provider=provider)
     name_of = naming or _class_name
 
@@ -51,7 +56,7 @@ def traced(
         name = traits(kind).name or name_of(kind)
         metadata = current() if stack.frames else None
         span_name, span_kind, attributes = name, trace.SpanKind.INTERNAL, _attributes(name, message, metadata)
-        if metadata is not None and _is_received():
+        if metadata is not None and _is_received() and not processing_now.get():
             topic = traits(kind).topic or name
             span_name, span_kind = f"process {topic}", trace.SpanKind.CONSUMER
             attributes |= _messaging(system, topic, metadata)
@@ -59,7 +64,7 @@ def traced(
         with (
             _origin(metadata) as links,
             opening(span_name, kind=span_kind, attributes=attributes, links=links) as span,
-            _error_type(span),
+            error_type(span),
             carrying_trace(),
         ):
             yield
@@ -74,7 +79,7 @@ def carrying_trace() -> Generator[None, None, None]:
 
     ``traced`` does so for what handlers publish; use this where something is published outside of a handler.
     """
-    _import_trace()
+    trace_api("carrying_trace")
     from opentelemetry import propagate
 
     headers: dict[str, str] = {}
@@ -83,11 +88,12 @@ def carrying_trace() -> Generator[None, None, None]:
         yield
 
 
-def _import_trace() -> Any:
+def trace_api(who: str) -> Any:
+    """Return OpenTelemetry's API.  Raises MissingExtra in the name of who needs it."""
     try:
         from opentelemetry import trace
     except ImportError:
-        raise MissingExtra("traced", "otel") from None
+        raise MissingExtra(who, "otel") from None
     return trace
 
 
@@ -149,7 +155,8 @@ def _outermost() -> int:
 
 
 @contextmanager
-def _error_type(span: Span) -> Generator[None, None, None]:
+def error_type(span: Span) -> Generator[None, None, None]:
+    """Say in a span of which type the error was that ended it."""
     try:
         yield
     except Exception as error:

@@ -49,6 +49,10 @@ def statuses(receipts: Sequence[Receipt]) -> list[str]:
     return [receipt.status for receipt in receipts]
 
 
+#: W3C's header.
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
 class BrokerContract:
     """
     What every adapter does.
@@ -219,6 +223,7 @@ class BrokerContract:
             pytest.param({"name": "straße", "source": "läden.example"}, id="unicode name and source"),
             pytest.param({"correlation_id": "request-1", "causation_id": "c-2"}, id="ids"),
             pytest.param({"headers": {"user": "7", "näme": "Ünï 🎈", "empty": "", "quote": '"'}}, id="headers"),
+            pytest.param({"headers": {"traceparent": TRACE, "tracestate": "a=b", "baggage": "c=d"}}, id="trace"),
             pytest.param({"content_type": "application/x-protobuf", "payload": bytes(range(256))}, id="any bytes"),
             pytest.param({"payload": b""}, id="no payload"),
             pytest.param({"payload": b"x" * 1_000_000}, id="large payload"),

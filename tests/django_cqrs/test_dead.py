@@ -153,11 +153,13 @@ def test_skip_takes_filters(bank: Bank) -> None:
 
 def test_a_large_payload_is_shown_in_part(bank: Bank) -> None:
     """Unless all of it is asked for."""
-    door("default").bury("one", [Garbage("too long", b"x" * 5000)])
+    door("default").bury("one", [Garbage("too long", b'"' + b"x" * 5000 + b'"')])
+    Dead.objects.update(content_type="application/json")
     number = str(Dead.objects.get().pk)
 
-    assert "... 5,000 bytes in all; --full shows them" in dead("show", number)
-    assert "x" * 5000 in dead("show", number, "--full")
+    for options in ([], ["--unmasked"]):
+        assert "... 5,002 bytes in all; --full shows them" in dead("show", number, *options)
+        assert "x" * 5000 in dead("show", number, "--full", *options)
 
 
 # blocked keys

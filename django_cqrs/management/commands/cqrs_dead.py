@@ -47,6 +47,7 @@ class Command(BaseCommand):
         parser.add_argument("--run", action="store_true", help="retry works the queue here, for want of a worker")
         parser.add_argument("--now", "--no-canary", action="store_true", help="retry all at once and wait for nothing")
         parser.add_argument("--full", action="store_true", help="show the whole payload, however large")
+        parser.add_argument("--unmasked", action="store_true", help="show it with what MASK hides")
         parser.add_argument("--limit", type=int, default=20, help="lines per cause, keys or entries that are listed")
         parser.add_argument("--database", default="default")
         add_filters(parser)
@@ -72,7 +73,7 @@ class Command(BaseCommand):
 
     def _show(self, wanted: Wanted) -> None:
         for number in self._numbers():
-            for line in show(self._letter(number), full=self._options["full"]):
+            for line in show(self._letter(number), full=self._options["full"], unmasked=self._options["unmasked"]):
                 self.stdout.write(line)
 
     def _skip(self, wanted: Wanted) -> None:
