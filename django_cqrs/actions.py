@@ -60,18 +60,23 @@ class Operator:
         """Drop a dead letter for good.  Its headers are kept, and the hash of its payload.  False if there is none."""
         return self._act("skip", Dead, letter, self.inspection.skip)
 
+    def forget(self, letter: int) -> bool:
+        """Drop a dead letter since its time is over, as a skip does.  False if there is none."""
+        return self._act("forget", Dead, letter, self.inspection.skip, level=logging.INFO)
+
     def hasten(self, blocked: int) -> bool:
         """Make a blocked key due now.  False if there is none, or if it waits for a dead letter."""
         return self._act("hasten", Blocked, blocked, self.inspection.hasten)
 
-    def _act(self, act: str, kind: type[Any], number: int, do: Any) -> bool:
+    def _act(self, act: str, kind: type[Any], number: int, do: Any, *, level: int = logging.WARNING) -> bool:
         with transaction.atomic(using=self.alias):
             found = kind.objects.using(self.alias).filter(pk=number).first()
             if found is None or not do(number):
                 return False
             action = Action(act=act, who=self.who[:LONGEST], reason=self.reason, number=number, **_what(found))
             action.save(using=self.alias, force_insert=True)
-        log.warning(
+        log.log(
+            level,
             "%s: %s of %s %s (%s %s, topic %s, key %s, message %s): %s",
             action.who, act, kind._meta.verbose_name, number, action.box, action.queue, action.topic,
             action.key or "none", action.message_id, self.reason or "no reason given",

@@ -16,6 +16,7 @@ from django_cqrs.management.letters import count_of
 from django_cqrs.mediator import project_mediator
 from django_cqrs.models import Blocked, Idempotency, Seen
 from django_cqrs.pausing import pauses
+from django_cqrs.pressure import limit_of, pending
 from simplecqrs.letters import CAP, Backlog, cause_of
 
 __all__ = ["Limits", "alarms_of"]
@@ -50,6 +51,7 @@ def alarms_of(inspection: DjangoInspection, backlogs: Iterable[Backlog], limits:
     """Go through what is wrong on one alias."""
     for backlog in backlogs:
         yield from _queue(backlog, limits)
+    yield from _full(inspection)
     yield from _paused(inspection)
     yield from _held(inspection, limits)
     yield from _crowded(inspection, limits)
@@ -69,6 +71,19 @@ def _queue(backlog: Backlog, limits: Limits) -> Iterator[str]:
         yield f"{where}: what is scheduled has been due for {-backlog.next_due:,.0f} s; does a relay run there?"
     if backlog.dead > limits.dead:
         yield f"{where}: {count_of(backlog.dead)} dead letters wait for an operator; see cqrs_dead list"
+
+
+def _full(inspection: DjangoInspection) -> Iterator[str]:
+    """Tell of brokers for which more waits than MAX_PENDING says."""
+    for name in broker_names():
+        limit = limit_of(name)
+        if limit is None:
+            continue
+        waiting = pending(inspection.alias, name, limit)
+        if limit.refuse is not None and waiting > limit.refuse:
+            yield f"outbox {name}: more than {limit.refuse:,} events wait, and publishing is refused (MAX_PENDING)"
+        elif limit.warn is not None and waiting > limit.warn:
+            yield f"outbox {name}: more than {limit.warn:,} events wait (MAX_PENDING)"
 
 
 def _paused(inspection: DjangoInspection) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
+from fnmatch import filter as filter_names
 from functools import cache
 from typing import Any
 
@@ -119,6 +120,8 @@ def _contradictions(found: Settings) -> list[str]:
     problems = [
         *(f"ROUTES[{pattern!r}]: there is no broker {name!r}"
           for pattern, names in found.routes.items() for name in names if name not in known),
+        *(f"MAX_PENDING[{pattern!r}]: there is no broker of that name"
+          for pattern in found.max_pending if not filter_names(known, pattern)),
         *(f"DATABASES[{pattern!r}]: there is no database alias {alias!r}"
           for pattern, alias in found.databases.items() if alias not in django_settings.DATABASES),
         *(f"LISTEN_ALIAS: there is no database alias {name!r}"

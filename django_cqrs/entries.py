@@ -12,6 +12,7 @@ from attrs.converters import optional as optionally
 from attrs.validators import ge, in_, instance_of, le, matches_re, optional
 
 from django_cqrs.ages import age_of
+from django_cqrs.pending_limits import PendingLimit, pending_limits
 from simplecqrs.backoff import Retry
 from simplecqrs.errors import NotConfigured
 from simplecqrs.middlewares.log import MASK
@@ -194,12 +195,16 @@ class Settings:
         signature_keys: what goes to brokers is signed with the first one.  Default: nothing is signed.
         scope: how long dependencies are shared, see ``Mediator``.
         relay_on_dead: what a dead event does to those that follow under its key.
+        max_pending: how much may wait in an outbox, by patterns of brokers' names.  Default: there is no limit.
         wakeup: whether commits tell waiting daemons of work, on PostgreSQL.
         listen_alias: the alias on which daemons listen in another's place, past a pooler that cannot do it.
         celery_queue: where doorbells for Celery's workers go.
         tasks_backend: the backend of Django's tasks by which doorbells go, an alias in TASKS.
         tasks_queue: the queue there.
         seen_days: how long ids of messages are remembered, so that a second one is dropped; 0 is for ever.
+        stream_days: how long brokers that trim keep what all consumers have acknowledged; 0 is for ever.
+        dead_days: how long dead letters are kept behind which nothing waits; 0 is for ever.
+        action_days: how long the record of what operators did is kept; 0 is for ever.
         idempotency_days: how long idempotency keys and their answers are kept; 0 is for ever.
         tally_days: how long it is known how much was done in each minute; 0 is for ever.
         idempotency_wait: seconds that a command waits for another one of its idempotency key.
@@ -234,12 +239,16 @@ class Settings:
     relay_retry: Retry = field(factory=Retry, validator=instance_of(Retry))
     relay_on_dead: OnDead = field(default="hold", validator=in_(("hold", "continue")))
     max_bytes: int = _number(int, 1024 * 1024, ge(1))
+    max_pending: Mapping[str, PendingLimit] = field(factory=dict, converter=pending_limits)
     wakeup: Literal["notify", "none"] = field(default="notify", validator=in_(("notify", "none")))
     listen_alias: Mapping[str, str] = _mapping()
     celery_queue: str = _text("cqrs")
     tasks_backend: str = _text("default")
     tasks_queue: str = _text("default")
     seen_days: float = _number((int, float), 14.0, ge(0))
+    stream_days: float = _number((int, float), 0.0, ge(0))
+    dead_days: float = _number((int, float), 0.0, ge(0))
+    action_days: float = _number((int, float), 0.0, ge(0))
     idempotency_days: float = _number((int, float), 7.0, ge(0))
     sagas: SagaSettings | None = _object(SagaSettings)  # noqa: RUF009 - it is a field
     saga_days: float = _number((int, float), 30.0, ge(0))

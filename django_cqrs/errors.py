@@ -10,6 +10,7 @@ The errors that only Django can cause.
     ├── IdempotencyKeyInvalid        a request whose header Idempotency-Key is missing or cannot be read
     ├── NotPermitted                 a message that this user may not give; Django answers 403
     ├── InsideTransaction            something that needs a commit, inside of somebody's transaction
+    ├── OutboxFull                   an event for a broker for which too many wait
     └── PublishedOutsideTransaction  an event that shares its fate with nothing
 """
 
@@ -24,6 +25,7 @@ __all__ = [
     "IdempotencyKeyInvalid",
     "InsideTransaction",
     "NotPermitted",
+    "OutboxFull",
     "PublishedOutsideTransaction",
     "QueryWrote",
     "TransactionBroken",
@@ -53,6 +55,10 @@ class InsideTransaction(CQRSError, RuntimeError):
 
 class NotPermitted(_NotPermitted, PermissionDenied):
     """Raised before anything is done for a message with ``permission=`` that the acting user may not give."""
+
+
+class OutboxFull(NotPublished):
+    """Raised when an event is published to a broker for which more wait than MAX_PENDING allows."""
 
 
 class PublishedOutsideTransaction(NotPublished):

@@ -164,7 +164,10 @@ class Dead(MessageRow):
 
     class Meta:
         db_table = table("dead")
-        indexes = [models.Index(fields=["box", "queue", "id"], name=table("dead_queue"))]
+        indexes = [
+            models.Index(fields=["box", "queue", "id"], name=table("dead_queue")),
+            models.Index(fields=["since"], name=table("dead_since")),
+        ]
         verbose_name = "dead letter"
         permissions = [("retry_dead", "Can retry dead letters"), ("skip_dead", "Can skip dead letters")]
 
@@ -190,6 +193,7 @@ class Action(models.Model):
 
     class Meta:
         db_table = table("action")
+        indexes = [models.Index(fields=["at"], name=table("action_at"))]
 
 
 class Scheduled(MessageRow):

@@ -9,7 +9,9 @@ from django.utils.module_loading import import_string
 
 from django_cqrs.conf import settings
 from django_cqrs.entries import Settings
+from django_cqrs.errors import OutboxFull
 from django_cqrs.mediator import DjangoMediator
+from simplecqrs.backoff import Pause
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import NotConfigured
 from simplecqrs.policies import Policy
@@ -25,7 +27,8 @@ def policy_of(name: str, mediator: DjangoMediator) -> Callable[[Envelope], Polic
     Raises:
         NotConfigured: if an exception of its settings cannot be found.
     """
-    of_consumer = _found(name, settings().consumer(name).on_error)
+    # No attempt is spent on what waits for a broker: the message would be dead before that is back.
+    of_consumer: OnError = {OutboxFull: Pause(), **_found(name, settings().consumer(name).on_error)}
 
     def policy(envelope: Envelope) -> Policy:
         found = settings().consumer(name)

@@ -1,4 +1,4 @@
-"""Retention: forgetting what is of no use any more: ids and idempotency keys of long ago, and sagas that have ended."""
+"""Retention: forgetting what is of no use any more, the oldest first, a few at a time, with rests in between."""
 
 from __future__ import annotations
 
@@ -9,21 +9,48 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import Factory, evolve, field, frozen
 from django.db import connections, transaction
 from django.utils import timezone
 
+from django_cqrs.bounded import capped
 from django_cqrs.conf import settings
-from django_cqrs.models import History, Idempotency, Saga, SagaEntry, SagaMail, SagaWait, Seen, Tally
-
-__all__ = ["ALL", "HISTORY", "KEYS", "MAIL", "SEEN", "STORIES", "TALLIES", "Remembered", "horizon", "purge"]
+from django_cqrs.models import (
+    Action,
+    Dead,
+    History,
+    Idempotency,
+    Saga,
+    SagaEntry,
+    SagaMail,
+    SagaWait,
+    Seen,
+    Tally,
+)
 from django_cqrs.partitions import drop_before, make_ahead, rest_of
+from simplecqrs.letters import CAP
+
+__all__ = [
+    "ACTIONS",
+    "ALL",
+    "HISTORY",
+    "KEYS",
+    "LETTERS",
+    "MAIL",
+    "SEEN",
+    "STORIES",
+    "TALLIES",
+    "Remembered",
+    "horizon",
+    "number_of",
+    "purge",
+]
 
 log = logging.getLogger("django_cqrs")
 
 #: Rows that one statement deletes.
 CHUNK = 5000
-#: Sagas that one transaction deletes, with their logs.
+#: Sagas that one transaction deletes, with their logs; dead letters between two rests.
 FEW = 500
 #: Statuses in which nobody has anything to do with a saga any more.
 SETTLED = ("CANCELLED", "COMPENSATED", "COMPLETED")
@@ -50,6 +77,8 @@ class Remembered:
         at: the column that says since when.
         delete: deletes some on an alias that came before a time, no more than so many, and returns how many.  Default:
             by one statement.
+        count: counts them, up to so many.  Default: what is in the table.
+        kind: the word for it on the command line.
     """
 
     what: str
@@ -57,17 +86,38 @@ class Remembered:
     table: str
     at: str
     delete: Callable[[str, datetime, int], int] | None = field(default=None, eq=False)
+    count: Callable[[str, datetime, int], int] | None = field(default=None, eq=False)
+    kind: str = field(kw_only=True, default=Factory(lambda self: self.what, takes_self=True))
+
+
+def _ended_sagas(alias: str, since: datetime) -> Any:
+    """Return sagas that have ended well, or were undone; what was given up is a person's to settle first."""
+    return Saga.objects.using(alias).filter(status__in=SETTLED, created_at__lt=since, updated_at__lt=since)
+
+
+def _count_sagas(alias: str, since: datetime, cap: int) -> int:
+    return capped(_ended_sagas(alias, since), cap)
 
 
 def _delete_sagas(alias: str, since: datetime, limit: int) -> int:
-    """Delete sagas that have ended well, or were undone; what was given up is a person's to settle first."""
-    ended = Saga.objects.using(alias).filter(status__in=SETTLED, created_at__lt=since, updated_at__lt=since)
     with transaction.atomic(using=alias):
-        chosen = ended.select_for_update().order_by("created_at").values_list("id", flat=True)
+        chosen = _ended_sagas(alias, since).select_for_update().order_by("created_at").values_list("id", flat=True)
         ids: Sequence[Any] = list(chosen[: min(limit, FEW)])
         for kind in (SagaEntry, SagaWait):
             kind.objects.using(alias).filter(saga_id__in=ids).delete()
         return int(Saga.objects.using(alias).filter(id__in=ids).delete()[0])
+
+
+def _count_letters(alias: str, since: datetime, cap: int) -> int:
+    from django_cqrs.old_letters import count_letters
+
+    return count_letters(alias, since, cap)
+
+
+def _delete_letters(alias: str, since: datetime, limit: int) -> int:
+    from django_cqrs.old_letters import delete_letters
+
+    return delete_letters(alias, since, min(limit, FEW))
 
 
 def _delete_history(alias: str, since: datetime, limit: int) -> int:
@@ -80,21 +130,52 @@ def _delete_history(alias: str, since: datetime, limit: int) -> int:
     return dropped or _delete(alias, evolve(HISTORY, table=rest_of(HISTORY.table)), since, limit)
 
 
-SEEN = Remembered("ids", "SEEN_DAYS", Seen._meta.db_table, "seen_at")
-KEYS = Remembered("idempotency keys", "IDEMPOTENCY_DAYS", Idempotency._meta.db_table, "created_at")
-STORIES = Remembered("sagas that have ended", "SAGA_DAYS", Saga._meta.db_table, "updated_at", _delete_sagas)
-MAIL = Remembered("events that no saga waited for", "SAGA_DAYS", SagaMail._meta.db_table, "at")
+SEEN = Remembered("ids", "SEEN_DAYS", Seen._meta.db_table, "seen_at", kind="seen")
+KEYS = Remembered("idempotency keys", "IDEMPOTENCY_DAYS", Idempotency._meta.db_table, "created_at", kind="keys")
+STORIES = Remembered(
+    "sagas that have ended", "SAGA_DAYS", Saga._meta.db_table, "updated_at", _delete_sagas, _count_sagas, kind="sagas"
+)
+MAIL = Remembered("events that no saga waited for", "SAGA_DAYS", SagaMail._meta.db_table, "at", kind="mail")
+LETTERS = Remembered(
+    "dead letters", "DEAD_DAYS", Dead._meta.db_table, "since", _delete_letters, _count_letters, kind="dead"
+)
+ACTIONS = Remembered("acts of operators", "ACTION_DAYS", Action._meta.db_table, "at", kind="actions")
 TALLIES = Remembered("tallies", "TALLY_DAYS", Tally._meta.db_table, "minute")
-HISTORY = Remembered("events that were shipped", "KEEP_HISTORY", History._meta.db_table, "shipped_at", _delete_history)
-ALL = (SEEN, KEYS, STORIES, MAIL, TALLIES, HISTORY)
+HISTORY = Remembered(
+    "events that were shipped", "KEEP_HISTORY", History._meta.db_table, "shipped_at", _delete_history, kind="history"
+)
+ALL = (SEEN, KEYS, STORIES, MAIL, LETTERS, ACTIONS, TALLIES, HISTORY)
 
 
-def horizon(of: Remembered = SEEN) -> datetime | None:
-    """Return since when something is remembered; None if for ever."""
-    days = getattr(settings(), of.setting.lower())
-    if isinstance(days, timedelta):
-        return timezone.now() - days
+def horizon(of: Remembered = SEEN, days: float | None = None) -> datetime | None:
+    """
+    Return since when something is remembered; None if for ever.
+
+    Args:
+        days: instead of what its setting says.
+    """
+    if days is None:
+        known = getattr(settings(), of.setting.lower())
+        if isinstance(known, timedelta):
+            return timezone.now() - known
+        days = known
     return timezone.now() - timedelta(days=days) if days else None
+
+
+def number_of(alias: str, of: Remembered, *, days: float | None = None, cap: int = CAP) -> int:
+    """Count what a purge would forget, up to a cap."""
+    since = horizon(of, days)
+    if since is None:
+        return 0
+    if of.count is not None:
+        return of.count(alias, since, cap)
+    connection = connections[alias]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT COUNT(*) FROM (SELECT 1 AS one FROM {of.table} WHERE {of.at} < %s LIMIT %s) t",
+            [connection.ops.adapt_datetimefield_value(since), cap],
+        )
+        return int(cursor.fetchone()[0])
 
 
 def purge(
@@ -102,6 +183,7 @@ def purge(
     *,
     seconds: float,
     of: Remembered = SEEN,
+    days: float | None = None,
     chunk: int = CHUNK,
     rest: Callable[[float], object] | None = None,
 ) -> tuple[int, bool]:
@@ -114,10 +196,11 @@ def purge(
         alias: of the database.
         seconds: how long it may take.
         of: what is to be forgotten.
+        days: for how long it is remembered, instead of what its setting says.
         chunk: rows at a time.
         rest: waits so many seconds between two chunks.
     """
-    since, ends, total = horizon(of), time.monotonic() + seconds, 0
+    since, ends, total = horizon(of, days), time.monotonic() + seconds, 0
     if since is None:
         return 0, True
     wait = rest or threading.Event().wait

@@ -67,7 +67,7 @@ def recover_sagas(saga: str | None = None, limit: int | None = None) -> None:
 
 @shared_task(name="django_cqrs.purge", ignore_result=True, max_retries=0)
 def purge(seconds: float = 60.0) -> None:
-    """Forget ids, idempotency keys and sagas after SEEN_DAYS, IDEMPOTENCY_DAYS, SAGA_DAYS, each for so many seconds."""
+    """Forget what is older than SEEN_DAYS and its like say, and trim streams, each for so many seconds."""
     ticks.purge(seconds)
 
 

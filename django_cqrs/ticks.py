@@ -16,6 +16,7 @@ from django_cqrs.purging import ALL
 from django_cqrs.purging import purge as forget
 from django_cqrs.relay import aliases, relays
 from django_cqrs.saga_recovery import recover
+from django_cqrs.trimming import complaints, trim
 from simplecqrs.consumer import Consumer
 from simplecqrs.loop import Job
 
@@ -65,7 +66,13 @@ def recover_sagas(*, saga: str | None = None, limit: int | None = None) -> int:
 
 
 def purge(seconds: float = 60.0) -> None:
-    """Forget ids, idempotency keys and sagas after SEEN_DAYS, IDEMPOTENCY_DAYS, SAGA_DAYS, each for so many seconds."""
+    """
+    Do what ``cqrs_purge`` does, for so many seconds for each kind of thing.
+
+    Raises:
+        CQRSError: at the end, if there are streams that could not be trimmed.
+    """
     for alias in aliases():
         for of in ALL:
             forget(alias, of=of, seconds=seconds)
+    complaints(list(trim(seconds=seconds)))

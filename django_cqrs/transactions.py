@@ -18,7 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_cqrs.errors import InsideTransaction, PublishedOutsideTransaction, TransactionBroken
 from django_cqrs.guards import alias_guard
 from django_cqrs.locks import LANE, held_lane, is_given_up
-from django_cqrs.outbox import store
+from django_cqrs.outbox import refuse_too_much, store
 from simplecqrs.dispatch import stack, top
 from simplecqrs.messages import Event, Message
 from simplecqrs.unit import Published
@@ -69,7 +69,9 @@ class UnitOfWork:
         self._savepoints: list[tuple[str, int]] = []  # and how much was kept when they were set
 
     def collect(self, published: Published, /) -> None:
-        """Bind an event to the savepoint that is open now."""
+        """Bind an event to the savepoint that is open now.  Raises OutboxFull, before more is done in vain."""
+        if published.plan.outward:
+            refuse_too_much(self._mediator.vocabulary, published, self._connection.alias)
         self._kept.append(published)
 
     def kept(self, published: list[Published], /) -> list[Published]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from attrs import field, frozen
 
@@ -23,6 +23,8 @@ __all__ = [
     "Publisher",
     "Receipt",
     "Rewindable",
+    "Trimmed",
+    "Trims",
     "Watchful",
     "order_of",
     "refused",
@@ -189,5 +191,48 @@ class Broker(Destination, Protocol):
         Open the feeds of a consumer.
 
         What was published before its first time is included if it is still there.  Raises BrokerDown.
+        """
+        ...
+
+
+@frozen
+class Trimmed:
+    """
+    What a broker has forgotten of a topic.
+
+    Args:
+        entries: how many.
+        whole: whether that was all there is to forget now; else ask again.
+        before: everything that came before this time was, or would be, forgotten.
+        held_by: the consumer that has not acknowledged what came then; empty: it is to be kept for its age.
+    """
+
+    entries: int
+    whole: bool = True
+    before: datetime | None = None
+    held_by: str = ""
+
+
+@runtime_checkable
+class Trims(Protocol):
+    """What a broker has, beside ``Broker``, that keeps what its consumers have acknowledged until it is trimmed."""
+
+    def trim(
+        self, topic: str, consumers: Sequence[str], /, *, keep: float, limit: int = 10_000, dry_run: bool = False
+    ) -> Trimmed:
+        """
+        Forget the oldest entries of a topic, never one that a consumer has not acknowledged.
+
+        Consumers that are not named here, those of other projects, count as well if the server knows them.
+
+        Args:
+            consumers: that read the topic.
+            keep: seconds for which everything is kept.
+            limit: entries at a time.
+            dry_run: forget nothing, and count.
+
+        Raises:
+            NotConfigured: if the server does not know one of the consumers: it is to read from the beginning.
+            BrokerDown: if it does not answer.
         """
         ...

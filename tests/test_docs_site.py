@@ -33,16 +33,17 @@ INTERNAL = {
     "django_cqrs.describing", "django_cqrs.django_tasks", "django_cqrs.doorbells", "django_cqrs.engines",
     "django_cqrs.frames", "django_cqrs.guards", "django_cqrs.held", "django_cqrs.history", "django_cqrs.idempotency",
     "django_cqrs.inbox", "django_cqrs.inspection", "django_cqrs.listening", "django_cqrs.locks", "django_cqrs.loops",
-    "django_cqrs.masking", "django_cqrs.meter", "django_cqrs.models", "django_cqrs.outbox", "django_cqrs.overdue",
-    "django_cqrs.partitions", "django_cqrs.pausing", "django_cqrs.permission_checks", "django_cqrs.policies",
-    "django_cqrs.processes", "django_cqrs.promotion", "django_cqrs.pulse", "django_cqrs.pulse_models",
-    "django_cqrs.pulse_status", "django_cqrs.purging", "django_cqrs.queue", "django_cqrs.relay", "django_cqrs.requests",
-    "django_cqrs.resending", "django_cqrs.rows", "django_cqrs.safe_ids", "django_cqrs.saga_acts",
-    "django_cqrs.saga_admin", "django_cqrs.saga_consumer", "django_cqrs.saga_letters", "django_cqrs.saga_messages",
-    "django_cqrs.saga_models", "django_cqrs.saga_pictures", "django_cqrs.saga_recovery", "django_cqrs.saga_rows",
-    "django_cqrs.saga_status", "django_cqrs.saga_transactions", "django_cqrs.saga_waits", "django_cqrs.sagas",
-    "django_cqrs.schedule", "django_cqrs.single", "django_cqrs.status", "django_cqrs.stepping", "django_cqrs.tallies",
-    "django_cqrs.telling", "django_cqrs.tracing", "django_cqrs.transactions", "django_cqrs.wakeup",
+    "django_cqrs.masking", "django_cqrs.meter", "django_cqrs.models", "django_cqrs.old_letters", "django_cqrs.outbox",
+    "django_cqrs.overdue", "django_cqrs.partitions", "django_cqrs.pausing", "django_cqrs.pending_limits",
+    "django_cqrs.permission_checks", "django_cqrs.policies", "django_cqrs.pressure", "django_cqrs.processes",
+    "django_cqrs.promotion", "django_cqrs.pulse", "django_cqrs.pulse_models", "django_cqrs.pulse_status",
+    "django_cqrs.purging", "django_cqrs.queue", "django_cqrs.relay", "django_cqrs.requests", "django_cqrs.resending",
+    "django_cqrs.rows", "django_cqrs.safe_ids", "django_cqrs.saga_acts", "django_cqrs.saga_admin",
+    "django_cqrs.saga_consumer", "django_cqrs.saga_letters", "django_cqrs.saga_messages", "django_cqrs.saga_models",
+    "django_cqrs.saga_pictures", "django_cqrs.saga_recovery", "django_cqrs.saga_rows", "django_cqrs.saga_status",
+    "django_cqrs.saga_transactions", "django_cqrs.saga_waits", "django_cqrs.sagas", "django_cqrs.schedule",
+    "django_cqrs.single", "django_cqrs.status", "django_cqrs.stepping", "django_cqrs.tallies", "django_cqrs.telling",
+    "django_cqrs.tracing", "django_cqrs.transactions", "django_cqrs.trimming", "django_cqrs.wakeup",
     "django_cqrs.watchdog", "django_cqrs.workers", "django_cqrs.working",
 }  # fmt: skip
 
@@ -51,6 +52,9 @@ DJANGOS = {
     "--help", "--version", "--verbosity", "--settings", "--pythonpath", "--traceback", "--no-color", "--force-color",
     "--skip-checks",
 }  # fmt: skip
+
+#: The pages that tell of commands.
+COMMAND_PAGES = ("relay-and-consumers", "operations", "retention", "saga-operations")
 
 
 def anchors(text: str) -> set[str]:
@@ -157,6 +161,7 @@ def test_every_command_and_its_options_are_documented() -> None:
     page = "".join(
         TEXTS[DOCS / f"{name}.md"] for name in ("relay-and-consumers", "operations", "recovery", "saga-operations")
     )
+    page = "".join(TEXTS[DOCS / f"{name}.md"] for name in COMMAND_PAGES)
     missing = []
     for found in pkgutil.iter_modules(commands.__path__):
         parser = load_command_class("django_cqrs", found.name).create_parser("manage.py", found.name)

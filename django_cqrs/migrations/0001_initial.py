@@ -57,6 +57,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': table('action'),
+                'indexes': [models.Index(fields=['at'], name=table('action_at'))],
             },
         ),
         migrations.CreateModel(
@@ -114,7 +115,7 @@ class Migration(migrations.Migration):
                 'db_table': table('dead'),
                 'verbose_name': 'dead letter',
                 'permissions': [('retry_dead', 'Can retry dead letters'), ('skip_dead', 'Can skip dead letters')],
-                'indexes': [models.Index(fields=['box', 'queue', 'id'], name=table('dead_queue'))],
+                'indexes': [models.Index(fields=['box', 'queue', 'id'], name=table('dead_queue')), models.Index(fields=['since'], name=table('dead_since'))],
             },
         ),
         CreatePartitioned(

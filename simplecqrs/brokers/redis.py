@@ -12,9 +12,10 @@ from simplecqrs.brokers.named_formats import named_format
 from simplecqrs.brokers.redis_append import APPEND, APPEND_SHA, Batch
 from simplecqrs.brokers.redis_feed import RedisFeed
 from simplecqrs.brokers.redis_server import RedisServer, is_about_a_name, is_missing_script
+from simplecqrs.brokers.redis_trim import trim
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import BrokerDown
-from simplecqrs.transport import ACCEPTED, UNKNOWN, Promise, Receipt, refused
+from simplecqrs.transport import ACCEPTED, UNKNOWN, Promise, Receipt, Trimmed, refused
 
 __all__ = ["RedisStreams"]
 
@@ -29,7 +30,7 @@ class RedisStreams:
     """
     Publish to Redis Streams, one for each topic, and read them by consumer groups.
 
-    Streams are never trimmed here: what a slow consumer has not read yet would be gone.
+    Publishing trims no stream: what a slow consumer has not read yet would be gone.  ``trim`` asks all groups.
 
     Args:
         url: ``redis://[[user]:password@]host[:port][/db]``, ``rediss://...`` or ``unix://...``.
@@ -110,6 +111,13 @@ class RedisStreams:
         for feed in feeds:
             feed.join()
         return feeds
+
+    def trim(
+        self, topic: str, consumers: Sequence[str], /, *, keep: float, limit: int = 10_000, dry_run: bool = False
+    ) -> Trimmed:
+        """Delete what all groups of a topic's stream have acknowledged, see ``Trims``; Redis 6.2 or later."""
+        with self._server.asking() as client:
+            return trim(client, f"{self.prefix}{topic}", consumers, keep=keep, limit=limit, dry_run=dry_run)
 
     def close(self) -> None:
         """Close the connection, if it is open.  The next call opens it again."""

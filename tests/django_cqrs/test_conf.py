@@ -36,7 +36,7 @@ def test_nothing_needs_to_be_set() -> None:
     [
         ({"BROKER": {}}, "unknown key 'BROKER'; did you mean BROKERS?"),
         ({"source": "shop"}, "unknown key 'source'; did you mean SOURCE?"),
-        ({"COLOUR": "red"}, "unknown key 'COLOUR'; known are ALIAS_GUARD, BROKERS, "),
+        ({"COLOUR": "red"}, "unknown key 'COLOUR'; known are ACTION_DAYS, ALIAS_GUARD, BROKERS, "),
         ({"BROKERS": {"a": {**BROKER, "OPTION": {}}}}, "BROKERS['a']: unknown key 'OPTION'; did you mean OPTIONS?"),
         ({"CONSUMERS": {"a": {"lane": 3}}}, "CONSUMERS['a']: unknown key 'lane'; did you mean lanes?"),
     ],

@@ -9,15 +9,15 @@ from uuid import uuid4
 
 import pytest
 from attrs import evolve, frozen
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from django_cqrs import bus
 from django_cqrs.consumers import consumers
 from django_cqrs.inbox import door
 from django_cqrs.inspection import DjangoInspection
-from django_cqrs.models import Blocked, Dead, Idempotency, Inbox, Seen
-from django_cqrs.purging import KEYS, horizon, purge
+from django_cqrs.models import Action, Blocked, Dead, Idempotency, Inbox, ParkedInbox, Seen
+from django_cqrs.purging import ACTIONS, KEYS, LETTERS, horizon, number_of, purge
 from simplecqrs import NotificationEvent, Publish, Retry
 from simplecqrs.envelope import Envelope
 from simplecqrs.metadata import new_metadata
@@ -67,6 +67,30 @@ def keep_keys(*days: float) -> None:
     for day in days:
         at = timezone.now() - timedelta(days=day)
         Idempotency.objects.create(digest=uuid4().hex, name="x", fingerprint="", created_at=at)
+
+
+def message(key: str = "") -> dict[str, Any]:
+    """Return the columns of a message of the consumer."""
+    return {
+        "queue": "one", "lane": 0, "topic": "numbers", "key": key, "message_id": uuid4(), "kind": "event",
+        "name": "Counted", "version": 1, "source": "", "time": timezone.now(), "correlation_id": "", "headers": "{}",
+        "content_type": "", "payload": b"{}",
+    }  # fmt: skip
+
+
+def bury(*, days: float, key: str = "") -> int:
+    """Make a dead letter of so many days ago, and return its number."""
+    since = timezone.now() - timedelta(days=days)
+    return int(
+        Dead.objects.create(box="inbox", attempts=3, reason="no", holds=True, since=since, row=1, **message(key)).pk
+    )
+
+
+def purged(*arguments: str) -> str:
+    """Run cqrs_purge and return what it said."""
+    out = StringIO()
+    call_command("cqrs_purge", *arguments, stdout=out)
+    return out.getvalue()
 
 
 def test_what_was_seen_before_the_horizon_is_forgotten() -> None:
@@ -128,6 +152,79 @@ def test_command_and_task_purge_all_aliases() -> None:
         "default: 2 idempotency keys forgotten\naudit: 0 idempotency keys forgotten\n"
     )
     assert (Seen.objects.count(), Idempotency.objects.count()) == (0, 1)
+
+
+def test_kinds_can_be_named_with_days_of_their_own() -> None:
+    """What is not named stays; ids are never forgotten earlier than the door believes."""
+    see(20)
+    keep_keys(2, 9)
+
+    assert purged("keys", "--days", "1") == (
+        "default: 2 idempotency keys forgotten\naudit: 0 idempotency keys forgotten\n"
+    )
+    assert Seen.objects.count() == 1
+    with pytest.raises(CommandError, match="SEEN_DAYS=14; whoever forgets ids earlier"):
+        purged("seen", "--days", "13")
+    with pytest.raises(CommandError, match="for the kinds that are named"):
+        purged("--days", "13")
+    with pytest.raises(CommandError, match="no kind 'dreams'; there are seen, keys, sagas"):
+        purged("dreams")
+    with pytest.raises(CommandError, match="no alias with an outbox 'moon'"):
+        purged("--database", "moon")
+
+
+def test_a_dry_run_counts_and_forgets_nothing() -> None:
+    """Of each kind, up to ten thousand."""
+    see(20, 15, 1)
+    bury(days=100)
+
+    told = purged("--dry-run", "--database", "default").splitlines()
+
+    assert told[:2] == ["default: 2 ids would be forgotten", "default: 0 idempotency keys would be forgotten"]
+    assert told[-2:] == ["DEAD_DAYS is 0: dead letters are remembered for ever",
+                         "ACTION_DAYS is 0: acts of operators are remembered for ever"]  # fmt: skip
+    assert purged("dead", "--days", "99", "--dry-run").startswith("default: 1 dead letters would be")
+    assert (Seen.objects.count(), Dead.objects.count()) == (3, 1)
+
+
+def test_dead_letters_are_forgotten_if_a_setting_says_so_and_recorded(settings: Any) -> None:
+    """Their headers stay, and the hash of their payload, as after a skip; a key that one held goes on."""
+    settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "DEAD_DAYS": 30}
+    old = bury(days=31, key="ada")
+    Blocked.objects.create(
+        box="inbox", queue="one", lane=0, topic="numbers", key="ada", slot=0, head=1, attempts=3, error="no"
+    )
+    bury(days=29)
+
+    assert purge("default", of=LETTERS, seconds=60) == (1, True)
+
+    assert Dead.objects.filter(pk=old).count() == 0
+    assert Blocked.objects.get().next_at is not None
+    action = Action.objects.get()
+    assert (action.who, action.act, action.number, action.key) == ("cqrs_purge", "forget", old, "ada")
+    assert len(action.payload_sha256) == 64
+
+
+def test_a_dead_letter_is_kept_that_something_waits_behind(settings: Any) -> None:
+    """Its order is given up by a person, or by nobody."""
+    settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "DEAD_DAYS": 30}
+    bury(days=31, key="ada")
+    bury(days=31, key="bob")
+    ParkedInbox.objects.create(id=7, **message("ada"))
+
+    assert number_of("default", LETTERS) == 1
+    assert purge("default", of=LETTERS, seconds=60) == (1, True)
+    assert Dead.objects.get().key == "ada"
+
+
+def test_acts_of_operators_are_forgotten_if_a_setting_says_so(settings: Any) -> None:
+    """For ever is the default: it is an audit."""
+    Action.objects.create(act="skip", who="eve", number=1, at=timezone.now() - timedelta(days=400))
+    assert purge("default", of=ACTIONS, seconds=60) == (0, True)
+
+    settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "ACTION_DAYS": 365}
+
+    assert purge("default", of=ACTIONS, seconds=60) == (1, True)
 
 
 def test_a_key_that_was_forgotten_is_a_new_one() -> None:

@@ -21,6 +21,7 @@ from simplecqrs.errors import BrokerDown, MissingExtra, NotConfigured  # noqa: E
 from simplecqrs.metadata import uuid7  # noqa: E402
 from simplecqrs.transport import ACCEPTED, Garbage  # noqa: E402
 from tests.contracts.broker import DEADLINE, BrokerContract, contents, drain, envelope, statuses  # noqa: E402
+from tests.contracts.trimming import TrimmingContract  # noqa: E402
 from tests.faultproxy import FaultProxy, fault_proxy  # noqa: E402
 from tests.interrupting import Interrupted, interrupted_after  # noqa: E402
 from tests.redis_server import RedisServer, redis_server  # noqa: E402
@@ -28,7 +29,7 @@ from tests.redis_server import RedisServer, redis_server  # noqa: E402
 pytestmark = [pytest.mark.redis, pytest.mark.services]
 
 
-class TestContract(BrokerContract):
+class TestContract(BrokerContract, TrimmingContract):
     """It does what every adapter does."""
 
     rewinds = True
