@@ -24,8 +24,8 @@ class Command(BaseCommand):
     help = (
         "Forget ids of messages (SEEN_DAYS), idempotency keys (IDEMPOTENCY_DAYS), sagas that have ended and events "
         "that none waited for (SAGA_DAYS), dead letters (DEAD_DAYS), the record of operators' acts (ACTION_DAYS), "
-        "tallies (TALLY_DAYS), what was shipped (KEEP_HISTORY), and what all consumers have acknowledged of brokers' streams (STREAM_DAYS), in small steps.  A setting of 0 days "
-        "is for ever.  Nothing else is deleted."
+        "tallies (TALLY_DAYS), what was shipped (KEEP_HISTORY), and what all consumers have acknowledged of brokers' "
+        "streams (STREAM_DAYS), in small steps.  A setting of 0 days is for ever.  Nothing else is deleted."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
