@@ -11,11 +11,12 @@ from typing import Any
 from attrs import field, frozen
 from django.db import transaction
 
+from django_cqrs.audit import record
 from django_cqrs.inspection import DjangoInspection
-from django_cqrs.models import Action, Blocked, Dead
+from django_cqrs.models import Blocked, Dead
 from django_cqrs.rows import text
+from django_cqrs.wakeup import wake_after_commit
 from simplecqrs.letters import cause_of
-from simplecqrs.messages import LONGEST
 
 __all__ = ["Operator", "system_user"]
 
@@ -73,8 +74,9 @@ class Operator:
             found = kind.objects.using(self.alias).filter(pk=number).first()
             if found is None or not do(number):
                 return False
-            action = Action(act=act, who=self.who[:LONGEST], reason=self.reason, number=number, **_what(found))
-            action.save(using=self.alias, force_insert=True)
+            # Who waits for work where no loop polls would find it late: Celery's workers, or those that NOTIFY wakes.
+            wake_after_commit(self.alias, {f"{found.box}:{found.queue}"})
+            action = record(self.alias, act, who=self.who, reason=self.reason, number=number, **_what(found))
         log.log(
             level,
             "%s: %s of %s %s (%s %s, topic %s, key %s, message %s): %s",

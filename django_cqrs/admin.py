@@ -7,22 +7,26 @@ are not here: they are worked all the time, and a page that counts their rows is
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import URLPattern, path
 
-from django_cqrs.admin_lists import ActFilter, BoxFilter, CauseFilter, QueueFilter
-from django_cqrs.admin_pages import SHOWN, ReadOnly
+from django_cqrs.admin_causes import alone, by_cause, one_cause
+from django_cqrs.admin_lists import ActFilter, BoxFilter, CauseFilter, DatabaseFilter, PlaceFilter, QueueFilter
+from django_cqrs.admin_operations import OperationsAdmin
+from django_cqrs.admin_pages import SHOWN, ReadOnly, may, operator_of
 from django_cqrs.inspection import DjangoInspection
 from django_cqrs.models import Action, Blocked, Dead
 from django_cqrs.saga_admin import SagaAdmin
 from simplecqrs.letters import cause_of
 from simplecqrs.packing.compression import opened
 
-__all__ = ["ActionAdmin", "BlockedAdmin", "DeadAdmin", "SagaAdmin"]
+__all__ = ["ActionAdmin", "BlockedAdmin", "DeadAdmin", "OperationsAdmin", "SagaAdmin"]
 
 
 @admin.register(Dead)
@@ -30,7 +34,7 @@ class DeadAdmin(ReadOnly):
     """Dead letters, by cause, queue and box."""
 
     list_display = ("id", "since", "box", "queue", "name", "key", "attempts", "cause")
-    list_filter = (BoxFilter, QueueFilter, CauseFilter)
+    list_filter = (DatabaseFilter, BoxFilter, QueueFilter, CauseFilter)
     search_fields = ("key",)
     search_help_text = "a key, a message id, or a consumer's or broker's name, each as a whole"
     fields = (
@@ -39,6 +43,28 @@ class DeadAdmin(ReadOnly):
     )  # fmt: skip
     readonly_fields = ("shown_reason", "shown_payload")
     actions = ("retry", "skip")
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the pages of causes."""
+        view = self.admin_site.admin_view
+        ours = [
+            path("causes/", view(partial(by_cause, self)), name="django_cqrs_dead_causes"),
+            path("cause/", view(alone(partial(one_cause, self))), name="django_cqrs_dead_cause"),
+        ]
+        return [*ours, *super().get_urls()]
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        """Ask for the permission retry_dead."""
+        return may(request, "retry_dead")
+
+    def has_skip_permission(self, request: HttpRequest) -> bool:
+        """Ask for the permission skip_dead."""
+        return may(request, "skip_dead")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Leave out what a letter holds, unless somebody has the permission view_payload."""
+        hidden = () if may(request, "view_payload") else ("shown_payload",)
+        return [name for name in self.fields if name not in hidden]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -76,12 +102,12 @@ class DeadAdmin(ReadOnly):
     @admin.action(description="Retry: give all attempts anew", permissions=["retry"])
     def retry(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
         """Retry the letters that were chosen."""
-        self._each(request, chosen, self._operator(request).retry, "are tried again now")
+        self._each(request, chosen, operator_of(request).retry, "are tried again now")
 
     @admin.action(description="Skip: drop for good, the key goes on (needs a reason)", permissions=["skip"])
     def skip(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
         """Skip the letters that were chosen."""
-        operator = self._operator(request)
+        operator = operator_of(request)
         if not operator.reason:
             self.message_user(request, "nothing was skipped: say why, beside the action", messages.ERROR)
             return
@@ -93,7 +119,7 @@ class BlockedAdmin(ReadOnly):
     """Keys that wait for their next attempt, or for an operator."""
 
     list_display = ("id", "since", "box", "queue", "topic", "key", "attempts", "next_at", "cause")
-    list_filter = (BoxFilter,)
+    list_filter = (DatabaseFilter, BoxFilter)
     search_fields = ("key",)
     search_help_text = "a key, or a consumer's or broker's name, each as a whole"
     fields = ("box", "queue", "topic", "key", "attempts", "since", "next_at", "waiting", "error")
@@ -119,12 +145,16 @@ class BlockedAdmin(ReadOnly):
         """Count who waits, up to a cap."""
         from django_cqrs.management.letters import count_of
 
-        return count_of(DjangoInspection(self.alias).waiting(blocked))
+        return count_of(DjangoInspection(str(blocked._state.db)).waiting(blocked))
 
-    @admin.action(description="Retry now: do not wait for the next attempt", permissions=["retry"])
+    def has_hasten_permission(self, request: HttpRequest) -> bool:
+        """Ask for the permission hasten_blocked."""
+        return may(request, "hasten_blocked")
+
+    @admin.action(description="Retry now: do not wait for the next attempt", permissions=["hasten"])
     def retry_now(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
         """Bring the next attempt of the keys that were chosen forward."""
-        self._each(request, chosen, self._operator(request).hasten, "are tried again now")
+        self._each(request, chosen, operator_of(request).hasten, "are tried again now")
 
 
 @admin.register(Action)
@@ -132,5 +162,5 @@ class ActionAdmin(ReadOnly):
     """What was done, by whom, when and why."""
 
     list_display = ("at", "who", "act", "number", "box", "queue", "name", "key", "reason")
-    list_filter = (ActFilter, BoxFilter)
+    list_filter = (DatabaseFilter, ActFilter, PlaceFilter)
     list_display_links = ("at",)

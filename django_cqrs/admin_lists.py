@@ -16,9 +16,20 @@ from django.utils.functional import cached_property
 from django_cqrs.bounded import capped, narrowed, queues_of
 from django_cqrs.inspection import BOXES, DjangoInspection
 from django_cqrs.models import Dead
+from django_cqrs.relay import aliases
+from django_cqrs.saga_acts import ACTS
 from simplecqrs.letters import Wanted
 
-__all__ = ["ActFilter", "BoxFilter", "CappedPaginator", "CauseFilter", "QueueFilter", "ReasonForm"]
+__all__ = [
+    "ActFilter",
+    "BoxFilter",
+    "CappedPaginator",
+    "CauseFilter",
+    "DatabaseFilter",
+    "PlaceFilter",
+    "QueueFilter",
+    "ReasonForm",
+]
 
 if TYPE_CHECKING:
     Pages = Paginator[Any]
@@ -52,12 +63,26 @@ class OneOf(admin.SimpleListFilter):
         raise NotImplementedError
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Offer the values."""
-        return [(value, value[:80]) for value in self.values(model_admin.alias)]
+        """Offer the values that are on the alias whose list it is."""
+        return [(value, value[:80]) for value in self.values(model_admin.get_queryset(request).db)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Narrow the list."""
         return queryset if self.value() is None else queryset.filter(**{str(self.parameter_name): self.value()})
+
+
+class DatabaseFilter(OneOf):
+    """Chooses the alias, where there are several; the list itself goes by it."""
+
+    title = parameter_name = "database"
+
+    def values(self, alias: str) -> Iterable[str]:
+        """Return those that have an outbox."""
+        return aliases() if len(aliases()) > 1 else ()
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Leave the list as it is."""
+        return queryset
 
 
 class BoxFilter(OneOf):
@@ -70,6 +95,16 @@ class BoxFilter(OneOf):
         return BOXES
 
 
+class PlaceFilter(BoxFilter):
+    """Chooses by where something was done."""
+
+    title = "where"
+
+    def values(self, alias: str) -> Iterable[str]:
+        """Return the boxes, and what is in none."""
+        return (*BOXES, "saga")
+
+
 class ActFilter(OneOf):
     """Chooses by what was done."""
 
@@ -77,7 +112,7 @@ class ActFilter(OneOf):
 
     def values(self, alias: str) -> Iterable[str]:
         """Return what an operator can do."""
-        return ("retry", "skip", "hasten")
+        return dict.fromkeys(("retry", "skip", "hasten", *ACTS))
 
 
 class QueueFilter(OneOf):
@@ -103,5 +138,5 @@ class CauseFilter(OneOf):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Narrow the list."""
-        chosen: QuerySet[Any] = narrowed(queryset, Wanted(cause=self.value()))
+        chosen: QuerySet[Any] = narrowed(queryset, Wanted(whole_cause=self.value()))
         return chosen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import parse_qs
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -11,8 +12,9 @@ from django.http import HttpRequest
 
 from django_cqrs.actions import Operator
 from django_cqrs.admin_lists import CappedPaginator, ReasonForm
+from django_cqrs.relay import aliases
 
-__all__ = ["SHOWN", "ReadOnly", "may"]
+__all__ = ["SHOWN", "ReadOnly", "alias_of", "may", "operator_of"]
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -29,10 +31,21 @@ def may(request: HttpRequest, permission: str) -> bool:
     return bool(user.has_perm(f"django_cqrs.{permission}"))
 
 
+def alias_of(request: HttpRequest) -> str:
+    """Return the alias whose tables are looked at: what the list was narrowed to, else that of the inboxes."""
+    kept = parse_qs(request.GET.get("_changelist_filters", "")).get("database", [""])[0]
+    alias = request.GET.get("database") or kept
+    return alias if alias in aliases() else "default"
+
+
+def operator_of(request: HttpRequest) -> Operator:
+    """Return who acts, and why."""
+    return Operator(alias_of(request), request.user.get_username(), request.POST.get("reason", "").strip())
+
+
 class ReadOnly(ModelAdmin):
     """A table that is looked at, page by page, without counting all of it."""
 
-    alias = "default"
     action_form = ReasonForm
     actions_selection_counter = False
     list_per_page = 100
@@ -40,10 +53,17 @@ class ReadOnly(ModelAdmin):
     ordering: ClassVar[tuple[str, ...]] = ("-id",)
     paginator = CappedPaginator
     show_full_result_count = False
+    # Both would read all of a large table: what is counted by filter, and what is sorted by a column without an index.
+    show_facets = admin.ShowFacets.NEVER
+    sortable_by: ClassVar[tuple[str, ...]] = ()
+    change_list_template = "django_cqrs/list.html"
+
+    class Media:
+        css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("django_cqrs/operations.css",)}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Read the alias whose inboxes the consumers work."""
-        found: QuerySet[Any] = super().get_queryset(request).using(self.alias)
+        """Read the alias that is looked at."""
+        found: QuerySet[Any] = super().get_queryset(request).using(alias_of(request))
         return found
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -57,17 +77,6 @@ class ReadOnly(ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Let nobody delete: what is skipped is recorded."""
         return False
-
-    def has_retry_permission(self, request: HttpRequest) -> bool:
-        """Ask for the permission retry_dead."""
-        return may(request, "retry_dead")
-
-    def has_skip_permission(self, request: HttpRequest) -> bool:
-        """Ask for the permission skip_dead."""
-        return may(request, "skip_dead")
-
-    def _operator(self, request: HttpRequest) -> Operator:
-        return Operator(self.alias, request.user.get_username(), request.POST.get("reason", "").strip())
 
     def _each(self, request: HttpRequest, chosen: QuerySet[Any], act: Callable[[int], bool], said: str) -> None:
         """Act on what was chosen, a page at most, and tell how many went and how many did not."""

@@ -9,9 +9,12 @@ from typing import Any
 from attrs import asdict
 from django.db.models.functions import Substr
 
-from simplecqrs.letters import CAP, Wanted
+from simplecqrs.letters import CAP, LONGEST_CAUSE, Wanted
 
 __all__ = ["capped", "heads", "narrowed", "queues_of"]
+
+#: What of the wish is no column of its own.
+ELSEWHERE = frozenset({"cause", "since", "whole_cause"})
 
 
 def capped(found: Any, cap: int = CAP) -> int:
@@ -49,10 +52,16 @@ def heads(found: Any) -> list[datetime]:
 
 def narrowed(found: Any, wanted: Wanted, *, reason: str = "reason", since: str = "since") -> Any:
     """Return the rows of a query set that are meant; ``reason`` and ``since`` name its columns."""
-    given = {k: v for k, v in asdict(wanted).items() if v is not None and k not in {"cause", "since"}}
+    given = {k: v for k, v in asdict(wanted).items() if v is not None and k not in ELSEWHERE}
     found = found.filter(**given)
     if wanted.since is not None:
         found = found.filter(**{f"{since}__gte": wanted.since})
     if wanted.cause:  # as it is written: LIKE knows no case on SQLite, and has wildcards everywhere
         found = found.alias(cause=Substr(reason, 1, len(wanted.cause))).filter(cause=wanted.cause)
-    return found
+    return found if wanted.whole_cause is None else _of_group(found, wanted.whole_cause, reason)
+
+
+def _of_group(found: Any, cause: str, reason: str) -> Any:
+    """Return the rows whose first line is this, as ``cause_of`` cuts it."""
+    lines = [cause] if len(cause) >= LONGEST_CAUSE else [cause, f"{cause}\n"]
+    return found.alias(line=Substr(reason, 1, len(lines[-1]))).filter(line__in=lines)

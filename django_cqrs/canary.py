@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter
@@ -23,6 +24,8 @@ __all__ = ["Canary", "Result"]
 FIRST_LOOK, LAST_LOOK = 0.02, 1.0
 #: What becomes of a letter whose key has failed at an earlier one.
 BEHIND = "it waits behind another message of its key, which has failed"
+#: What else one can do who hears nothing, at the command line.
+ADVICE = "; --run works the queue here, --timeout waits longer, --now does not wait"
 
 
 @frozen
@@ -50,7 +53,8 @@ class Result:
 
     Attributes:
         refused: numbers of letters that can only be skipped: they were never readable.
-        stopped: why the rest was left as it is; empty: nothing is left.
+        stopped: why the rest was left as it is; empty: nothing is left, or time was up.
+        open: how many had no outcome yet when time was up.
     """
 
     retried: int = 0
@@ -59,6 +63,7 @@ class Result:
     refused: list[int] = field(factory=list[int])
     stopped: str = ""
     left: int = 0
+    open: int = 0
 
 
 @define
@@ -75,6 +80,8 @@ class Canary:
         say: told what happens.
         work: works a queue of a box for a moment; None: relays and consumers run elsewhere.
         stages: how many are retried at a time; the last one is repeated.
+        most: seconds that all of it may take; what is left then is left without a reason.
+        advice: what else one can do who hears nothing.
     """
 
     operator: Operator
@@ -82,22 +89,26 @@ class Canary:
     say: Callable[[str], object]
     work: Callable[[str, str], object] | None = None
     stages: Sequence[int] = (1, 10, 100)
+    most: float = math.inf
+    advice: str = ADVICE
     result: Result = field(factory=Result)
     _causes: set[str] = field(factory=set[str])
     _until: int = 0
+    _ends: float = math.inf
 
     def run(self, wanted: Wanted) -> Result:
         """Retry what is wanted and dead now, the oldest first."""
         dead = narrowed(Dead.objects.using(self.operator.alias).defer("payload"), wanted).order_by("pk")
         # What dies again has a higher number, and is not retried again.
         self._until = dead.values_list("pk", flat=True).last() or 0
+        self._ends = time.monotonic() + self.most
         after = 0
         for size in chain(self.stages, repeat(self.stages[-1])):
             page = list(dead.filter(pk__gt=after, pk__lte=self._until)[:size])
             if not page:
                 break
             after = page[-1].pk
-            if not self._stage(page):
+            if not self._stage(page) or time.monotonic() >= self._ends:
                 self.result.left = capped(dead.filter(pk__gt=after, pk__lte=self._until))
                 break
         return self.result
@@ -111,7 +122,10 @@ class Canary:
         self.say(f"retried {len(tried)}: {_numbers([one.number for one in tried])}")
         waiting = self._settle(tried)
         if waiting and not self.result.stopped:
-            self.result.stopped = self._silence(waiting)
+            if time.monotonic() >= self._ends and (self.result.done or self.result.failed):
+                self.result.open = len(waiting)  # somebody works, and we have no time to look on
+            else:
+                self.result.stopped = self._silence(waiting)
         return not self.result.stopped
 
     def _retry(self, page: Sequence[Dead]) -> Iterator[Tried]:
@@ -126,7 +140,7 @@ class Canary:
 
     def _settle(self, waiting: list[Tried]) -> list[Tried]:
         """Wait for outcomes, and return the letters that have none when time is up or a failure repeats."""
-        ends, pause = time.monotonic() + self.timeout, FIRST_LOOK
+        ends, pause = min(time.monotonic() + self.timeout, self._ends), FIRST_LOOK
         clock = threading.Event()
         while True:
             if self.work is not None:
@@ -173,7 +187,7 @@ class Canary:
         workers = {f"{'cqrs_relay' if one.box == 'outbox' else 'cqrs_consume'} for {one.queue}" for one in waiting}
         return (
             f"{numbers} had no outcome within {self.timeout:g} s; is {' and '.join(sorted(workers))} running?  They "
-            "stay retried; --run works the queue here, --timeout waits longer, --now does not wait"
+            f"stay retried{self.advice}"
         )
 
 

@@ -8,6 +8,7 @@ The errors that only Django can cause.
     ├── WroteElsewhere               a command that wrote through another database than its own
     ├── TransactionBroken            a command whose transaction was lost while nobody said so
     ├── IdempotencyKeyInvalid        a request whose header Idempotency-Key is missing or cannot be read
+    ├── AppendOnly                   a record of an operator's act that was to be changed or deleted
     ├── NotPermitted                 a message that this user may not give; Django answers 403
     ├── InsideTransaction            something that needs a commit, inside of somebody's transaction
     ├── OutboxFull                   an event for a broker for which too many wait
@@ -22,6 +23,7 @@ from simplecqrs.errors import CQRSError, NotPublished
 from simplecqrs.errors import NotPermitted as _NotPermitted
 
 __all__ = [
+    "AppendOnly",
     "IdempotencyKeyInvalid",
     "InsideTransaction",
     "NotPermitted",
@@ -47,6 +49,10 @@ class TransactionBroken(CQRSError, RuntimeError):
 
 class IdempotencyKeyInvalid(CQRSError, ValueError):
     """Raised when a request has no header ``Idempotency-Key`` where it needs one, or one that cannot be read."""
+
+
+class AppendOnly(CQRSError, TypeError):
+    """Raised when a record of what an operator did is to be changed or deleted."""
 
 
 class InsideTransaction(CQRSError, RuntimeError):

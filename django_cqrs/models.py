@@ -10,6 +10,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models.functions import Now
 
+from django_cqrs.append_only import Kept
 from django_cqrs.conf import table
 from django_cqrs.pulse_models import Tally, Worker
 from django_cqrs.saga_models import Saga, SagaEntry, SagaMail, SagaWait
@@ -24,6 +25,7 @@ __all__ = [
     "Inbox",
     "Lane",
     "LaneMark",
+    "Operations",
     "Outbox",
     "ParkedInbox",
     "ParkedOutbox",
@@ -147,6 +149,7 @@ class Blocked(models.Model):
         ]
         indexes = [models.Index(fields=["box", "queue", "lane", "next_at"], name=table("blocked_due"))]
         verbose_name = "blocked key"
+        permissions = [("hasten_blocked", "Can try blocked keys now")]
 
 
 class Dead(MessageRow):
@@ -169,11 +172,28 @@ class Dead(MessageRow):
             models.Index(fields=["since"], name=table("dead_since")),
         ]
         verbose_name = "dead letter"
-        permissions = [("retry_dead", "Can retry dead letters"), ("skip_dead", "Can skip dead letters")]
+        permissions = [
+            ("retry_dead", "Can retry dead letters"),
+            ("skip_dead", "Can skip dead letters"),
+            ("view_payload", "Can see what dead letters and sagas hold"),
+        ]
 
 
-class Action(models.Model):
-    """What an operator has done to a dead letter or a blocked key: who, when, what and why."""
+class Operations(Dead):
+    """The page of the admin that shows how everything goes; it has no table of its own, but a permission."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ("view",)
+        verbose_name = verbose_name_plural = "operations"
+
+
+class Action(Kept):
+    """
+    What an operator has done to a dead letter, a blocked key or a saga: who, when, what and why.
+
+    ``number`` is that of the letter or the key; of a saga, ``message_id`` is its id, and ``box`` is ``saga``.
+    """
 
     id = models.BigAutoField(primary_key=True)
     at = models.DateTimeField(db_default=Now())

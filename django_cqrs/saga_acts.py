@@ -9,11 +9,13 @@ from uuid import UUID
 
 from attrs import frozen
 
+from django_cqrs.audit import record
 from django_cqrs.conf import settings
 from django_cqrs.mediator import DjangoMediator
 from django_cqrs.saga_letters import held_up
 from django_cqrs.saga_transactions import together
 from simplecqrs.errors import InvalidSaga, SagaNotFound
+from simplecqrs.queue import SAGAS
 from simplecqrs.saga import Record, SagaStatus, cancel, pause, resume, retry, skip
 
 __all__ = ["ACTS", "SETTLED", "STATUSES", "SagaOperator"]
@@ -61,21 +63,30 @@ class SagaOperator:
             SagaNotFound: if there is none, or no definition of its name.
             InvalidSaga: if that cannot be done to it now.
         """
-        record = self.bus.sagas.load(saga_id)
-        if record is None:
+        found = self.bus.sagas.load(saga_id)
+        if found is None:
             raise SagaNotFound(f"there is no saga {saga_id}")
-        if record.status in SETTLED:
-            return f"{saga_id} is {record.status} already; nothing is left to do"
+        if found.status in SETTLED:
+            return f"{saga_id} is {found.status} already; nothing is left to do"
         do, said = ACTS[act]
-        given: dict[str, Any] = {"step": step or _the_one(record)} if act == "skip" else {}
+        given: dict[str, Any] = {"step": step or _the_one(found)} if act == "skip" else {}
         if act == "retry":
             given = {"step": step}
-        alias = settings().alias_for(f"saga.{record.saga}")
+        alias = settings().alias_for(f"saga.{found.saga}")
         with together(alias):
             do(self.bus, saga_id, who=self.who, why=self.why, **given)
-        log.warning("%s: %s of saga %s %s: %s", self.who, act, record.saga, saga_id, self.why or "no reason given")
-        held = held_up(alias, record)
+            self._record(alias, act, found, given.get("step"))
+        log.warning("%s: %s of saga %s %s: %s", self.who, act, found.saga, saga_id, self.why or "no reason given")
+        held = held_up(alias, found)
         return f"{saga_id} {said}{f'; but first: {held}' if held else ''}"
+
+    def _record(self, alias: str, act: str, found: Record, step: str | None) -> None:
+        """Keep it for longer than the saga and its log are kept."""
+        cause = f"{found.status}{f', step {step!r}' if step else ''}"
+        record(
+            alias, act, who=self.who, reason=self.why, box="saga", queue=SAGAS, name=found.saga, message_id=found.id,
+            cause=cause,
+        )  # fmt: skip
 
 
 def _the_one(record: Record) -> str:

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 
-from django_cqrs.admin_lists import OneOf
+from django_cqrs.admin_lists import DatabaseFilter, OneOf
 from django_cqrs.admin_pages import SHOWN, ReadOnly, may
 from django_cqrs.bounded import queues_of
 from django_cqrs.masking import shown_state
@@ -52,7 +52,7 @@ class SagaAdmin(ReadOnly):
     """Sagas, by status and name."""
 
     list_display = ("id", "saga", "status", "step", "paused", "created_at", "updated_at", "cause")
-    list_filter = (StatusFilter, NameFilter)
+    list_filter = (DatabaseFilter, StatusFilter, NameFilter)
     search_fields = ("id",)
     search_help_text = "the id of a saga, as a whole"
     fields = (
@@ -63,9 +63,26 @@ class SagaAdmin(ReadOnly):
     ordering = ("-created_at", "-id")
     actions = ("cancel", "pause", "resume", "retry", "skip")
 
-    def has_operate_permission(self, request: HttpRequest) -> bool:
-        """Ask for the permission operate_saga."""
-        return may(request, "operate_saga")
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        """Ask for the permission cancel_saga."""
+        return may(request, "cancel_saga")
+
+    def has_pause_permission(self, request: HttpRequest) -> bool:
+        """Ask for the permission pause_saga."""
+        return may(request, "pause_saga")
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        """Ask for the permission retry_saga."""
+        return may(request, "retry_saga")
+
+    def has_skip_permission(self, request: HttpRequest) -> bool:
+        """Ask for the permission skip_saga."""
+        return may(request, "skip_saga")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Leave out what a saga works on, unless somebody has the permission view_payload."""
+        hidden = () if may(request, "view_payload") else ("shown_state",)
+        return [name for name in self.fields if name not in hidden]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Leave the states in the database until one saga is looked at."""
@@ -121,27 +138,27 @@ class SagaAdmin(ReadOnly):
         """Show its beginning, masked; the template escapes it."""
         return shown_state(saga.saga, bytes(saga.state))
 
-    @admin.action(description="Cancel: undo what was done (needs a reason)", permissions=["operate"])
+    @admin.action(description="Cancel: undo what was done (needs a reason)", permissions=["cancel"])
     def cancel(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
         """Undo what was done."""
         self._act(request, chosen, "cancel")
 
-    @admin.action(description="Pause: rest after the step that goes on (needs a reason)", permissions=["operate"])
+    @admin.action(description="Pause: rest after the step that goes on (needs a reason)", permissions=["pause"])
     def pause(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
         """Let them rest."""
         self._act(request, chosen, "pause")
 
-    @admin.action(description="Resume what was paused (needs a reason)", permissions=["operate"])
+    @admin.action(description="Resume what was paused (needs a reason)", permissions=["pause"])
     def resume(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
         """Let them go on."""
         self._act(request, chosen, "resume")
 
-    @admin.action(description="Retry what was given up, or is unknown (needs a reason)", permissions=["operate"])
+    @admin.action(description="Retry what was given up, or is unknown (needs a reason)", permissions=["retry"])
     def retry(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
         """Call it again."""
         self._act(request, chosen, "retry")
 
-    @admin.action(description="Skip what was given up: settled by hand (needs a reason)", permissions=["operate"])
+    @admin.action(description="Skip what was given up: settled by hand (needs a reason)", permissions=["skip"])
     def skip(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
         """Go on without it."""
         self._act(request, chosen, "skip")

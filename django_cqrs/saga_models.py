@@ -42,7 +42,12 @@ class Saga(models.Model):
 
     class Meta:
         db_table = table("saga")
-        permissions = [("operate_saga", "Can cancel, pause, resume, retry and skip sagas")]
+        permissions = [
+            ("cancel_saga", "Can cancel sagas"),
+            ("pause_saga", "Can pause and resume sagas"),
+            ("retry_saga", "Can retry sagas"),
+            ("skip_saga", "Can skip steps of sagas"),
+        ]
         indexes = [
             models.Index(fields=["due_at"], name=table("saga_due")),
             models.Index(fields=["created_at"], name=table("saga_created")),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from attrs import field, frozen
 
 from django_cqrs.alarms import Limits, alarms_of
-from django_cqrs.brokers import broker, broker_names
+from django_cqrs.brokers import broker_names
 from django_cqrs.inspection import DjangoInspection
+from django_cqrs.promises import UNKNOWN, ask
 from django_cqrs.pulse_status import (
     ConsumerStatus,
     FlowStatus,
@@ -20,13 +21,10 @@ from django_cqrs.pulse_status import (
 )
 from django_cqrs.relay import aliases
 from django_cqrs.saga_status import SagaCount, saga_alarms, saga_counts
-from simplecqrs.errors import CQRSError
 from simplecqrs.queue import Box
 
 __all__ = ["BrokerStatus", "CauseStatus", "KeyStatus", "QueueStatus", "Status", "read_status"]
 
-#: How the promise of a broker begins that cannot be asked.
-UNKNOWN = "not known: "
 #: Causes and keys that are told, and blocked keys whose followers are counted for that.
 CAUSES, KEYS, COUNTED = 5, 5, 100
 
@@ -101,8 +99,13 @@ class Status:
     consumers: list[ConsumerStatus] = field(factory=list[ConsumerStatus])
 
 
-def read_status(limits: Limits | None = None) -> Status:
-    """Read the state of all queues; brokers that are down are said to be so."""
+def read_status(limits: Limits | None = None, *, promise: Callable[[str], str] = ask) -> Status:
+    """
+    Read the state of all queues; brokers that are down are said to be so.
+
+    Args:
+        promise: tells what a broker's acknowledgement is worth.
+    """
     found = {alias: DjangoInspection(alias) for alias in aliases()}
     backlogs = {alias: inspection.backlogs() for alias, inspection in found.items()}
     queues = [
@@ -110,7 +113,7 @@ def read_status(limits: Limits | None = None) -> Status:
         for alias, each in backlogs.items()
         for b in each
     ]
-    brokers = [BrokerStatus(name, _promise(name)) for name in broker_names()]
+    brokers = [BrokerStatus(name, promise(name)) for name in broker_names()]
     causes = sorted((cause for i in found.values() for cause in _causes(i)), key=lambda cause: -cause.count)
     keys = sorted((key for i in found.values() for key in _keys(i)), key=lambda key: -key.waiting)
     limits = limits or Limits()
@@ -142,10 +145,3 @@ def _keys(inspection: DjangoInspection) -> Iterator[KeyStatus]:
             yield KeyStatus(
                 inspection.alias, found.box, found.queue, found.topic, found.key, found.waiting, age, found.cause
             )
-
-
-def _promise(name: str) -> str:
-    try:
-        return broker(name).promise
-    except CQRSError as error:
-        return f"{UNKNOWN}{error}"

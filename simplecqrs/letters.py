@@ -30,12 +30,14 @@ class Wanted:
 
     Args:
         cause: how the cause begins.
+        whole_cause: all of it, as it stands in its group.
         since: dead, or blocked, then or later.
     """
 
     box: Box | None = None
     queue: str | None = None
     cause: str | None = None
+    whole_cause: str | None = None
     topic: str | None = None
     key: str | None = None
     name: str | None = None
@@ -46,10 +48,11 @@ class Wanted:
         same = all(
             asked is None or getattr(found, what, asked) == asked
             for what, asked in asdict(self).items()
-            if what not in {"cause", "since"}
+            if what not in {"cause", "since", "whole_cause"}
         )
         is_late = self.since is None or found.since >= self.since
-        return same and is_late and found.cause.startswith(self.cause or "")
+        is_it = self.whole_cause is None or found.cause == self.whole_cause
+        return same and is_late and is_it and found.cause.startswith(self.cause or "")
 
 
 ANY = Wanted()

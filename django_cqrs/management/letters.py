@@ -68,9 +68,10 @@ def list_log(alias: str, wanted: Wanted, limit: int) -> Iterator[str]:
     found = Action.objects.using(alias).order_by("-pk")
     for action in narrowed(found, wanted, reason="cause", since="at")[:limit]:
         message = f" message {action.message_id}" if action.message_id else ""
+        number = "" if action.number is None else f" {action.number}"
         payload = f" sha256 {action.payload_sha256}" if action.payload_sha256 else ""
         yield (
-            f"{_time(action.at)}  {action.who}  {action.act} {action.number}: {action.box} {action.queue} "
+            f"{_time(action.at)}  {action.who}  {action.act}{number}: {action.box} {action.queue} "
             f"{action.name} key={action.key!r}{message}{payload}: {action.reason or 'no reason given'}"
         )
 

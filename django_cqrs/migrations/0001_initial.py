@@ -79,6 +79,7 @@ class Migration(migrations.Migration):
             options={
                 'db_table': table('blocked'),
                 'verbose_name': 'blocked key',
+                'permissions': [('hasten_blocked', 'Can try blocked keys now')],
                 'indexes': [models.Index(fields=['box', 'queue', 'lane', 'next_at'], name=table('blocked_due'))],
                 'constraints': [models.UniqueConstraint(fields=('box', 'queue', 'topic', 'key', 'slot'), name=table('blocked_key'))],
             },
@@ -114,7 +115,7 @@ class Migration(migrations.Migration):
             options={
                 'db_table': table('dead'),
                 'verbose_name': 'dead letter',
-                'permissions': [('retry_dead', 'Can retry dead letters'), ('skip_dead', 'Can skip dead letters')],
+                'permissions': [('retry_dead', 'Can retry dead letters'), ('skip_dead', 'Can skip dead letters'), ('view_payload', 'Can see what dead letters and sagas hold')],
                 'indexes': [models.Index(fields=['box', 'queue', 'id'], name=table('dead_queue')), models.Index(fields=['since'], name=table('dead_since'))],
             },
         ),
@@ -147,6 +148,20 @@ class Migration(migrations.Migration):
                 'db_table': table('history'),
             },
             by='shipped_at',
+        ),
+        migrations.CreateModel(
+            name='Operations',
+            fields=[
+            ],
+            options={
+                'verbose_name': 'operations',
+                'verbose_name_plural': 'operations',
+                'proxy': True,
+                'default_permissions': ('view',),
+                'indexes': [],
+                'constraints': [],
+            },
+            bases=('django_cqrs.dead',),
         ),
         migrations.CreateModel(
             name='Idempotency',
@@ -323,7 +338,7 @@ class Migration(migrations.Migration):
                 ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'permissions': [('operate_saga', 'Can cancel, pause, resume, retry and skip sagas')],
+                'permissions': [('cancel_saga', 'Can cancel sagas'), ('pause_saga', 'Can pause and resume sagas'), ('retry_saga', 'Can retry sagas'), ('skip_saga', 'Can skip steps of sagas')],
                 'db_table': table('saga'),
                 'indexes': [
                     models.Index(fields=['due_at'], name=table('saga_due')),

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from attrs import frozen
 from django.contrib import admin
-from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -17,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django_cqrs.models import Action, Blocked, Dead, Inbox, Outbox, ParkedInbox, ParkedOutbox, Seen
 from simplecqrs import NotificationEvent, Publish, Retry
 from tests.desk.project import Project
+from tests.desk.staff import staff
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -47,20 +47,10 @@ def mails(project: Project) -> Project:
     return project
 
 
-def user(*permissions: str, **options: Any) -> Client:
-    """Log somebody in who has these permissions."""
-    User.objects.all().delete()
-    ada = User.objects.create_user("ada", **{"is_staff": True, **options})
-    ada.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    client = Client()
-    client.force_login(ada)
-    return client
-
-
 @pytest.fixture
 def root() -> Client:
     """Log a superuser in."""
-    return user(is_superuser=True)
+    return staff(is_superuser=True)
 
 
 def letter(key: str) -> Dead:
@@ -177,7 +167,7 @@ def test_the_record_is_shown(mails: Project, root: Client) -> None:
 
 def test_staff_without_permission_sees_nothing(mails: Project) -> None:
     """No page, no action."""
-    nobody = user()
+    nobody = staff()
 
     assert [nobody.get(page).status_code for page in (DEAD, BLOCKED, ACTIONS)] == [403, 403, 403]
     assert nobody.post(DEAD, {"action": "skip", "_selected_action": [letter("ada").pk]}).status_code == 403
@@ -185,7 +175,7 @@ def test_staff_without_permission_sees_nothing(mails: Project) -> None:
 
 def test_who_may_look_may_not_act(mails: Project) -> None:
     """The actions are not offered, and not done if they are posted all the same."""
-    viewer = user("view_dead", "view_blocked")
+    viewer = staff("view_dead", "view_blocked")
 
     assert 'value="retry"' not in viewer.get(DEAD).content.decode()
     for page, action, row in (
@@ -199,7 +189,7 @@ def test_who_may_look_may_not_act(mails: Project) -> None:
 
 def test_retry_and_skip_are_permissions_of_their_own(mails: Project) -> None:
     """Who may retry need not be trusted to drop."""
-    mechanic = user("view_dead", "retry_dead")
+    mechanic = staff("view_dead", "retry_dead")
 
     page = mechanic.get(DEAD).content.decode()
     assert 'value="retry"' in page
@@ -208,6 +198,49 @@ def test_retry_and_skip_are_permissions_of_their_own(mails: Project) -> None:
     act(mechanic, DEAD, "retry", letter("bob"))
 
     assert [action.act for action in Action.objects.all()] == ["retry"]
+
+
+def test_to_hurry_a_key_is_a_permission_of_its_own(mails: Project) -> None:
+    """Who may retry letters need not be asked about keys."""
+    Dead.objects.filter(key="ada").delete()
+    free = Blocked.objects.get(key="ada")
+
+    act(staff("view_blocked", "retry_dead"), BLOCKED, "retry_now", free)
+    assert Action.objects.count() == 0
+    act(staff("view_blocked", "hasten_blocked"), BLOCKED, "retry_now", free)
+
+    assert [action.act for action in Action.objects.all()] == ["hasten"]
+
+
+def test_what_a_letter_holds_is_for_those_with_a_permission(mails: Project) -> None:
+    """All else can be seen without it."""
+    page = f"{DEAD}{letter('ada').pk}/change/"
+
+    without = staff("view_dead").get(page).content.decode()
+    assert "no mail for ada" in without
+    assert "&lt;script&gt;" not in without
+
+    assert "&lt;script&gt;" in staff("view_dead", "view_payload").get(page).content.decode()
+
+
+def test_a_list_is_of_the_alias_that_it_is_narrowed_to(mails: Project, root: Client) -> None:
+    """Letters, keys and the record of another alias are shown, and acted on there."""
+    Dead.objects.using("audit").bulk_create(
+        [Dead(**{field.attname: getattr(letter("ada"), field.attname) for field in Dead._meta.concrete_fields})]
+    )
+    there = Dead.objects.using("audit").get()
+    Dead.objects.using("audit").update(queue="elsewhere", holds=False)
+
+    assert "elsewhere" in root.get(DEAD, {"database": "audit"}).content.decode()
+    assert "elsewhere" not in root.get(DEAD).content.decode()
+    kept = {"_changelist_filters": "database=audit"}
+    assert "elsewhere" in root.get(f"{DEAD}{there.pk}/change/", kept).content.decode()
+    act(root, f"{DEAD}?database=audit", "skip", there, reason="a duplicate")
+
+    assert Dead.objects.using("audit").count() == 0
+    assert Dead.objects.count() == 2
+    assert "a duplicate" in root.get(ACTIONS, {"database": "audit"}).content.decode()
+    assert Action.objects.count() == 0
 
 
 def test_no_list_counts_a_whole_table(mails: Project, root: Client) -> None:

@@ -1,0 +1,157 @@
+"""Django's admin: dead letters by cause, and one reason for all letters of a cause."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from attrs import frozen
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db import connections
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from django_cqrs.admin_pages import alias_of, may, operator_of
+from django_cqrs.bounded import capped, narrowed
+from django_cqrs.group_acts import ACTS, act_on_group, said_of
+from django_cqrs.inspection import BOXES, Cause, DjangoInspection
+from django_cqrs.management.letters import count_of
+from django_cqrs.models import Dead
+from django_cqrs.relay import aliases
+from simplecqrs.letters import CAP, Wanted
+
+__all__ = ["Group", "by_cause", "groups", "one_cause"]
+
+#: Names that are told of a group, and letters that are shown of it.
+NAMES, LETTERS = 3, 10
+#: The permission that each act needs, and whether it needs a reason.
+NEEDS = {"retry": ("retry_dead", False), "retry_now": ("retry_dead", False), "skip": ("skip_dead", True)}
+assert NEEDS.keys() == ACTS.keys()
+
+
+@frozen
+class Group:
+    """The letters of one cause in one queue, of those that were looked at."""
+
+    database: str
+    box: str
+    queue: str
+    cause: str
+    count: int
+    first: datetime
+    last: datetime
+    names: str
+
+    @property
+    def query(self) -> str:
+        """Return what names it in an address."""
+        return urlencode({"database": self.database, "box": self.box, "queue": self.queue, "cause": self.cause})
+
+
+def groups(alias: str) -> tuple[list[Group], bool]:
+    """Return the groups of the newest letters of an alias, the largest first, and whether these were all."""
+    causes, whole = DjangoInspection(alias).causes()
+    return [_group(alias, cause) for cause in causes], whole
+
+
+def _group(alias: str, cause: Cause) -> Group:
+    times = [since for _, since, _, _ in cause.letters]
+    return Group(
+        database=alias,
+        box=cause.box,
+        queue=cause.queue,
+        cause=cause.cause,
+        count=cause.count,
+        first=min(times),
+        last=max(times),
+        names=_names(name for _, _, name, _ in cause.letters),
+    )
+
+
+def _names(names: Iterator[str]) -> str:
+    found = Counter(names)
+    shown = ", ".join(name or "unreadable" for name, _ in found.most_common(NAMES))
+    return shown if len(found) <= NAMES else f"{shown} and {len(found) - NAMES:,} more"
+
+
+def by_cause(admin: Any, request: HttpRequest) -> HttpResponse:
+    """Show how many died of what, on every alias."""
+    if not admin.has_view_permission(request):
+        raise PermissionDenied
+    found = [groups(alias) for alias in aliases()]
+    context = {
+        "title": "Dead letters by cause",
+        "groups": sorted((group for some, _ in found for group in some), key=lambda group: -group.count),
+        "is_whole": all(whole for _, whole in found),
+        "cap": CAP - 1,
+        "several": len(aliases()) > 1,
+    }
+    return _page(admin, request, "causes", context)
+
+
+def one_cause(admin: Any, request: HttpRequest) -> HttpResponse:
+    """Show the letters of one cause, and do something to all of them; so many in a request as time allows."""
+    if not admin.has_view_permission(request):
+        raise PermissionDenied
+    asked = {name: request.GET.get(name, "") for name in ("box", "queue", "cause")}
+    if asked["box"] not in BOXES:
+        raise Http404("there is no such box")
+    box = next(box for box in BOXES if box == asked["box"])
+    wanted = Wanted(box=box, queue=asked["queue"], whole_cause=asked["cause"])
+    if request.method == "POST":
+        return _act(admin, request, wanted)
+    alias = alias_of(request)
+    dead = narrowed(Dead.objects.using(alias).defer("payload", "headers"), wanted).order_by("pk")
+    first = dead.first()
+    context = {
+        "title": "Dead letters of one cause",
+        **asked,
+        "alias": alias,
+        "count": count_of(capped(dead)),
+        "first": first,
+        "letters": dead.reverse()[:LETTERS] if first is not None else [],
+        "query": urlencode({"database": alias, **asked}),
+        "reason": request.GET.get("reason", ""),
+        "may_retry": may(request, "retry_dead"),
+        "may_skip": may(request, "skip_dead"),
+    }
+    return _page(admin, request, "cause", context)
+
+
+def _act(admin: Any, request: HttpRequest, wanted: Wanted) -> HttpResponse:
+    act = request.POST.get("act", "")
+    permission, needs_reason = NEEDS.get(act, ("", False))
+    if not permission or not may(request, permission):
+        raise PermissionDenied
+    operator, again = operator_of(request), request.GET.copy()
+    if needs_reason and not operator.reason:
+        messages.error(request, "nothing was skipped: say why")
+        return HttpResponseRedirect(f"{request.path}?{again.urlencode()}")
+    outcome = act_on_group(act, operator, wanted)
+    if outcome.done:
+        messages.success(request, f"{outcome.done}; {said_of(outcome.left)}")
+    for trouble in outcome.trouble:
+        messages.warning(request, trouble)
+    if outcome.left or outcome.trouble:
+        again["reason"] = operator.reason
+        return HttpResponseRedirect(f"{request.path}?{again.urlencode()}")
+    if not outcome.done:
+        messages.warning(request, "nothing was done: they are gone already")
+    return HttpResponseRedirect(reverse("admin:django_cqrs_dead_causes", current_app=admin.admin_site.name))
+
+
+def _page(admin: Any, request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:
+    request.current_app = admin.admin_site.name
+    given = {**admin.admin_site.each_context(request), "opts": Dead._meta, **context}
+    return TemplateResponse(request, f"django_cqrs/{name}.html", given)
+
+
+def alone(view: Any) -> Any:
+    """Let a view commit what it does one by one, whatever ATOMIC_REQUESTS says: others are to act on it meanwhile."""
+    view._non_atomic_requests = set(connections)
+    return view

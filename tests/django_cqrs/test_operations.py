@@ -1,0 +1,228 @@
+"""The operations page of the admin: what it shows, to whom, and that nothing on it can hang or be injected."""
+
+from __future__ import annotations
+
+import re
+import threading
+from html import unescape
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from attrs import frozen
+from django.test import Client
+
+from django_cqrs.models import Blocked, Dead, Saga
+from django_cqrs.promises import ASKED, promises
+from django_cqrs.sparkline import sparkline
+from simplecqrs import NotificationEvent, Publish, Retry
+from simplecqrs.errors import BrokerDown
+from tests.desk.bookings import Trips
+from tests.desk.project import Project
+from tests.desk.staff import staff
+
+pytestmark = pytest.mark.usefixtures("committed")
+
+PAGE = "/admin/django_cqrs/operations/"
+MARKUP = "<img src=x onerror=alert(1)>"
+
+
+@frozen
+class Sent(NotificationEvent, topic="mails", key="who"):
+    """For everybody."""
+
+    who: str
+
+
+def failing(event: Sent, publish: Publish) -> None:
+    """Fail always."""
+    raise ConnectionError(f"no mail for {event.who}")
+
+
+@pytest.fixture
+def root() -> Client:
+    """Log a superuser in."""
+    return staff(is_superuser=True)
+
+
+@pytest.fixture
+def trips(project: Project) -> Trips:
+    """Return the project's saga."""
+    return Trips(project)
+
+
+@pytest.fixture
+def busy(project: Project, settings: Any, trips: Trips) -> Project:
+    """Return a project in which something of everything waits."""
+    file = {"BACKEND": "tests.desk.brokers.FileBroker", "OPTIONS": {"path": "/dev/null"}}
+    settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "BROKERS": {"file": file}, "ROUTES": {"shop.*": "file"}}
+    project.consume(Sent, consumer="mailing", work=failing, retry=Retry(1))
+    project.publish(Sent("ada"), Sent("ada"), Sent("bob"))
+    project.ship()
+    project.work("mailing")
+    project.publish(Sent("eve"))
+    return project
+
+
+def parts(client: Client) -> dict[str, str]:
+    """Return the text of each part of the page, by its heading."""
+    page = client.get(PAGE).content.decode()
+    found = re.findall(r'<section.*?<h2 id="[^"]*">([^<]*)</h2>(.*?)</section>', page, re.DOTALL)
+    return {head: unescape(" ".join(re.sub(r"<[^>]+>", " ", body).split())) for head, body in found}
+
+
+def test_it_tells_what_waits_who_works_and_what_is_wrong(busy: Project, root: Client) -> None:
+    """Of both boxes, every broker, every consumer."""
+    page = parts(root)
+
+    assert "inbox mailing: 2 dead letters wait for an operator" in page["Alarms"]
+    assert re.search(r"outbox database 1 [\d.]+ s 0 0 0 0 -", page["What waits"])
+    assert "inbox mailing 0 - 1 2 2 0 -" in page["What waits"]
+    assert "file shop.* stored: it survives a restart of the broker 0 -" in page["Routes"]
+    assert re.search(r"database domain events, what no pattern fits stored: .* 1 [\d.]+ s", page["Routes"])
+    assert "mailing database daemon 16 0 - -" in page["Consumers"]
+    assert "1 default inbox mailing ConnectionError: no mail for ada" in page["Dead letters by cause"]
+
+
+def test_it_leads_to_what_it_tells_of(busy: Project, trips: Trips, root: Client) -> None:
+    """Every link on it is a page; the lists and the index lead to it."""
+    trips.broken["postcard"] = OSError("no stamps")
+    saga_id = trips.run()
+
+    page = root.get(PAGE).content.decode()
+    links = {link.replace("&amp;", "&") for link in re.findall(r'href="(/admin/django_cqrs/[^"]*)"', page)}
+
+    assert f"/admin/django_cqrs/saga/{saga_id}/change/?database=default" in links
+    assert "/admin/django_cqrs/saga/?database=default&status=FAILED" in links
+    assert len([link for link in links if "/dead/cause/?" in link]) == 2
+    assert [link for link in links if root.get(link).status_code != 200] == []
+    for other in (
+        "/admin/",
+        "/admin/django_cqrs/",
+        *(f"/admin/django_cqrs/{name}/" for name in ("dead", "blocked", "action", "saga")),
+    ):
+        assert f'href="{PAGE}"' in root.get(other).content.decode()
+
+
+def test_a_quiet_project_is_told_to_be_so(project: Project, root: Client) -> None:
+    """Nothing waits, nobody has died."""
+    page = parts(root)
+
+    assert page["What waits"] == "Nothing."
+    assert page["Alarms"] == "None."
+    assert page["Dead letters by cause"].startswith("None.")
+
+
+def test_it_is_for_those_with_its_permission(busy: Project) -> None:
+    """Who may see nothing else sees no link to it."""
+    assert staff("view_dead").get(PAGE).status_code == 403
+    assert PAGE not in staff("view_dead").get("/admin/django_cqrs/dead/").content.decode()
+
+    page = staff("view_operations").get(PAGE).content.decode()
+
+    assert "no mail for ada" in page
+    assert "/django_cqrs/dead/" not in page
+
+
+def test_it_has_no_script_and_no_style_of_ours(busy: Project, root: Client) -> None:
+    """So a strict Content-Security-Policy lets all of it through."""
+    for address in (PAGE, "/admin/django_cqrs/dead/causes/"):
+        ours = root.get(address).content.decode().partition('id="content-main"')[2].partition('id="footer"')[0]
+
+        assert ours
+        assert re.findall(r"<script|<style|style=|javascript:|\son\w+=", ours) == []
+
+
+def test_markup_and_long_texts_are_shown_as_texts(busy: Project, trips: Trips, root: Client) -> None:
+    """Whatever a cause, a key, a queue or a topic says."""
+    Dead.objects.filter(key="ada").update(reason=MARKUP + "x" * 100_000)
+    Dead.objects.filter(key="bob").update(queue=MARKUP + "y" * 150)
+    Blocked.objects.filter(key="ada").update(error=MARKUP + "x" * 100_000)
+    saga_id = trips.run()
+    Saga.objects.filter(pk=saga_id).update(saga=MARKUP, status="FAILED", error=MARKUP + "z" * 100_000)
+
+    page = root.get(PAGE).content.decode()
+
+    assert MARKUP not in page
+    assert page.count("&lt;img src=x onerror=alert(1)&gt;") >= 4
+    assert len(page) < 60_000
+
+
+def test_it_can_load_itself_again(project: Project, root: Client) -> None:
+    """As often as it offers to, without a script."""
+    assert '<meta http-equiv="refresh" content="30">' in root.get(PAGE, {"every": "30"}).content.decode()
+    for every in ("0", "-1", '1"><script>', ""):
+        assert "http-equiv" not in root.get(PAGE, {"every": every}).content.decode()
+
+
+def test_all_aliases_are_told_of(busy: Project, root: Client) -> None:
+    """Which one is told as well, and links lead to its lists."""
+    letter = Dead.objects.get(key="ada")
+    Dead.objects.using("audit").bulk_create(
+        [Dead(**{field.attname: getattr(letter, field.attname) for field in Dead._meta.concrete_fields})]
+    )
+
+    page = root.get(PAGE).content.decode()
+
+    assert "<td>audit</td>" in page
+    assert "?database=audit&amp;box=inbox&amp;queue=mailing" in page
+
+
+class Hanging:
+    """A broker that answers when it is let."""
+
+    let = threading.Event()
+    asked = 0
+    threadsafe = True
+
+    @property
+    def promise(self) -> str:
+        """Hang."""
+        type(self).asked += 1
+        if not self.let.wait(20):
+            raise BrokerDown("nobody has let me")
+        return "memory"
+
+
+def test_a_broker_that_hangs_does_not_hang_the_page(project: Project, settings: Any, root: Client) -> None:
+    """It is asked aside, once, and its answer is shown when it is there."""
+    Hanging.let.clear()
+    hanging = {"BACKEND": f"{__name__}.Hanging"}
+    settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "BROKERS": {"hanging": hanging}}
+
+    first, second = parts(root)["Routes"], parts(root)["Routes"]
+    Hanging.let.set()
+    answer = promises(["hanging"], patience=20)
+
+    assert f"hanging none {ASKED}" in first
+    assert first == second
+    assert answer == {"hanging": "memory"}
+    assert Hanging.asked == 1
+    assert "in memory: a crash of the broker may lose it" in parts(root)["Routes"]
+
+
+def test_a_broker_that_cannot_be_made_is_told(project: Project, settings: Any, root: Client) -> None:
+    """Beside what is wrong."""
+    wrong = {"BACKEND": "tests.desk.brokers.FileBroker", "OPTIONS": {"file": 1}}
+    settings.DJANGO_CQRS = {
+        **settings.DJANGO_CQRS,
+        "BROKERS": {"wrong": wrong, "absent": {"BACKEND": "no.such.Broker"}},
+    }
+
+    page = parts(root)
+
+    assert "wrong none not known: BROKERS['wrong']" in page["Routes"]
+    assert "absent none not known: ModuleNotFoundError" in page["Routes"]
+    assert "the broker 'wrong' cannot be asked" in page["Alarms"]
+
+
+@pytest.mark.parametrize("numbers", [[], [0], [5], [0, 0, 0], [1, 2, 3, 1_000_000]])
+def test_a_sparkline_stays_in_its_box(numbers: list[float]) -> None:
+    """Whatever it is made of, and its title is a text."""
+    svg = ElementTree.fromstring(sparkline(numbers, title=MARKUP))
+
+    width, height = float(svg.get("width", 0)), float(svg.get("height", 0))
+    points = [point.split(",") for line in svg.iter("polyline") for point in line.get("points", "").split()]
+    assert len(points) == len(numbers)
+    assert all(0 <= float(x) <= width and 0 <= float(y) <= height for x, y in points)
+    assert svg.findtext("title") == MARKUP
