@@ -3,7 +3,7 @@ Run benchmarks, all or the named ones, and print a table for each.
 
     python -m benchmarks [--full] [core] [combined] [codec] [packing] [django_commands] [relay] [reading]
                          [several] [consumer] [brokers] [latency] [celery] [writers] [sagas] [sagas_sqlite]
-                         [sagas_django]
+                         [sagas_django] [operations]
 
 Without ``--full`` all take about seven minutes.  Those of Django need the servers of ``scripts/services``, and skip
 themselves if the environment names none.
@@ -18,7 +18,7 @@ import sys
 
 NAMES = (
     "core", "combined", "codec", "packing", "django_commands", "relay", "reading", "several", "consumer", "brokers",
-    "latency", "celery", "writers", "sagas", "sagas_sqlite", "sagas_django",
+    "latency", "celery", "writers", "sagas", "sagas_sqlite", "sagas_django", "operations",
 )  # fmt: skip
 SERVERS = {
     "core": (),
@@ -37,6 +37,7 @@ SERVERS = {
     "sagas": (),
     "sagas_sqlite": (),
     "sagas_django": ("CQRS_TEST_POSTGRESQL",),
+    "operations": ("CQRS_TEST_POSTGRESQL",),
 }
 
 

@@ -41,6 +41,8 @@ def prepare() -> None:
     )
     execute(f"CREATE DATABASE {name}")
     atexit.register(_remove, name, folder)
+    if os.environ.get("CQRS_BENCH_DEFAULT") == "mariadb":
+        _make_on_mariadb()
     import django
     from django.core.management import call_command
 
@@ -55,9 +57,13 @@ def prepare_alias(alias: str) -> None:
     from django.core.management import call_command
 
     if alias == "mariadb":
-        _on_mariadb(f"CREATE DATABASE {os.environ['CQRS_BENCH_DATABASE']} CHARACTER SET utf8mb4")
-        atexit.register(_on_mariadb, f"DROP DATABASE {os.environ['CQRS_BENCH_DATABASE']}")
+        _make_on_mariadb()
     call_command("migrate", database=alias, run_syncdb=True, verbosity=0)
+
+
+def _make_on_mariadb() -> None:
+    _on_mariadb(f"CREATE DATABASE {os.environ['CQRS_BENCH_DATABASE']} CHARACTER SET utf8mb4")
+    atexit.register(_on_mariadb, f"DROP DATABASE {os.environ['CQRS_BENCH_DATABASE']}")
 
 
 def _on_mariadb(sql: str) -> None:

@@ -39,13 +39,40 @@ def _databases() -> dict[str, dict[str, object]]:
     if url := os.environ.get("CQRS_TEST_MARIADB"):
         import_module("pymysql").install_as_MySQLdb()
         found["mariadb"] = _server(url, "mysql", OPTIONS={"charset": "utf8mb4"})
+    if instead := os.environ.get("CQRS_BENCH_DEFAULT"):
+        found["default"] = found.pop(instead)
     return found
 
 
 SECRET_KEY = "for benchmarks only"
 USE_TZ = True
 DEBUG = False
-INSTALLED_APPS = ["django.contrib.contenttypes", "django_cqrs", "benchmarks"]
+ROOT_URLCONF = "benchmarks.urls"
+STATIC_URL = "static/"
+ALLOWED_HOSTS = ["testserver"]
+INSTALLED_APPS = [
+    *(f"django.contrib.{name}" for name in ("contenttypes", "auth", "sessions", "messages", "admin")),
+    "django_cqrs",
+    "benchmarks",
+]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
 DATABASES = _databases()
 LOGGING_CONFIG = None
 DJANGO_CQRS = {
