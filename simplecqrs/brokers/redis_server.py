@@ -13,7 +13,7 @@ from attrs import frozen
 
 from simplecqrs.errors import BrokerDown, MissingExtra, NotConfigured
 
-__all__ = ["RedisServer", "is_about_a_name", "is_missing_script"]
+__all__ = ["RedisServer", "is_about_a_name", "is_answer", "is_missing_script"]
 
 
 class RedisServer:
@@ -169,3 +169,10 @@ def _reply(connection: Any, until: float) -> Any:
         return connection.read_response()
     except ResponseError as error:
         return error
+
+
+def is_answer(error: Exception) -> bool:
+    """Tell whether an error is what the server has said, and not that it did not answer."""
+    from redis.exceptions import ResponseError
+
+    return isinstance(error, ResponseError)

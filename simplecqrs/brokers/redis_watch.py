@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from simplecqrs.brokers.redis_server import is_answer
+
 __all__ = ["LOOK", "Watch", "before"]
 
 #: Seconds between two looks, each of which is one round trip.
@@ -85,7 +87,7 @@ class Watch:
             for group in [group for group in groups if _text(group["name"]) == self._group]:
                 self._count(client, stream, group)
         except Exception as error:
-            if _is_down(error):
+            if not is_answer(error):
                 raise
             log.debug("%s cannot be looked at: %s", self._stream, error)  # not there yet, or not for us to see
         self._looked = time.monotonic()
@@ -143,9 +145,3 @@ def _order(entry_id: Any) -> tuple[int, int]:
 
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _is_down(error: Exception) -> bool:
-    from redis.exceptions import ResponseError
-
-    return not isinstance(error, ResponseError)
