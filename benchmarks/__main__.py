@@ -1,7 +1,7 @@
 """
 Run benchmarks, all or the named ones, and print a table for each.
 
-    python -m benchmarks [--full] [core] [combined] [codec] [packing] [django_commands] [relay] [reading]
+    python -m benchmarks [--full] [core] [combined] [groups] [codec] [packing] [django_commands] [relay] [reading]
                          [several] [consumer] [brokers] [latency] [celery] [writers] [sagas] [sagas_sqlite]
                          [sagas_django] [operations]
 
@@ -17,12 +17,13 @@ import os
 import sys
 
 NAMES = (
-    "core", "combined", "codec", "packing", "django_commands", "relay", "reading", "several", "consumer", "brokers",
-    "latency", "celery", "writers", "sagas", "sagas_sqlite", "sagas_django", "operations",
+    "core", "combined", "groups", "codec", "packing", "django_commands", "relay", "reading", "several", "consumer",
+    "brokers", "latency", "celery", "writers", "sagas", "sagas_sqlite", "sagas_django", "operations",
 )  # fmt: skip
 SERVERS = {
     "core": (),
     "combined": (),
+    "groups": (),
     "codec": (),
     "packing": (),
     "django_commands": ("CQRS_TEST_POSTGRESQL",),

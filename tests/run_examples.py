@@ -9,6 +9,7 @@ import sys
 import tempfile
 import traceback
 from collections import deque
+from pathlib import Path
 from typing import IO, Any
 
 import attrs  # noqa: F401
@@ -44,6 +45,7 @@ class Run:
 def _become(script: str, said: IO[str], complained: IO[str]) -> None:
     os.dup2(said.fileno(), 1)
     os.dup2(complained.fileno(), 2)
+    sys.path.insert(0, str(Path(script).parent))  # as Python does, which runs a script
     status = 1
     try:
         runpy.run_path(script, run_name="__main__")

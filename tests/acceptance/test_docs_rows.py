@@ -1,11 +1,68 @@
-"""The acceptance row of docs: 95."""
+"""The acceptance rows of docs, examples and benchmarks: 91, 92, 95."""
 
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
 
+import pytest
+
+from benchmarks.__main__ import NAMES
+from benchmarks.groups import GROUPS
+from tests.test_examples import SCRIPTS
+
 ROOT = Path(__file__).parent.parent.parent
+#: The examples of diator, of python-cqrs up to 5.3, and of releases before that whose names have gone since.
+THEIRS = [
+    "simple",
+    "di",
+    "rodi",
+    "azure",
+    "request_handler",
+    "typed_request_handler",
+    "request_response_types",
+    "domain_event_handler",
+    "event_producing",
+    "request_fallback",
+    "event_fallback",
+    "fastapi_integration",
+    "kafka_event_consuming",
+    "event_consuming",
+    "kafka_event_producing",
+    "cor_request_handler",
+    "typed_cor_request_handler",
+    "cor_request_fallback",
+    "cor_mermaid",
+    "streaming_handler_parallel_events",
+    "typed_streaming_handler",
+    "streaming_handler_fallback",
+    "fastapi_sse_streaming",
+    "saga",
+    "saga_fallback",
+    "saga_recovery",
+    "saga_recovery_scheduler",
+    "saga_sqlalchemy_storage",
+    "saga_fastapi_sse",
+    "saga_mermaid",
+    "save_events_into_outbox",
+    "kafka_outboxed_event_producing",
+    "protobuf_outbox",
+    "fastapi_outbox",
+    "kafka_proto_event_producing",
+    "kafka_proto_event_consuming",
+    "di_basic",
+    "dependency_injector_simple",
+    "scoped_dependencies_di",
+    "scoped_dependencies_dishka",
+    "scoped_dependencies_dependency_injector",
+    "scoped_dependencies_custom_container",
+    "scoped_dependencies_fastapi",
+    "scoped_dependencies_sqlalchemy",
+]
+
+MAP = (ROOT / "examples" / "README.md").read_text().partition("| there | here |")[2]
 
 
 def test_row_95_a_page_says_when_not_to_use_this() -> None:
@@ -17,3 +74,47 @@ def test_row_95_a_page_says_when_not_to_use_this() -> None:
     for instead in ("atomic", "async", "on_commit"):
         assert instead in page
     assert "when-not-to-use-this.md" in (ROOT / "docs" / "index.md").read_text()
+
+
+@pytest.mark.parametrize("theirs", THEIRS)
+def test_row_91_each_example_of_the_predecessors_has_one_here(theirs: str) -> None:
+    """The map names scripts that are there; tests/test_examples.py runs each, and compares what it prints."""
+    lines = re.findall(rf"^\| (?=.*\b{theirs}\.py`)(.+) \| (.+) \|$", MAP, re.MULTILINE)
+
+    assert len(lines) == 1
+    ours = re.findall(r"\((\w+)\.py\)", lines[0][1])
+    assert ours
+    assert set(ours) <= {script.stem for script in SCRIPTS}
+
+
+def test_row_91_no_example_is_on_the_map_that_is_not_theirs() -> None:
+    """So that the list of the tests and the map do not drift apart."""
+    named = re.findall(r"(\w+)\.py`", MAP)
+
+    assert sorted(named) == sorted(THEIRS)
+
+
+#: The predecessors' groups, and two that they have not.
+MEASURED = (*GROUPS, "outbox", "inbox")
+
+
+@pytest.mark.parametrize("group", MEASURED)
+def test_row_92_each_group_of_benchmarks_has_its_command(group: str) -> None:
+    """The table names benchmarks that the command knows; each can be imported, and has something to run."""
+    table = (ROOT / "benchmarks" / "README.md").read_text()
+    [command] = re.findall(rf"^\| {group} \| .+ \| `python -m benchmarks (.+)` \|$", table, re.MULTILINE)
+
+    for name in command.split():
+        assert name in NAMES
+        assert callable(import_module(f"benchmarks.{name}").run)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_row_92_what_a_group_measures_works(group: str) -> None:
+    """Each subject of the nine groups is called once; that takes no servers."""
+    with ExitStack() as stack:
+        outcomes = {name: call() for name, call in GROUPS[group](stack).items()}
+
+    assert len(outcomes) >= 2
+    for outcome in outcomes.values():
+        assert getattr(outcome, "status", "COMPLETED") == "COMPLETED"
