@@ -5,11 +5,15 @@ Server-sent events: the items of a stream in a browser, one by one.
 its handler needs one, for as long as the browser looks: four streams on a server of four threads, and nobody else gets
 an answer.  Start the work, answer 202 with a ``Location`` that tells how far it is, and let the page ask there every
 second or two: that survives restarts, proxies and any number of viewers.  Stream where a second is too late, few
-people look at a time, and each for minutes at most::
+people look at a time, and each for minutes at most.
 
-    def progress(request: HttpRequest) -> StreamingHttpResponse:
-        seen = last_event_number(request)
-        return sse_response(bus.stream(ImportUsers(skip=seen)), after=seen, retry=2000, max_seconds=300)
+>>> from django.test import RequestFactory
+>>> def progress(request: HttpRequest) -> StreamingHttpResponse:
+...     seen = last_event_number(request)
+...     return sse_response(range(seen + 1, 4), after=seen, heartbeat=None)  # or bus.stream(ImportUsers(skip=seen))
+>>> response = progress(RequestFactory().get("/progress", headers={"Last-Event-ID": "2"}))
+>>> [line for line in response.getvalue().decode().splitlines() if line.startswith(("id", "data"))]
+['id: 3', 'data: 3', 'id: 4', 'data: {"items":3}']
 
 In the page::
 

@@ -13,11 +13,13 @@ class Bell:
     Wakes all who wait on it; any number of threads may wait and ring.
 
     A ring is never lost: who wants to wait says up to which ring it has looked for work, so that one that came while
-    it was looking wakes it at once::
+    it was looking wakes it at once.
 
-        heard = bell.rings
-        look_for_work()
-        bell.wait(heard, 1.0)
+    >>> bell = Bell()
+    >>> heard = bell.rings
+    >>> bell.ring()  # somebody does, while we look for work
+    >>> bell.wait(heard, 1.0)
+    True
     """
 
     def __init__(self) -> None:

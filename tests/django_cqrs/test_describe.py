@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +14,6 @@ from django.test import override_settings
 from simplecqrs import Command, DomainEvent, NotificationEvent, Publish
 from tests.desk.project import BUS, Project
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 MEMORY = {"BACKEND": "simplecqrs.memory.MemoryBroker"}
 
 
@@ -173,19 +169,3 @@ def test_consumers_say_where_they_read_and_who_starts_them(project: Project) -> 
     assert "    reads from 'database', its workers are started by 'celery'\n    topics 'doors': the topics of" in text
     assert "consumer 'deferred'\n    handles all commands that are deferred\n" in text
     assert told("--mermaid").startswith("flowchart LR\n")
-
-
-@pytest.mark.processes
-def test_the_documentation_shows_what_the_example_project_prints() -> None:
-    """Word for word, after each command that it shows."""
-    page = (ROOT / "docs" / "describing.md").read_text()
-    shown = page.split("```text\n")[1:]
-
-    assert len(shown) >= 2
-    for block in shown:
-        command, _, printed = block.partition("```")[0].partition("\n")
-        done = subprocess.run(
-            [sys.executable, *command.removeprefix("$ python ").split()], cwd=ROOT / "example_project",
-            env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-        assert done.stdout == printed, done.stderr
