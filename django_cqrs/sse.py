@@ -12,8 +12,8 @@ people look at a time, and each for minutes at most.
 ...     seen = last_event_number(request)
 ...     return sse_response(range(seen + 1, 4), after=seen, heartbeat=None)  # or bus.stream(ImportUsers(skip=seen))
 >>> response = progress(RequestFactory().get("/progress", headers={"Last-Event-ID": "2"}))
->>> [line for line in response.getvalue().decode().splitlines() if line.startswith(("id", "data"))]
-['id: 3', 'data: 3', 'id: 4', 'data: {"items":3}']
+>>> print(*(line for line in response.getvalue().decode().splitlines() if line.startswith(("id", "data"))))
+id: 3 data: 3 id: 4 data: {"items":3}
 
 In the page::
 

@@ -1,0 +1,88 @@
+"""The units, containers and schedules that the docs show can be used: they parse, and their commands exist."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.management import load_command_class
+
+from django_cqrs import tasks
+
+ROOT = Path(__file__).resolve().parent.parent
+UNITS = "".join((ROOT / "docs" / f"{page}.md").read_text() for page in ("systemd", "containers"))
+SYSTEMD = dict(re.findall(r"^```ini\n# /etc/systemd/system/(\S+)\n(.*?)^```", UNITS, re.DOTALL | re.MULTILINE))
+YAML = dict(re.findall(r"^```yaml\n# (\S+)\n(.*?)^```", UNITS, re.DOTALL | re.MULTILINE))
+SCHEDULES = "\n".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))
+#: Seconds that a supervisor waits, at the least: for a handler's longest time, and half a minute.
+PATIENCE = {"cqrs_consume": 330, "cqrs_relay": 60, "cqrs_purge": 30}
+
+
+def check_command(words: list[str]) -> str:
+    """See that a command line is one of ours, and return the command's name."""
+    name, *options = words[words.index("manage.py") + 1 :]
+    load_command_class("django_cqrs", name).create_parser("manage.py", name).parse_args(options)
+    return name
+
+
+def patience_of(text: str, key: str) -> int:
+    """Return the seconds that a supervisor waits, by the name of its setting."""
+    found = re.search(rf"{key}[:=] ?(\d+)s?$", text, re.MULTILINE)
+    assert found, key
+    return int(found[1])
+
+
+@pytest.mark.parametrize("unit", [unit for unit in SYSTEMD if unit.endswith(".service")])
+def test_a_service_starts_a_command_of_ours_and_lets_it_end(unit: str) -> None:
+    """It runs what there is, starts it again, and does not kill it in the middle of a handler."""
+    parsed = configparser.ConfigParser(interpolation=None)
+    parsed.optionxform = str  # type: ignore[assignment,method-assign]
+    parsed.read_string(SYSTEMD[unit])
+
+    name = check_command(shlex.split(parsed["Service"]["ExecStart"]))
+    if parsed["Service"]["Type"] == "oneshot":
+        return
+    assert parsed["Service"]["Restart"] == "always"
+    assert patience_of(SYSTEMD[unit], "TimeoutStopSec") >= PATIENCE[name]
+
+
+def test_systemd_has_nothing_to_complain_of(tmp_path: Path) -> None:
+    """By its own judgement, where it is installed."""
+    assert len(SYSTEMD) >= 4
+    verify = shutil.which("systemd-analyze")
+    for unit, text in SYSTEMD.items():
+        here = text.replace("/srv/shop/venv/bin/python", sys.executable).replace("User=shop", "User=root")
+        (tmp_path / unit).write_text(here.replace("WorkingDirectory=/srv/shop", f"WorkingDirectory={tmp_path}"))
+
+    if verify is not None:
+        units = [str(tmp_path / unit) for unit in SYSTEMD]
+        done = subprocess.run([verify, "verify", "--man=no", *units], capture_output=True, text=True, check=False)
+        ours = [line for line in done.stderr.splitlines() if any(unit in line for unit in SYSTEMD)]
+        assert ours == []
+
+
+@pytest.mark.parametrize("file", YAML)
+def test_containers_run_commands_of_ours_and_have_time_to_end(file: str) -> None:
+    """Each as a list, so that Python is the first process and gets the signals."""
+    commands = [json.loads(found) for found in re.findall(r"command: (\[.*\])$", YAML[file], re.MULTILINE)]
+    ours = [check_command(command) for command in commands if "manage.py" in command]
+
+    assert ours
+    waits = [int(found) for found in re.findall(r"(?:stop_grace_period|GracePeriodSeconds): (\d+)", YAML[file])]
+    if file != "purge.yaml":
+        assert waits == [PATIENCE[name] for name in ours]
+
+
+def test_what_celery_is_to_schedule_exists() -> None:
+    """The tasks that the docs name are there."""
+    named = set(re.findall(r'"task": "(django_cqrs\.\w+)"', SCHEDULES))
+
+    assert len(named) >= 3
+    assert named <= {getattr(getattr(tasks, name), "name", "") for name in tasks.__all__}
