@@ -8,10 +8,11 @@ these say is the truth at each fetch, whoever has committed them.
 
 from __future__ import annotations
 
-import logging
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from simplecqrs.brokers.formats import WireFormat
@@ -19,6 +20,7 @@ from simplecqrs.brokers.kafka_client import Client
 from simplecqrs.brokers.kafka_offsets import Offsets
 from simplecqrs.brokers.kafka_places import Place
 from simplecqrs.brokers.kafka_records import content_of
+from simplecqrs.brokers.kafka_watch import Watch
 from simplecqrs.errors import BrokerDown
 from simplecqrs.transport import Delivery
 
@@ -33,10 +35,10 @@ PATIENCE, GLANCE = 0.5, 0.005
 RARELY: Final = 0.1
 #: Seconds between two looks at where we are, while nothing comes.
 LOOK: Final = 1.0
+#: Seconds for which somebody may still commit what was fetched before, without looking where we are.
+SETTLE: Final = LOOK + 0.5
 #: Seconds between two looks at which partitions there are; and while there are none.
 PARTITIONS, NO_PARTITIONS = 30.0, 1.0
-
-log = logging.getLogger("simplecqrs.brokers.kafka")
 
 
 class KafkaFeed:
@@ -80,6 +82,7 @@ class KafkaFeed:
         self._places: dict[int, Place] = {}
         self._looked = self._counted = self._glanced = 0.0
         self._lost: set[int] = set()
+        self._watch = Watch(name, group)
 
     def join(self) -> None:
         """Find out which partitions there are, and where the consumer is in them.  Raises BrokerDown."""
@@ -94,6 +97,36 @@ class KafkaFeed:
         """Let go of the connection.  The next call opens it again."""
         self._client = self._offsets = None
         self._places = {}
+
+    @property
+    def lost(self) -> int:
+        """Count what is known to be gone before it was stored on our side."""
+        return self._watch.lost
+
+    @property
+    def mark(self) -> str:
+        """Tell how far it is acknowledged, partition by partition."""
+        return self._watch.mark(self._places)
+
+    def compare(self, mark: str, /) -> None:
+        """Sound an alarm if partitions are shorter than they were."""
+        with self._asking():
+            self._watch.compare(mark, self._places, self._open())
+
+    def rewind(self, since: datetime | None, /) -> None:
+        """Commit the offsets of a time, or the first ones; this waits until nobody can be about to commit others."""
+        with self._asking():
+            wanted = self._open().at(self._places, since)
+            self._put(wanted)
+            settle()
+            assert self._offsets is not None
+            if {p: done for p, (done, _) in self._offsets.known(self._places).items()} != wanted:
+                self._put(wanted)
+            self._look(anew=True)
+
+    def _put(self, wanted: Mapping[int, int]) -> None:
+        assert self._offsets is not None
+        self._offsets.commit({partition: Place(offset) for partition, offset in wanted.items()})
 
     def fetch(self, limit: int, /) -> Sequence[Delivery]:
         """Return what is not stored on our side, of each partition in its order."""
@@ -227,18 +260,12 @@ class KafkaFeed:
         for partition, place in lost.items():
             assert self._offsets is not None
             first, end = self._offsets.range(partition)
-            self._tell(partition, place, first, end)
+            self._watch.tell(partition, place, first, end)
             place.done, place.ahead = first, set()
             self._offsets.commit({partition: place})
         self._go(dict.fromkeys(lost, True))
 
-    def _tell(self, partition: int, place: Place, first: int, end: int) -> None:
-        """Sound an alarm: something is missing; not if the consumer is new, and never was to read it."""
-        where = f"{self.name}[{partition}]"
-        known = {"cqrs_consumer": self._group, "cqrs_feed": self.name}
-        if place.next > end:
-            text = "%s ends at %d, before the place of %s, %d: it was made anew, or cut; it is read from its beginning"
-            log.error(text, where, end, self._group, place.next, extra=known)
-        elif not place.is_new:
-            text = "%s: %d messages are gone that %s had not stored, from %d to %d: its retention was too short"
-            log.error(text, where, first - place.next, self._group, place.next, first - 1, extra=known)
+
+def settle() -> None:
+    """Wait until whoever has fetched before has committed that, or will look where we are before."""
+    threading.Event().wait(SETTLE)

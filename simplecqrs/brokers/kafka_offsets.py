@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from simplecqrs.brokers.kafka_places import Place, read_ahead, write_ahead
@@ -61,6 +62,19 @@ class Offsets:
             self._spot(self._topic, partition), timeout=self._timeout, cached=False
         )
         return first, end
+
+    def at(self, partitions: Iterable[int], since: datetime | None) -> dict[int, int]:
+        """Return for each partition the first offset of a time or later; None: the first that is there."""
+        if since is None:
+            return {partition: self.range(partition)[0] for partition in partitions}
+        milliseconds = int(since.timestamp() * 1000)
+        asked = [self._spot(self._topic, partition, milliseconds) for partition in partitions]
+        found = dict[int, int]()
+        for spot in self._handle.offsets_for_times(asked, timeout=self._timeout):
+            if spot.error is not None:
+                raise BrokerDown(f"{self._topic}[{spot.partition}]: {spot.error.str()}")
+            found[spot.partition] = spot.offset if spot.offset >= 0 else self.range(spot.partition)[1]
+        return found
 
     def _commit(self, spots: list[Any]) -> None:
         """

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from simplecqrs.errors import BrokerDown, MissingExtra, NotConfigured
 
-__all__ = ["RedisServer", "is_about_a_name", "is_answer", "is_missing_script"]
+__all__ = ["RedisServer", "is_about_a_name", "is_an_answer", "is_missing_script"]
 
 
 class RedisServer:
@@ -135,6 +135,13 @@ def is_about_a_name(error: Exception) -> bool:
     return isinstance(error, NoPermissionError) and "to run" not in str(error)
 
 
+def is_an_answer(error: Exception) -> bool:
+    """Tell an error by which the server answers from one by which it does not."""
+    from redis.exceptions import ResponseError
+
+    return isinstance(error, ResponseError)
+
+
 def is_missing_script(reply: Any) -> bool:
     """Tell whether a reply says that the server does not know a script."""
     from redis.exceptions import NoScriptError
@@ -169,10 +176,3 @@ def _reply(connection: Any, until: float) -> Any:
         return connection.read_response()
     except ResponseError as error:
         return error
-
-
-def is_answer(error: Exception) -> bool:
-    """Tell whether an error is what the server has said, and not that it did not answer."""
-    from redis.exceptions import ResponseError
-
-    return isinstance(error, ResponseError)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from simplecqrs.brokers.redis_server import is_answer
+from simplecqrs.brokers.redis_server import is_an_answer
 
 __all__ = ["LOOK", "Watch", "before"]
 
@@ -87,7 +87,7 @@ class Watch:
             for group in [group for group in groups if _text(group["name"]) == self._group]:
                 self._count(client, stream, group)
         except Exception as error:
-            if not is_answer(error):
+            if not is_an_answer(error):
                 raise
             log.debug("%s cannot be looked at: %s", self._stream, error)  # not there yet, or not for us to see
         self._looked = time.monotonic()

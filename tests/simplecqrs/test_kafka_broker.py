@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from datetime import datetime, timezone
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -45,6 +46,7 @@ Found = TypeVar("Found")
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a fetch wait longer for what must be on its way: on a busy machine, who asks once would get nothing."""
     monkeypatch.setattr(kafka_feed, "PATIENCE", 5.0)
+    monkeypatch.setattr(kafka_feed, "SETTLE", 0.0)  # nobody else is there
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +78,9 @@ def shared(servers: str, prefix: str) -> Iterator[Kafka]:
 
 class TestContract(BrokerContract):
     """It does what every adapter does; as all of a topic is to be in order, topics have one partition."""
+
+    rewinds = True
+    rewinds_to_times = bool(os.environ.get("CQRS_TEST_KAFKA"))  # the mock knows no times
 
     @pytest.fixture
     def topic(self, servers: str, cluster: KafkaCluster, prefix: str) -> str:
@@ -614,10 +619,12 @@ class TestConsumers:
         fresh = Kafka(shared._settings.servers, prefix=shared.prefix, options=OPTIONS)
 
         with caplog.at_level(logging.ERROR, "simplecqrs"):
-            arrived = drain(fresh.feeds("mailing", [topic])[0])
+            feeds = fresh.feeds("mailing", [topic])
+            arrived = drain(feeds[0])
             newcomers = drain(fresh.feeds("newcomer", [topic])[0])
 
         lost = 12 - len(arrived)
+        assert feeds[0].lost == lost
         assert arrived == newcomers == sent[lost:]
         assert lost > 0
         (record,) = caplog.records
@@ -638,6 +645,51 @@ class TestConsumers:
 
         assert arrived == sent
         assert "ends at 2" in caplog.text
+
+    def test_notices_a_cluster_that_was_restored_from_an_earlier_copy(
+        self, shared: Kafka, topic: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """By the mark that somebody has kept; the other way round nothing is wrong."""
+        shared.publish([envelope(topic) for _ in range(3)], deadline=DEADLINE)
+        (feed,) = shared.feeds("mailing", [topic])
+        drain(feed)
+
+        mark = feed.mark
+        feed.compare("0:2")
+        before = feed.lost
+        feed.compare("0:9 1:1")
+
+        assert (mark, before, feed.lost) == ("0:3", 0, 2)
+        assert "[0] ends at 3, and" in caplog.text
+
+    def test_goes_back_to_what_came_at_a_time(self, shared: Kafka, topic: str) -> None:
+        """Where the server says where that is; where nothing came since, to the end."""
+        sent = [envelope(topic) for _ in range(4)]
+        shared.publish(sent, deadline=DEADLINE)
+        (feed,) = shared.feeds("mailing", [topic])
+        drain(feed)
+        feed.close()
+        feed._connect = Timing(feed._connect, {1_000: 2})
+
+        feed.rewind(datetime.fromtimestamp(1, timezone.utc))
+        again = drain(feed)
+        feed.rewind(datetime.fromtimestamp(2, timezone.utc))
+
+        assert (again, drain(feed)) == (sent[2:], [])
+
+    def test_stays_where_it_was_put_though_somebody_was_about_to_commit(
+        self, cluster: KafkaCluster, shared: Kafka, topic: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What was fetched before is acknowledged a moment later, and changes nothing."""
+        sent = [envelope(topic) for _ in range(3)]
+        shared.publish(sent, deadline=DEADLINE)
+        (feed,) = shared.feeds("mailing", [topic])
+        place = (cluster.servers, f"{shared.prefix}mailing", f"{shared.prefix}{topic}", 3)
+        monkeypatch.setattr(kafka_feed, "settle", lambda: commit(*place))
+
+        feed.rewind(None)
+
+        assert drain(shared.feeds("mailing", [topic])[0]) == sent
 
     @pytest.mark.parametrize(
         ("api", "code"),
@@ -710,6 +762,35 @@ class FewerPartitions:
     def __call__(self) -> Client:
         client = self.connect()
         return Client(Hiding(client.handle, self), client.troubles, client.errors)
+
+
+class Timing:
+    """Connects to a server that knows at which milliseconds offsets came; the mock does not."""
+
+    def __init__(self, connect: Callable[[], Client], offsets: dict[int, int]) -> None:
+        self._connect = connect
+        self._offsets = offsets
+
+    def __call__(self) -> Client:
+        client = self._connect()
+        client.handle = Known(client.handle, self._offsets)
+        return client
+
+
+class Known:
+    """A client of the library, which is told what the server knows."""
+
+    def __init__(self, handle: Any, offsets: dict[int, int]) -> None:
+        self._handle = handle
+        self._offsets = offsets
+
+    def offsets_for_times(self, spots: list[Any], *, timeout: float) -> list[Any]:
+        for spot in spots:
+            spot.offset = self._offsets.get(spot.offset, -1)
+        return spots
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._handle, name)
 
 
 class Hiding:
