@@ -11,6 +11,7 @@ from django_cqrs.bounded import capped
 from django_cqrs.brokers import broker_names
 from django_cqrs.conf import settings
 from django_cqrs.consumers import consumer_names
+from django_cqrs.fitting import misfits
 from django_cqrs.inspection import DjangoInspection
 from django_cqrs.management.letters import count_of
 from django_cqrs.mediator import project_mediator
@@ -37,6 +38,7 @@ class Limits:
         followers: messages that may wait behind one.
         silent: seconds that a queue may have work and nobody who works there.
         critical: seconds from when messages are stored until they are done, on average of five minutes; None: any.
+        full: hours until the disk is full; fewer are too few.
     """
 
     age: float = 300.0
@@ -45,6 +47,7 @@ class Limits:
     followers: int = 100_000
     silent: float = 60.0
     critical: float | None = None
+    full: float = 24.0
 
 
 def alarms_of(inspection: DjangoInspection, backlogs: Iterable[Backlog], limits: Limits) -> Iterator[str]:
@@ -56,6 +59,7 @@ def alarms_of(inspection: DjangoInspection, backlogs: Iterable[Backlog], limits:
     yield from _held(inspection, limits)
     yield from _crowded(inspection, limits)
     yield from _retention(inspection)
+    yield from misfits(inspection, backlogs)
 
 
 def _queue(backlog: Backlog, limits: Limits) -> Iterator[str]:

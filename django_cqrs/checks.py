@@ -27,7 +27,15 @@ OF_OTHERS = {"python-cqrs", "PythonCQRS", "diator", "Diator"}
 
 def register_all() -> None:
     """Register the checks."""
-    for check in (check_settings, check_wiring, check_consumers, check_handlers, check_permissions, check_databases):
+    for check in (
+        check_settings,
+        check_retention,
+        check_wiring,
+        check_consumers,
+        check_handlers,
+        check_permissions,
+        check_databases,
+    ):
         checks.register(check, TAG)
     checks.register(check_servers, TAG, checks.Tags.database)
 
@@ -89,6 +97,14 @@ def _unreadable(found: Settings) -> Iterator[checks.CheckMessage]:
                 hint="Leave COMPRESS and CLAIMS out, or let `above` be more than what goes there.",
                 id="cqrs.W011",
             )
+
+
+def check_retention(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]:
+    """Check that what is kept for some time is remembered for as long."""
+    from django_cqrs.fitting import contradictions
+
+    found, problems = _settings()
+    return [] if problems else [checks.Warning(said, hint=cure, id="cqrs.W012") for said, cure in contradictions(found)]
 
 
 def check_wiring(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]:

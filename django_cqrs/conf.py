@@ -124,6 +124,8 @@ def _contradictions(found: Settings) -> list[str]:
           for pattern in found.max_pending if not filter_names(known, pattern)),
         *(f"DATABASES[{pattern!r}]: there is no database alias {alias!r}"
           for pattern, alias in found.databases.items() if alias not in django_settings.DATABASES),
+        *(f"DISK_BYTES: there is no database alias {alias!r}"
+          for alias in found.disk_bytes if alias not in django_settings.DATABASES),
         *(f"LISTEN_ALIAS: there is no database alias {name!r}"
           for pair in found.listen_alias.items() for alias, name in [pair, pair[::-1]]
           if name not in django_settings.DATABASES),

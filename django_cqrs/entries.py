@@ -84,6 +84,11 @@ def _age(value: Any) -> timedelta:
     return value if isinstance(value, timedelta) else timedelta(0) if value is None else age_of(value)
 
 
+def _bytes_of_aliases(_: Any, __: Any, value: Any) -> None:
+    if not isinstance(value, Mapping) or not all(isinstance(size, int) and size > 0 for size in value.values()):
+        raise TypeError("it is a dict of aliases and bytes")
+
+
 def _engine(_: Any, __: Any, value: Any) -> None:
     if value not in (DAEMON, *RUNG) and not (isinstance(value, str) and "." in value):
         raise ValueError(
@@ -207,6 +212,7 @@ class Settings:
         action_days: how long the record of what operators did is kept; 0 is for ever.
         idempotency_days: how long idempotency keys and their answers are kept; 0 is for ever.
         tally_days: how long it is known how much was done in each minute; 0 is for ever.
+        disk_bytes: how large the database of an alias may become, where the server cannot tell.
         idempotency_wait: seconds that a command waits for another one of its idempotency key.
         event_workers: how many after-commit handlers of an event may run at a time, in threads.
         sagas: how those that nobody works on are found.
@@ -254,6 +260,7 @@ class Settings:
     saga_days: float = _number((int, float), 30.0, ge(0))
     tally_days: float = _number((int, float), 14.0, ge(0))
     keep_history: timedelta = field(default=timedelta(0), converter=_age)
+    disk_bytes: Mapping[str, int] = field(factory=dict, validator=_bytes_of_aliases)
     idempotency_wait: float = _number((int, float), 10.0, ge(0))
     tenant: str | None = field(default=None, validator=optional(instance_of(str)))
     tracing: bool = field(default=False, validator=instance_of(bool))

@@ -14,6 +14,7 @@ from django_cqrs.append_only import Kept
 from django_cqrs.conf import table
 from django_cqrs.pulse_models import Tally, Worker
 from django_cqrs.saga_models import Saga, SagaEntry, SagaMail, SagaWait
+from django_cqrs.size_models import Size
 from simplecqrs.messages import LONGEST
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "SagaWait",
     "Scheduled",
     "Seen",
+    "Size",
     "Subscription",
     "Tally",
     "Worker",

@@ -21,6 +21,7 @@ from django_cqrs.pulse_status import (
 )
 from django_cqrs.relay import aliases
 from django_cqrs.saga_status import SagaCount, saga_alarms, saga_counts
+from django_cqrs.storage import TableStatus, read_storage, storage_alarms
 from simplecqrs.queue import Box
 
 __all__ = ["BrokerStatus", "CauseStatus", "KeyStatus", "QueueStatus", "Status", "read_status"]
@@ -97,6 +98,7 @@ class Status:
     flows: list[FlowStatus] = field(factory=list[FlowStatus])
     workers: list[WorkerStatus] = field(factory=list[WorkerStatus])
     consumers: list[ConsumerStatus] = field(factory=list[ConsumerStatus])
+    storage: list[TableStatus] = field(factory=list[TableStatus])
 
 
 def read_status(limits: Limits | None = None, *, promise: Callable[[str], str] = ask) -> Status:
@@ -120,6 +122,8 @@ def read_status(limits: Limits | None = None, *, promise: Callable[[str], str] =
     alarms = [alarm for alias, i in found.items() for alarm in alarms_of(i, backlogs[alias], limits)]
     alarms += [alarm for alias in found for alarm in pulse_alarms(alias, backlogs[alias], limits)]
     alarms += [alarm for i in found.values() for alarm in saga_alarms(i, limits)]
+    storage = [table for alias in found for table in read_storage(alias)]
+    alarms += storage_alarms(storage, limits.full)
     silent = [b for b in brokers if b.promise.startswith(UNKNOWN)]
     alarms += [f"the broker {b.name!r} cannot be asked: {b.promise.removeprefix(UNKNOWN)}" for b in silent]
     sagas = [count for alias in found for count in saga_counts(alias)]
@@ -127,7 +131,7 @@ def read_status(limits: Limits | None = None, *, promise: Callable[[str], str] =
     there = {alias: workers_of(alias) for alias in found}
     consuming = [c for alias in found for c in consumers_of(alias, backlogs[alias], there[alias])]
     working = [worker for alias in found for worker in there[alias]]
-    return Status(queues, brokers, causes[:CAUSES], keys[:KEYS], alarms, sagas, flows, working, consuming)
+    return Status(queues, brokers, causes[:CAUSES], keys[:KEYS], alarms, sagas, flows, working, consuming, storage)
 
 
 def _causes(inspection: DjangoInspection) -> Iterator[CauseStatus]:

@@ -16,6 +16,7 @@ from django_cqrs.purging import ALL
 from django_cqrs.purging import purge as forget
 from django_cqrs.relay import aliases, relays
 from django_cqrs.saga_recovery import recover
+from django_cqrs.storage import note_sizes
 from django_cqrs.trimming import complaints, trim
 from simplecqrs.consumer import Consumer
 from simplecqrs.loop import Job
@@ -75,4 +76,5 @@ def purge(seconds: float = 60.0) -> None:
     for alias in aliases():
         for of in ALL:
             forget(alias, of=of, seconds=seconds)
+        note_sizes(alias)
     complaints(list(trim(seconds=seconds)))

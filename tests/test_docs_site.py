@@ -31,8 +31,8 @@ INTERNAL = {
     "django_cqrs.blocking", "django_cqrs.bounded", "django_cqrs.brokers", "django_cqrs.canary", "django_cqrs.checks",
     "django_cqrs.codecs", "django_cqrs.conf", "django_cqrs.consumers", "django_cqrs.counting", "django_cqrs.crew",
     "django_cqrs.daemon", "django_cqrs.databases", "django_cqrs.deferring", "django_cqrs.describing",
-    "django_cqrs.django_tasks", "django_cqrs.doorbells", "django_cqrs.engines", "django_cqrs.frames",
-    "django_cqrs.group_acts", "django_cqrs.guards", "django_cqrs.held", "django_cqrs.history",
+    "django_cqrs.django_tasks", "django_cqrs.doorbells", "django_cqrs.engines", "django_cqrs.fitting",
+    "django_cqrs.frames", "django_cqrs.group_acts", "django_cqrs.guards", "django_cqrs.held", "django_cqrs.history",
     "django_cqrs.idempotency", "django_cqrs.inbox", "django_cqrs.inspection", "django_cqrs.listening",
     "django_cqrs.locks", "django_cqrs.loops", "django_cqrs.masking", "django_cqrs.meter", "django_cqrs.models",
     "django_cqrs.old_letters", "django_cqrs.operations", "django_cqrs.outbox", "django_cqrs.overdue",
@@ -44,9 +44,10 @@ INTERNAL = {
     "django_cqrs.saga_consumer", "django_cqrs.saga_letters", "django_cqrs.saga_messages", "django_cqrs.saga_models",
     "django_cqrs.saga_pictures", "django_cqrs.saga_recovery", "django_cqrs.saga_rows", "django_cqrs.saga_status",
     "django_cqrs.saga_transactions", "django_cqrs.saga_waits", "django_cqrs.sagas", "django_cqrs.schedule",
-    "django_cqrs.single", "django_cqrs.sparkline", "django_cqrs.status", "django_cqrs.stepping", "django_cqrs.tallies",
-    "django_cqrs.telling", "django_cqrs.tracing", "django_cqrs.transactions", "django_cqrs.trimming",
-    "django_cqrs.wakeup", "django_cqrs.watchdog", "django_cqrs.workers", "django_cqrs.working",
+    "django_cqrs.single", "django_cqrs.size_models", "django_cqrs.sparkline", "django_cqrs.status",
+    "django_cqrs.stepping", "django_cqrs.storage", "django_cqrs.tallies", "django_cqrs.telling", "django_cqrs.tracing",
+    "django_cqrs.transactions", "django_cqrs.trimming", "django_cqrs.wakeup", "django_cqrs.watchdog",
+    "django_cqrs.workers", "django_cqrs.working",
 }  # fmt: skip
 
 #: The options of every command.

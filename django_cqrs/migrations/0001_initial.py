@@ -447,6 +447,19 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Size',
+            fields=[
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('at', models.DateTimeField()),
+                ('name', models.CharField(max_length=200)),
+                ('bytes', models.BigIntegerField()),
+            ],
+            options={
+                'db_table': table('size'),
+                'indexes': [models.Index(fields=['name', 'at'], name=table('size_at'))],
+            },
+        ),
+        migrations.CreateModel(
             name='Subscription',
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),

@@ -1,4 +1,4 @@
-"""What holds on PostgreSQL only: by which index lanes are searched, and what is kept by day."""
+"""What holds on PostgreSQL only: by which index lanes are searched, what is kept by day, and how large that is."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from django.db import connection, transaction
 
 from django_cqrs.databases import dialect
+from django_cqrs.databases.sizes import sizes
 from django_cqrs.history import remember
 from django_cqrs.models import History, Outbox
 from django_cqrs.partitions import drop_before, make_ahead, rest_of
@@ -85,3 +86,20 @@ def count(table: str) -> int:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT COUNT(*) FROM {table}")
         return int(cursor.fetchone()[0])
+
+
+@pytest.mark.needs("postgresql")
+@pytest.mark.django_db
+class TestSizes:
+    """What the server says of its tables."""
+
+    postgresql = connection.vendor == "postgresql"
+
+    def test_what_lies_in_partitions_counts_for_their_table(self) -> None:
+        """The table itself has nothing."""
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE parted (id bigint) PARTITION BY RANGE (id)")
+            cursor.execute("CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (100000)")
+            cursor.execute("INSERT INTO parted SELECT generate_series(1, 1000)")
+
+        assert sizes("default", ["parted"])["parted"] >= 32768

@@ -11,6 +11,7 @@ from django_cqrs.management.errors import explaining
 from django_cqrs.management.letters import count_of
 from django_cqrs.purging import ALL, SEEN, Remembered, horizon, number_of, purge
 from django_cqrs.relay import choose_aliases
+from django_cqrs.storage import note_sizes
 from django_cqrs.trimming import StreamTrim, complaints, trim
 
 #: The word for what brokers keep.
@@ -46,6 +47,8 @@ class Command(BaseCommand):
             for word in chosen:
                 if word != STREAMS:
                     self._purge(KINDS[word], databases, options)
+            for alias in [] if options["dry_run"] else databases:
+                note_sizes(alias)
             if STREAMS in chosen and not options["database"]:
                 self._trim(options)
 

@@ -14,6 +14,7 @@ from django_cqrs.alarms import Limits
 from django_cqrs.management.errors import explaining
 from django_cqrs.management.letters import count_of
 from django_cqrs.management.pulse import consumer_lines, flow_lines, worker_lines
+from django_cqrs.management.storage import storage_lines
 from django_cqrs.status import Status, read_status
 
 DEFAULTS = Limits()
@@ -38,7 +39,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--max-dead", type=int, default=DEFAULTS.dead, help="dead letters of a queue; else an alarm"
         )
-
+        parser.add_argument(
+            "--min-hours", type=float, default=DEFAULTS.full, help="hours until the disk is full; fewer are an alarm"
+        )
         parser.add_argument(
             "--max-critical", type=float, default=DEFAULTS.critical,
             help="seconds from stored to done, on average of five minutes; else an alarm.  Default: any",
@@ -59,7 +62,13 @@ class Command(BaseCommand):
             raise CommandError(f"{len(status.alarms)} alarms; the first: {status.alarms[0]}")
 
     def _read(self, options: Mapping[str, Any]) -> Status:
-        names = {"age": "max_age", "dead": "max_dead", "critical": "max_critical", "silent": "max_silent"}
+        names = {
+            "age": "max_age",
+            "dead": "max_dead",
+            "critical": "max_critical",
+            "silent": "max_silent",
+            "full": "min_hours",
+        }
         limits = Limits(**{name: options[option] for name, option in names.items()})
         try:
             with explaining():
@@ -85,6 +94,8 @@ class Command(BaseCommand):
             self.stdout.write(f"sagas {alias}: {', '.join(counts)}")
         for broker in status.brokers:
             self.stdout.write(f"broker {broker.name}: {broker.promise}")
+        for line in storage_lines(status.storage):
+            self.stdout.write(line)
         for alarm in status.alarms:
             self.stdout.write(self.style.WARNING(f"ALARM {alarm}"))
 
