@@ -9,8 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "django_cqrs").rglob("*.py"))
-#: Modules whose functions yield alarms, each a line of text.
-ALARMING = ("alarms", "saga_status", "status")
+#: What a module has whose functions yield alarms, each a line of text, or add them to a list of that name.
+ALARMING = re.compile(r"^def \w*alarms\w*\(|^    alarms \+= ", re.MULTILINE)
 PAGE = (ROOT / "docs" / "alarms.md").read_text()
 EXPLAINED = dict(re.findall(r"^\| `([^`]+)` \| (.+) \|$", PAGE, re.MULTILINE))
 
@@ -26,17 +26,20 @@ def shape(node: ast.expr) -> str:
 def alarms() -> Iterator[tuple[str, str]]:
     """Go through the alarms of the source, each with its place."""
     for source in SOURCES:
-        if source.stem in ALARMING:
+        if ALARMING.search(source.read_text()):
             for node in ast.walk(ast.parse(source.read_text())):
-                said = node.value if isinstance(node, ast.Yield) else _listed(node)
+                said = node.value if isinstance(node, ast.Yield) else _several(node)
                 if isinstance(said, ast.JoinedStr | ast.Constant):
                     yield shape(said), f"{source.stem}:{said.lineno}"
 
 
-def _listed(node: ast.AST) -> ast.expr | None:
-    """Return what ``alarms += [... for ... in ...]`` adds."""
+def _several(node: ast.AST) -> ast.expr | None:
+    """Return what ``alarms += [... for ... in ...]`` adds, or ``yield from`` such a thing yields."""
     is_ours = isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) and node.target.id == "alarms"
-    return node.value.elt if is_ours and isinstance(node.value, ast.ListComp) else None
+    if not (is_ours or isinstance(node, ast.YieldFrom)):
+        return None
+    made = (inner for inner in ast.walk(node) if isinstance(inner, ast.ListComp | ast.GeneratorExp))
+    return next((one.elt for one in made), None)
 
 
 def told_of(alarm: str) -> bool:

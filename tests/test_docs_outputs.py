@@ -33,6 +33,7 @@ VARYING = {
     r"\d{4}-\d\d-\d\d\b": "<day>",
     r"\b\d[\d,]*(?:\.\d+)? (?:s|min|h)\b": "<age>",
     r"\b\d{10}\.\d+\b": "<moment>",
+    r"\(\S+, ticks\)": "(<host>, ticks)",
     r"[ \t]+": " ",
 }
 
