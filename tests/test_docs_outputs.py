@@ -31,8 +31,9 @@ VARYING = {
     r"\b[0-9a-f]{32}(?:[0-9a-f]{32})?\b": "<hash>",
     r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+)?(?:\+00:00)?": "<time>",
     r"\d{4}-\d\d-\d\d\b": "<day>",
-    r"\b\d[\d,]*(?:\.\d+)? (?:s|min|h)\b": "<age>",
+    r"(?<![\w.])-?\d[\d,]*(?:\.\d+)? (?:s|min|h)\b": "<age>",
     r"\b\d{10}\.\d+\b": "<moment>",
+    r"\b\d[\d,]*(?:\.\d+)? (?:[kMGT]?B|bytes)\b": "<size>",
     r"\(\S+, ticks\)": "(<host>, ticks)",
     r"[ \t]+": " ",
 }
@@ -43,6 +44,11 @@ def settled(text: str) -> str:
     for pattern, stands in VARYING.items():
         text = re.sub(pattern, stands, text)
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
+
+
+def renewed(shown: re.Match[str], answer: str) -> str:
+    """Return a command line with what it says now; as it stands there, if that is the same."""
+    return shown[0] if settled(shown[2]) == settled(answer) else f"$ {shown[1]}\n{answer}"
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +74,7 @@ def test_what_a_page_shows_is_what_commands_print(page: str, said: dict[str, lis
     """Line by line; run it with CQRS_WRITE_OUTPUTS=1 to have the page written anew."""
     answers = iter(said[page])
     if os.environ.get("CQRS_WRITE_OUTPUTS"):
-        written = BLOCK.sub(lambda block: SHOWN.sub(lambda one: f"$ {one[1]}\n{next(answers)}", block[0]), TEXTS[page])
+        written = BLOCK.sub(lambda block: SHOWN.sub(lambda one: renewed(one, next(answers)), block[0]), TEXTS[page])
         (ROOT / page).write_text(written)
         return
 

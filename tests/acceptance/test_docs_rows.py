@@ -1,4 +1,4 @@
-"""The acceptance rows of docs, examples and benchmarks: 91, 92, 95."""
+"""The acceptance rows of docs, examples and benchmarks, 91, 92, 95, and the weakness of docs, B40."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from benchmarks.groups import GROUPS
 from tests.test_examples import SCRIPTS
 
 ROOT = Path(__file__).parent.parent.parent
+DOCS = ROOT / "docs"
 #: The examples of diator, of python-cqrs up to 5.3, and of releases before that whose names have gone since.
 THEIRS = [
     "simple",
@@ -118,3 +119,77 @@ def test_row_92_what_a_group_measures_works(group: str) -> None:
     assert len(outcomes) >= 2
     for outcome in outcomes.values():
         assert getattr(outcome, "status", "COMPLETED") == "COMPLETED"
+
+
+#: Blocks that are neither run nor compared by the tests of the pages: who looks at them, or why nobody need.
+OTHERWISE = {
+    ("streaming-to-browsers", "js"): "tests/browser has the same script in a real browser",
+    ("protobuf", "proto"): "test_b40_the_proto_that_is_shown_is_the_one_that_is_used",
+    ("reliability", "sh"): "test_b40_the_scripts_that_are_shown_exist",
+    ("kafka", "sh"): "test_b40_the_scripts_that_are_shown_exist",
+    ("systemd", "ini"): "tests/test_docs_running.py",
+    ("containers", "yaml"): "tests/test_docs_running.py",
+}
+#: What tests of the pages run, or compare with what is printed.
+RUN = {"python", "text"}
+
+
+def test_b40_no_block_of_the_docs_is_exempt_without_a_reason() -> None:
+    """Each has a language that tests run, or somebody else who looks at it; and no exemption outlives its block."""
+    found = {
+        (page.stem, language)
+        for page in [*DOCS.rglob("*.md"), ROOT / "README.md"]
+        for language in re.findall(r"^ *```(\w*)[^\n]*\n.*?^ *```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    }
+
+    assert {language for _, language in found - OTHERWISE.keys()} == RUN
+    assert OTHERWISE.keys() <= found
+
+
+def test_b40_no_block_of_python_is_skipped() -> None:
+    """No page tells the tests to pass over a part of it, and none is hidden from them by its indentation."""
+    for page in DOCS.rglob("*.md"):
+        text = page.read_text()
+        assert not re.search(r"<!--\s*skip", text), page.name
+        assert not re.search(r"^ +```python", text, re.MULTILINE), page.name
+
+
+def test_b40_the_proto_that_is_shown_is_the_one_that_is_used() -> None:
+    """Its messages are in the file of which the tests' code is generated."""
+    [shown] = re.findall(r"^```proto\n(.*?)^```", (DOCS / "protobuf.md").read_text(), re.DOTALL | re.MULTILINE)
+    used = (ROOT / "tests" / "protos" / "shop.proto").read_text()
+
+    for message in re.findall(r"^message .*?^}", shown, re.DOTALL | re.MULTILINE):
+        assert message in used
+
+
+def test_b40_the_scripts_that_are_shown_exist() -> None:
+    """With the options and the tests that they are shown with."""
+    for page, language in OTHERWISE:
+        if language == "sh":
+            [shown] = re.findall(r"^```sh\n(.*?)^```", (DOCS / f"{page}.md").read_text(), re.DOTALL | re.MULTILINE)
+            for word in re.findall(r"(?:^|\s)((?:scripts|tests)/[\w./]+)", shown):
+                assert (ROOT / word).exists(), word
+            for option in re.findall(r"scripts/(\w+).* (--\w+)", shown):
+                assert option[1] in (ROOT / "scripts" / option[0]).read_text(), option
+
+
+#: Blocks in docstrings that are no doctests, and who runs what they show.
+IN_DOCSTRINGS = {
+    "simplecqrs/containers/svcs.py": "tests/simplecqrs/test_container_svcs.py",
+    "simplecqrs/containers/rodi.py": "tests/simplecqrs/test_container_rodi.py",
+    "django_cqrs/sse.py": "the page's script: tests/browser",
+    "django_cqrs/testing.py": "README.md",
+    "django_cqrs/tasks.py": "tests/test_docs_running.py",
+    "simplecqrs/errors.py": "a drawing",
+    "django_cqrs/errors.py": "a drawing",
+}
+
+
+def test_b40_no_example_in_a_docstring_is_exempt_without_a_reason() -> None:
+    """What is no doctest is on a list."""
+    modules = [*(ROOT / "simplecqrs").rglob("*.py"), *(ROOT / "django_cqrs").rglob("*.py")]
+
+    with_blocks = [m for m in modules if re.search(r'^(?: *\S.*)?::\n(?:\n|""")', m.read_text(), re.MULTILINE)]
+
+    assert {str(module.relative_to(ROOT)) for module in with_blocks} == IN_DOCSTRINGS.keys()

@@ -1,0 +1,44 @@
+"""The script of docs/sagas-in-scripts.md does what the page shows: it is ended by Ctrl-C, and the next one goes on."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "docs" / "sagas-in-scripts.md").read_text()
+#: Seconds for a script to come to its end.
+PATIENCE = 60
+
+
+def start(*arguments: str, folder: Path) -> subprocess.Popen[str]:
+    """Run the script of the page in a folder."""
+    command = [sys.executable, "-W", "error", "nightly.py", *arguments]
+    return subprocess.Popen(
+        command, cwd=folder, env={"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_what_ctrl_c_has_left_is_finished_by_the_next_one(tmp_path: Path) -> None:
+    """As the page shows it, line by line; a pipe from which nothing comes is where the first one is interrupted."""
+    [script] = re.findall(r"^```python\n(# nightly\.py\n.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    (tmp_path / "nightly.py").write_text(script)
+    (tmp_path / "customers.csv").write_text("customers")
+    orders = tmp_path / "orders.csv"
+    os.mkfifo(orders)
+
+    first = start("orders.csv", "orders.gz", folder=tmp_path)
+    with orders.open("wb"):  # which waits until the first step reads
+        first.send_signal(signal.SIGINT)
+        first.communicate(timeout=PATIENCE)
+    orders.unlink()
+    orders.write_text("orders")
+    said, complaints = start("customers.csv", "customers.gz", folder=tmp_path).communicate(timeout=PATIENCE)
+
+    shown = re.findall(r"^    \$ python nightly\.py customers.*\n((?:    (?!\$).*\n)+)", PAGE, re.MULTILINE)
+    assert [line.strip() for line in shown[0].splitlines()] == said.splitlines(), complaints
+    assert (tmp_path / "orders.gz").is_file()
