@@ -56,7 +56,7 @@ class Counted:
     _before: dict[str, int] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._before = self._read()  # some counters are older than the job
+        self._before = self.read()  # some counters are older than the job
 
     def entries(self, rings: int = 0) -> list[Entry]:
         """
@@ -66,7 +66,7 @@ class Counted:
             rings: how often the job was woken, ever.
         """
         _, box, queue = self.place
-        now = {**self._read(), "wakeups": rings}
+        now = {**self.read(), "wakeups": rings}
         waits = getattr(getattr(self.job, "counts", None), "waits", None)
         waited = waits.take() if waits is not None else Waited()
         done = "published" if box == "outbox" else "handled"
@@ -78,7 +78,8 @@ class Counted:
         self._before = now
         return entries if queue else []
 
-    def _read(self) -> dict[str, int]:
+    def read(self) -> dict[str, int]:
+        """Return how often what has happened, ever."""
         job = self.job
         counts = getattr(job, "counts", None)
         found = {what: getattr(counts, name, 0) for name, what in COUNTS.items()}

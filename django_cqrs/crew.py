@@ -11,6 +11,7 @@ from typing import Any
 from attrs import define, field
 from django.db import connections
 
+from django_cqrs.alive import Alive
 from django_cqrs.bells import Bells
 from django_cqrs.loops import close, make_loop
 from django_cqrs.meter import Meter, Metered
@@ -37,6 +38,7 @@ class Crew:
     Args:
         limit: asked for the seconds that a job may go without progress, see ``Watch``.
         die: ends the process if a job hangs.
+        alive: is told all the time that somebody watches.
     """
 
     jobs: Sequence[Job]
@@ -45,6 +47,7 @@ class Crew:
     meter: Meter
     limit: Callable[[Any], float] = limit_of
     die: Callable[[int], object] = os._exit
+    alive: Alive = field(factory=Alive)
     _hands: list[_Hand] = field(factory=list, init=False)
     _errors: list[BaseException] = field(factory=list, init=False)
     _ended: Bell = field(factory=Bell, init=False)
@@ -58,9 +61,9 @@ class Crew:
         """
         self._hands = [self._hire(job, seconds) for job in self.jobs]
         self.meter.troubles = self.troubles
+        pulse = Pulse(self.signs)  # which looks before anything is done
         for hand in self._hands:
             hand.thread.start()
-        pulse = Pulse(self.signs)
         pulse.start()
         try:
             self._watch()
@@ -112,6 +115,7 @@ class Crew:
                 hand.watch.look(min(now - looked, 4 * TICK), hand.thread.ident)
             looked = now
             end_if_orphaned(self.stop)
+            self.alive.tell()
             self.meter.tick()
 
 

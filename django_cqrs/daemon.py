@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from attrs import define
 from django.core.management.base import OutputWrapper
 from django.db import Error
 
+from django_cqrs.alive import Alive
 from django_cqrs.bells import Bells, place_of, ringing_here
 from django_cqrs.crew import Crew
 from django_cqrs.listening import listening
@@ -30,7 +32,13 @@ MakeJobs = Callable[[Callable[[], bool]], Sequence[Job]]
 
 
 def serve(
-    make_jobs: MakeJobs, out: OutputWrapper, *, once: bool = False, drain: bool = False, seconds: float | None = None
+    make_jobs: MakeJobs,
+    out: OutputWrapper,
+    *,
+    once: bool = False,
+    drain: bool = False,
+    seconds: float | None = None,
+    alive: Path | None = None,
 ) -> None:
     """
     Run jobs until a signal, each in a thread of its own, and say what they do.
@@ -41,23 +49,25 @@ def serve(
         drain: until there is nothing left to do.  That is when a whole round of all jobs did nothing, for one makes
             work for another; so they take turns, in this thread.
         seconds: stop after so long.
+        alive: a file to touch meanwhile.
 
     Raises:
+        NotConfigured: if that file cannot be touched.
         BrokerDown: if all was to be done, and a job could not.
     """
-    with stopping() as stop:
-        jobs = make_jobs(stop.is_set) if once or drain else _patiently(make_jobs, stop)
+    with Alive(alive) as touched, stopping() as stop:
+        jobs = make_jobs(stop.is_set) if once or drain else _patiently(make_jobs, stop, touched)
         meter = Meter(out, jobs)
         if once:
             _once(jobs, meter)
         elif drain:
             _drain(jobs, stop, meter, seconds)
         else:
-            _work(jobs, stop, meter, seconds)
+            _work(jobs, stop, meter, seconds, touched)
     meter.close()
 
 
-def _patiently(make_jobs: MakeJobs, stop: Stop) -> Sequence[Job]:
+def _patiently(make_jobs: MakeJobs, stop: Stop, alive: Alive) -> Sequence[Job]:
     """Make the jobs when the database is there: a daemon that starts with it, or before, waits like one that runs."""
     failures = 0
     while not stop.is_set():
@@ -69,6 +79,7 @@ def _patiently(make_jobs: MakeJobs, stop: Stop) -> Sequence[Job]:
             failures += 1
             seconds = pause(failures, first=DOWN_FIRST, cap=DOWN_CAP)
             log.warning("cannot begin: %s: %s; next attempt in %.1f s", type(error).__name__, error, seconds)
+            alive.tell()
             stop.wait(seconds)
     return []
 
@@ -92,11 +103,11 @@ def _drain(jobs: Sequence[Job], stop: Stop, meter: Meter, seconds: float | None)
         raise BrokerDown(f"not drained: {'; '.join(loop.down)}")
 
 
-def _work(jobs: Sequence[Job], stop: Stop, meter: Meter, seconds: float | None) -> None:
+def _work(jobs: Sequence[Job], stop: Stop, meter: Meter, seconds: float | None, alive: Alive) -> None:
     bells = Bells(stop)
     aliases = {place[0] for place in map(place_of, jobs) if place is not None}
     with ringing_here(bells), listening(sorted(aliases), bells):
-        Crew(jobs, stop, bells, meter).run(seconds=seconds)
+        Crew(jobs, stop, bells, meter, alive=alive).run(seconds=seconds)
 
 
 @define

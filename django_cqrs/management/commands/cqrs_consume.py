@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser, OutputWrapper
@@ -27,6 +28,7 @@ class Command(BaseCommand):
         parser.add_argument("names", nargs="*", help="consumers; default: all whose engine is the daemon")
         parser.add_argument("--once", action="store_true", help="one fetch and one run per consumer, and stop")
         parser.add_argument("--max-seconds", type=float, help="stop after so long")
+        parser.add_argument("--alive-file", type=Path, help="touch this file every second: for liveness probes")
         parser.add_argument("--drain", action="store_true", help="stop when nothing is left to do")
         parser.add_argument("--workers", type=int, default=1, help="how many processes work side by side")
 
@@ -50,4 +52,7 @@ def work(options: Mapping[str, Any], *, out: OutputWrapper) -> None:
     def make(stopping: Callable[[], bool]) -> list[Job]:
         return consumers(*chosen, stopping=stopping)
 
-    serve(make, out, once=options["once"], drain=options["drain"], seconds=options["max_seconds"])
+    serve(
+        make, out, once=options["once"], drain=options["drain"], seconds=options["max_seconds"],
+        alive=options["alive_file"],
+    )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +29,7 @@ class Command(BaseCommand):
         """Declare the options."""
         parser.add_argument("--once", action="store_true", help="ship one batch per broker and stop")
         parser.add_argument("--max-seconds", type=float, help="stop after so long")
+        parser.add_argument("--alive-file", type=Path, help="touch this file every second: for liveness probes")
         parser.add_argument("--drain", action="store_true", help="stop when nothing is left to ship")
         parser.add_argument("--consume", action="store_true", help="run all consumers as well: for small sites")
         parser.add_argument("--route", action="append", default=[], help="only this broker; may be repeated")
@@ -60,4 +62,7 @@ def ship(options: Mapping[str, Any], *, out: OutputWrapper) -> None:
         others = [] if options["consume"] or options["route"] else errands(options["database"])
         return [*due, *shipping, *consuming, *others]
 
-    serve(make, out, once=options["once"], drain=options["drain"], seconds=options["max_seconds"])
+    serve(
+        make, out, once=options["once"], drain=options["drain"], seconds=options["max_seconds"],
+        alive=options["alive_file"],
+    )  # fmt: skip
