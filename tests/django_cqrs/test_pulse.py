@@ -22,6 +22,7 @@ from django_cqrs import ticks
 from django_cqrs.alarms import Limits
 from django_cqrs.bells import Bells
 from django_cqrs.consumers import consumers
+from django_cqrs.counting import ledger
 from django_cqrs.crew import Crew
 from django_cqrs.inbox import door
 from django_cqrs.inspection import DjangoInspection
@@ -48,7 +49,11 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture(autouse=True)
 def talkative(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let each tick say that it was there, and not only one in twenty seconds."""
+    """Let each tick say that it was there, and forget what other tests have counted in this process."""
+    door("default").counted()
+    for alias in ("default", "audit"):
+        with ledger.taken(alias):
+            pass
     monkeypatch.setattr("django_cqrs.pulse.BEATS", 0.0)
 
 
