@@ -27,6 +27,7 @@ from simplecqrs.counts import Counts
 from simplecqrs.errors import NotConfigured
 from simplecqrs.expiry import handling_unexpired
 from simplecqrs.fetcher import Fetcher
+from simplecqrs.log_fields import named
 from simplecqrs.loop import Job
 from simplecqrs.messages import IntegrationEvent, Request
 from simplecqrs.packing import verifying
@@ -104,7 +105,13 @@ def _lanes(name: str) -> int:
     if not exists or wanted == remembered:
         return wanted
     if any(kind.objects.using(INBOXES).filter(queue=name).exists() for kind in (Inbox, ParkedInbox)):
-        log.warning("%s keeps its %d lanes until its inbox is empty; %d are asked for", name, remembered, wanted)
+        log.warning(
+            "%s keeps its %d lanes until its inbox is empty; %d are asked for",
+            name,
+            remembered,
+            wanted,
+            extra=named(queue=name),
+        )
         return remembered
     return wanted
 

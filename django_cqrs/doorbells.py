@@ -11,6 +11,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from simplecqrs.bell import Bell
+from simplecqrs.log_fields import named
 
 __all__ = ["Doorbells", "doorbells"]
 
@@ -95,7 +96,8 @@ class Doorbells:
         except Exception as error:  # noqa: BLE001 - whatever it is, work that is overdue is found without
             if engine not in self._failing:
                 self._failing.add(engine)
-                log.warning("%s could not be told that %s has work, which is found later: %s", engine, consumer, error)
+                text, extra = "%s could not be told that %s has work, which is found later: %s", named(queue=consumer)
+                log.warning(text, engine, consumer, error, extra=extra)
         else:
             self._failing.discard(engine)
 

@@ -18,6 +18,7 @@ from django.db.utils import InternalError, NotSupportedError, OperationalError
 from django_cqrs.conf import settings
 from django_cqrs.errors import QueryWrote, WroteElsewhere
 from simplecqrs.dispatch import stack, top
+from simplecqrs.log_context import current_fields
 from simplecqrs.messages import Message, Query, Stream
 from simplecqrs.pipeline import Call, Middleware
 from simplecqrs.steps import each_step
@@ -110,7 +111,7 @@ def _refusing_writes(message: Message, mode: str) -> Callable[..., Any]:
                 f"{_cure(message)}, or see the setting QUERY_GUARD"
             )
             if mode == "log":
-                log.warning(complaint)
+                log.warning(complaint, extra=current_fields())
             else:
                 raise QueryWrote(complaint)
         return execute(sql, *args)
@@ -201,7 +202,7 @@ def _refusing_elsewhere(message: Message, alias: str, other: str, mode: str) -> 
                 "command of its own, or see the setting ALIAS_GUARD"
             )
             if mode == "log":
-                log.warning(complaint)
+                log.warning(complaint, extra=current_fields())
             else:
                 raise WroteElsewhere(complaint)
         return execute(sql, *args)

@@ -23,6 +23,7 @@ from django_cqrs.purging import horizon
 from django_cqrs.queue import inbox as queue_of
 from django_cqrs.rows import envelope_of, fields_of, header_fields
 from simplecqrs.envelope import Envelope
+from simplecqrs.log_fields import about
 from simplecqrs.queue import DEFERRED, LANES, SAGAS, Stored, lane_of
 from simplecqrs.transport import Garbage
 
@@ -109,7 +110,14 @@ class DjangoInbox:
         Dead.objects.using(self.alias).bulk_create(
             [_letter(consumer, TOO_LATE, e, lane=lane_of(e, lanes)) for e in late], FEW
         )
-        log.error("%s: %d messages are %s; first: %s", consumer, len(late), TOO_LATE, late[0].id)
+        log.error(
+            "%s: %d messages are %s; first: %s",
+            consumer,
+            len(late),
+            TOO_LATE,
+            late[0].id,
+            extra=about(late[0], queue=consumer),
+        )
 
     def _pass(self, consumer: str, envelopes: Sequence[Envelope]) -> list[Envelope]:
         """Return the envelopes that pass the door now, each once; look closer at the others."""

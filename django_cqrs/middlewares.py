@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -12,15 +13,17 @@ from django.utils.decorators import sync_and_async_middleware
 
 from django_cqrs.conf import settings
 from django_cqrs.locks import held_lane
+from django_cqrs.masking import hidden
 from django_cqrs.mediator import app_label_name
 from django_cqrs.requests import Scene
 from django_cqrs.transactions import in_transaction
 from simplecqrs.messages import Message, traits
+from simplecqrs.middlewares import logged as core_logged
 from simplecqrs.middlewares import retrying as core_retrying
 from simplecqrs.middlewares.retries import On
 from simplecqrs.pipeline import Middleware
 
-__all__ = ["acting", "retrying"]
+__all__ = ["acting", "logged", "retrying"]
 
 
 @sync_and_async_middleware
@@ -49,6 +52,29 @@ def acting(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest]
         return scene.finish(response)
 
     return answer
+
+
+def logged(
+    logger: logging.Logger | None = None,
+    *,
+    start: int = logging.DEBUG,
+    end: int = logging.INFO,
+    failure: int = logging.WARNING,
+    fields: bool = False,
+) -> Middleware:
+    """
+    Make a middleware that logs when a handler starts, and when it ends or fails, and after how many seconds.
+
+    It does what ``simplecqrs.middlewares.logged`` does, and masks what the setting MASK names.
+
+    Args:
+        logger: takes the lines.  Default: ``simplecqrs``.
+        start: the level of the first line.
+        end: the level of the last line, where all went well.
+        failure: the level of the last line, where the handler raised.
+        fields: show the message's fields, as ``cqrs_fields`` as well.
+    """
+    return core_logged(logger, start=start, end=end, failure=failure, fields=fields, mask=hidden)
 
 
 def retrying(

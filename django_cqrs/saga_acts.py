@@ -15,6 +15,7 @@ from django_cqrs.mediator import DjangoMediator
 from django_cqrs.saga_letters import held_up
 from django_cqrs.saga_transactions import together
 from simplecqrs.errors import InvalidSaga, SagaNotFound
+from simplecqrs.log_fields import about_saga
 from simplecqrs.queue import SAGAS
 from simplecqrs.saga import Record, SagaStatus, cancel, pause, resume, retry, skip
 
@@ -76,7 +77,9 @@ class SagaOperator:
         with together(alias):
             do(self.bus, saga_id, who=self.who, why=self.why, **given)
             self._record(alias, act, found, given.get("step"))
-        log.warning("%s: %s of saga %s %s: %s", self.who, act, found.saga, saga_id, self.why or "no reason given")
+        extra = about_saga(saga_id, saga=found.saga, correlation_id=found.correlation_id, act=act, who=self.who)
+        why = self.why or "no reason given"
+        log.warning("%s: %s of saga %s %s: %s", self.who, act, found.saga, saga_id, why, extra=extra)
         held = held_up(alias, found)
         return f"{saga_id} {said}{f'; but first: {held}' if held else ''}"
 

@@ -25,6 +25,7 @@ from django_cqrs.transactions import AfterCommit
 from simplecqrs.doubts import tried
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import SagaMovedOn, SagaNotFound
+from simplecqrs.log_fields import about_run, about_saga
 from simplecqrs.saga.adopting import adopt, saga_named
 from simplecqrs.saga.beginning import begin_ready, undoing
 from simplecqrs.saga.heartbeat import beating
@@ -73,13 +74,19 @@ class SagaConsumer:
         try:
             record = adopt(self._bus, saga, wanted.saga_id)
         except SagaNotFound:
-            log.warning("the saga %s %s was deleted; nothing goes on with it", saga.name, wanted.saga_id)
+            log.warning(
+                "the saga %s %s was deleted; nothing goes on with it",
+                saga.name,
+                wanted.saga_id,
+                extra=about_saga(wanted.saga_id, saga=saga.name, step=wanted.run.step),
+            )
             return
         name = saga.knows(wanted.run.step)
         run = wanted.run._replace(step=name or "")
         known = record.progress.get(run.step)
         if known is None or not _is_to_be_done(saga, record, known, run):
-            log.debug("%s %s of the saga %s is done, or somebody else's by now", run.action, run.step, record.id)
+            text = "%s %s of the saga %s is done, or somebody else's by now"
+            log.debug(text, run.action, run.step, record.id, extra=about_run(record, run))
             return
         if key != key_of(saga, record, run):  # a newer definition has it in another lane, or it is none of ours
             self._bus.sagas.later(record, [run])
@@ -144,7 +151,9 @@ class SagaConsumer:
             try:
                 self._call(saga, record, run, self._give_back)
             except SagaMovedOn as error:
-                log.warning("%s of the saga %s came too late: %s", run.step, record.id, error)
+                log.warning(
+                    "%s of the saga %s came too late: %s", run.step, record.id, error, extra=about_run(record, run)
+                )
 
     def _give_back(self, record: Record, runs: list[Run]) -> None:
         owner, record.owner = record.owner, ""

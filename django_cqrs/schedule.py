@@ -20,6 +20,7 @@ from django_cqrs.rows import fields_of
 from django_cqrs.wakeup import wake_after_commit
 from simplecqrs.envelope import Envelope
 from simplecqrs.letters import CAP
+from simplecqrs.log_context import about_message
 from simplecqrs.messages import Message
 from simplecqrs.queue import Box
 from simplecqrs.timing import Moment
@@ -60,6 +61,7 @@ def warn_of_key(message: Message, key: str) -> None:
             "behind what was stored under the key %s by then",
             type(message).__qualname__,
             key,
+            extra={**about_message(message), "cqrs_key": key},
         )
 
 

@@ -75,9 +75,15 @@ class Watch:
             log.error(
                 "%s has been in one step for %.0f s, and ends the process with %d after %.0f s; it is here:\n%s",
                 self.job.name, self.age, HUNG, 2 * self.limit, "".join(_stack(thread)),
+                extra={"cqrs_job": self.job.name},
             )  # fmt: skip
         if self.age > 2 * self.limit:
-            log.critical("%s hangs: the process ends with %d, for another to be started", self.job.name, HUNG)
+            log.critical(
+                "%s hangs: the process ends with %d, for another to be started",
+                self.job.name,
+                HUNG,
+                extra={"cqrs_job": self.job.name},
+            )
             self.die(HUNG)
 
     def trouble(self) -> Iterator[str]:

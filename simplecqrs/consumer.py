@@ -17,6 +17,7 @@ from simplecqrs.deadlines import within
 from simplecqrs.doubts import Doubts
 from simplecqrs.envelope import Envelope
 from simplecqrs.failing import Failing
+from simplecqrs.log_fields import about_row, at_work, named
 from simplecqrs.policies import Policy, Unclaimed
 from simplecqrs.queue import LANES, PASSES, Held, Row, Storage, Work
 from simplecqrs.territory import Territory
@@ -179,7 +180,7 @@ class Consumer:
         level, what = (logging.WARNING, "commit") if together.is_done else (logging.INFO, "handle")
         log.log(
             level, "%s could not %s %d messages; one by one now", self.consumer, what, len(tried),
-            exc_info=error,
+            exc_info=error, extra=named(queue=self.consumer),
         )  # fmt: skip
         return max(1, self._go_on(tried))
 
@@ -257,6 +258,7 @@ class Consumer:
     def _handle(self, row: Row) -> bool:
         self._began = time.monotonic()
         self._doubts.begin(row)
+        at_work.row = row
         try:
             with within(self.timeout):
                 claimed = self.receive(row.envelope)
@@ -265,6 +267,8 @@ class Consumer:
         except BaseException as error:
             self._is_dying = not isinstance(error, Exception)
             raise
+        finally:
+            at_work.row = None
         if self.strict and not claimed:
             raise Unclaimed(f"{self.consumer} has no handler for {row.envelope.name}")
         return claimed
@@ -276,7 +280,7 @@ class Consumer:
             self.counts.waits.add((row.stored,))
         else:
             self.counts.unclaimed += 1
-            log.info("%s has no handler for %s", self.consumer, row.envelope.name)
+            log.info("%s has no handler for %s", self.consumer, row.envelope.name, extra=about_row(row))
 
     def _failed(self, row: Row, error: Exception) -> Literal[1]:
         """Let the policy decide what becomes of a message; that settles it."""

@@ -119,7 +119,7 @@ class Events:
                 "Mediator(publisher=...), or derive the event from DomainEvent and handle it here"
             )
         if not own and not outward:
-            _log().debug("%s has no handler", kind.__qualname__)
+            _log().debug("%s has no handler", kind.__qualname__, extra={"cqrs_message": kind.__name__})
         now = [(r.handler, call) for r, call in here if not r.options.after_commit]
         later = [call for r, call in here if r.options.after_commit]
         handlers = [handler for handler, _ in now]
@@ -229,7 +229,10 @@ class Events:
             with fresh_stack():
                 self.deliver(published.again(), [call])
         except Exception:  # noqa: BLE001 - it is logged, and must not stop the others
-            _log().exception("an after-commit handler of %s failed", type(published.event).__qualname__)
+            from simplecqrs.log_context import about_published
+
+            extra = about_published(published)
+            _log().exception("an after-commit handler of %s failed", type(published.event).__qualname__, extra=extra)
 
 
 def _handle(call: Call, published: Published, frames: list[Frame]) -> Iterable[Published]:

@@ -14,6 +14,7 @@ from simplecqrs.backoff import Pause, Retry
 from simplecqrs.counts import Counts
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import CommandRefused
+from simplecqrs.log_fields import about_row
 from simplecqrs.policies import Policy, reason_of
 from simplecqrs.queue import Failure, Held, Row, Storage
 
@@ -75,12 +76,18 @@ class Failing:
         held.park(row, failure)
         self.counts.failed += 1
         self.counts.dead += gone
-        log.error("%s parked %s %s: %s", self.consumer, row.envelope.name, row.envelope.id, KILLS)
+        log.error(
+            "%s parked %s %s: %s", self.consumer, row.envelope.name, row.envelope.id, KILLS,
+            extra=about_row(row, attempts=attempts),
+        )  # fmt: skip
 
     def _repeat(self, row: Row, error: Exception, times: int) -> Exception | None:
         """Repeat an attempt at once, and return with what it failed in the end."""
         for _ in range(times):
-            log.info("%s repeats %s %s at once: %s", self.consumer, row.envelope.name, row.envelope.id, error)
+            log.info(
+                "%s repeats %s %s at once: %s", self.consumer, row.envelope.name, row.envelope.id, error,
+                extra=about_row(row, attempts=row.attempts + 1),
+            )  # fmt: skip
             self.wait(AT_ONCE * (0.5 + 0.5 * random.random()))
             try:
                 self.again(row)
@@ -131,4 +138,5 @@ class Failing:
         log.log(
             level, "%s failed on %s %s, attempt %d, %s", self.consumer, row.envelope.name, row.envelope.id,
             row.attempts + 1, fate if held is not None else "left to another worker", exc_info=error,
+            extra=about_row(row, attempts=row.attempts + 1, error=type(error).__qualname__),
         )  # fmt: skip

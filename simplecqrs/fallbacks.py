@@ -18,6 +18,7 @@ from simplecqrs.handlers import (
     describe,
 )
 from simplecqrs.links import EventLink, RequestLink, StreamLink
+from simplecqrs.log_context import about_message
 from simplecqrs.messages import Event, Message, Request, Stream
 from simplecqrs.pipeline import Call
 from simplecqrs.steps import each_step
@@ -87,11 +88,12 @@ class Fallback(Combined[Any, Any]):
     def _tell(self, message: Message, error: Exception) -> None:
         """Say that the backup answers; not each time while the breaker is open."""
         primary, backup = map(describe, self.links)
-        name = type(message).__qualname__
+        name, extra = type(message).__qualname__, about_message(message)
         if isinstance(error, Open):
-            _log().debug("%s is not asked for %s, its breaker being open; %s answers", primary, name, backup)
+            text = "%s is not asked for %s, its breaker being open; %s answers"
+            _log().debug(text, primary, name, backup, extra=extra)
         else:
-            _log().warning("%s failed with %s; %s answers", primary, name, backup, exc_info=error)
+            _log().warning("%s failed with %s; %s answers", primary, name, backup, exc_info=error, extra=extra)
 
 
 @overload

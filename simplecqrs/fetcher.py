@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from simplecqrs.counts import Counts
 from simplecqrs.envelope import Envelope
+from simplecqrs.log_fields import about, named
 from simplecqrs.queue import Inbox, Stored
 from simplecqrs.transport import Delivery, Feed, Garbage
 
@@ -72,7 +73,10 @@ class Fetcher:
         self.counts.fetched += stored.new
         self.counts.seen += stored.seen
         if stored.seen:
-            log.info("%s dropped %d messages that it had seen before", self.consumer, stored.seen)
+            log.info(
+                "%s dropped %d messages that it had seen before", self.consumer, stored.seen,
+                extra=named(queue=self.consumer, feed=feed.name),
+            )  # fmt: skip
         feed.acknowledge(deliveries)
         return len(deliveries)
 
@@ -86,5 +90,9 @@ class Fetcher:
         garbage = [d.content for d in deliveries if isinstance(d.content, Garbage)]
         if garbage:
             self.inbox.bury(self.consumer, garbage)
-            log.error("%s: %d messages could not be read; first: %s", self.consumer, len(garbage), garbage[0].error)
+            claim = garbage[0].claim
+            log.error(
+                "%s: %d messages could not be read; first: %s", self.consumer, len(garbage), garbage[0].error,
+                extra=named(queue=self.consumer) if claim is None else about(claim, queue=self.consumer),
+            )  # fmt: skip
         return stored

@@ -62,7 +62,9 @@ def guarded(breaker: Breaker | None, on: tuple[type[Exception], ...], what: obje
         if not begun:
             raise Open from error
         if failure is None and other is None:  # what was guarded has been done
-            _log().warning("the breaker of %s failed", describe(what), exc_info=error)
+            from simplecqrs.log_context import current_fields
+
+            _log().warning("the breaker of %s failed", describe(what), exc_info=error, extra=current_fields())
     if failure is not None or other is not None:
         raise failure or other  # type: ignore[misc]
 

@@ -13,6 +13,7 @@ from simplecqrs.errors import HandlersFailed
 from simplecqrs.failures import Failure
 from simplecqrs.generations import endless
 from simplecqrs.handlers import describe
+from simplecqrs.log_context import current_fields
 from simplecqrs.pipeline import Call
 from simplecqrs.transactions import hand_up
 from simplecqrs.unit import OwnUnit, Published
@@ -115,7 +116,8 @@ class Levels:
         for failure in failed:
             if failure is not raised and self._errors != "collect":
                 name = type(failure.event).__qualname__
-                _log().error("%s failed with %s", describe(failure.handler), name, exc_info=failure.error)
+                extra = {**current_fields(), "cqrs_event": name}
+                _log().error("%s failed with %s", describe(failure.handler), name, exc_info=failure.error, extra=extra)
         if raised is not None:
             raise raised.error
 

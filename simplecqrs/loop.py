@@ -144,7 +144,7 @@ class Loop:
             self.current = None
             self.after_step()
         if turn.failures:
-            log.warning("%s is back after %d failures", turn.job.name, turn.failures)
+            log.warning("%s is back after %d failures", turn.job.name, turn.failures, extra={"cqrs_job": turn.job.name})
             turn.failures, turn.error = 0, ""
         turn.idle = 0.0 if worked else min(turn.idle * 2 or IDLE_FIRST, self.cap())
         turn.at = 0.0 if worked else time.monotonic() + turn.idle
@@ -155,4 +155,7 @@ class Loop:
         turn.error = f"{type(error).__name__}: {error}"
         seconds = pause(turn.failures, first=DOWN_FIRST, cap=DOWN_CAP)
         turn.at = time.monotonic() + seconds
-        log.warning("%s: %s; nothing is lost, next attempt in %.1f s", turn.job.name, turn.error, seconds)
+        log.warning(
+            "%s: %s; nothing is lost, next attempt in %.1f s", turn.job.name, turn.error, seconds,
+            extra={"cqrs_job": turn.job.name, "cqrs_failures": turn.failures},
+        )  # fmt: skip

@@ -14,6 +14,7 @@ from simplecqrs.bisection import Bisection
 from simplecqrs.counts import Counts
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import BrokerDown
+from simplecqrs.log_fields import about_row, named
 from simplecqrs.pacing import Pace
 from simplecqrs.queue import LANES, PASSES, Failure, Held, Row, Storage
 from simplecqrs.registration import OnDead
@@ -157,7 +158,10 @@ class Relay:
         self, rest: Sequence[Envelope], envelopes: Sequence[Envelope], receipts: Sequence[Receipt]
     ) -> Sequence[Receipt]:
         """Send once more, in halves, what the broker did not take."""
-        log.warning("%s answers, but does not take all that it is sent; searching for the cause", self.queue)
+        log.warning(
+            "%s answers, but does not take all that it is sent; searching for the cause", self.queue,
+            extra=named(queue=self.queue),
+        )  # fmt: skip
         until = time.monotonic() + self.idle / 3  # the last event may still be tried three times
         found = Bisection(lambda some: self._try(some)[0], self._ping, until).search(rest)
         if any(receipt.status == "refused" for receipt in found):
@@ -189,7 +193,10 @@ class Relay:
         pause = None if self.retry.exhausted(attempts) else self.retry.pause(attempts)
         held.park(row, Failure(reason, attempts, pause, hold=self.on_dead == "hold"))
         fate = "is dead" if pause is None else f"is tried again in {pause:.1f} s"
-        log.warning("%s refused %s %s: %s; it %s", self.queue, row.envelope.name, row.envelope.id, reason, fate)
+        log.warning(
+            "%s refused %s %s: %s; it %s", self.queue, row.envelope.name, row.envelope.id, reason, fate,
+            extra=about_row(row, attempts=attempts),
+        )  # fmt: skip
         return pause is None
 
 

@@ -85,7 +85,7 @@ class AzureFeed:
             self._tell(LockLost(f"{lost} locks ran out"))
 
     def _tell(self, error: LockLost) -> None:
-        extra = {"cqrs_consumer": self._consumer, "cqrs_feed": self.name}
+        extra = {"cqrs_queue": self._consumer, "cqrs_feed": self.name}
         log.warning("%s: %s; what was locked comes again", self.name, error, extra=extra)
 
     def _forget(self) -> None:

@@ -57,4 +57,4 @@ class Watch:
 
     def _alarm(self, lost: int, text: str, *facts: Any) -> None:
         self.lost += lost
-        log.error(text, *facts, extra={"cqrs_consumer": self._group, "cqrs_feed": self._topic})
+        log.error(text, *facts, extra={"cqrs_queue": self._group, "cqrs_feed": self._topic})

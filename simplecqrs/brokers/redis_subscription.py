@@ -115,5 +115,5 @@ class RedisSubscription:
         self.gaps += 1
         log.warning(
             "%s: the connection is lost, and what is published until it is there again, is lost to %s",
-            self.name, self._consumer, extra={"cqrs_consumer": self._consumer, "cqrs_feed": self.name},
+            self.name, self._consumer, extra={"cqrs_queue": self._consumer, "cqrs_feed": self.name},
         )  # fmt: skip

@@ -95,7 +95,7 @@ class Watch:
     def alarm(self, lost: int, text: str, *facts: object) -> None:
         """Count what is lost, and say so."""
         self.lost += lost
-        log.error(text, self._stream, *facts, extra={"cqrs_consumer": self._group, "cqrs_feed": self._stream})
+        log.error(text, self._stream, *facts, extra={"cqrs_queue": self._group, "cqrs_feed": self._stream})
 
     def _is_back(self, client: Any, stream: Any) -> bool:
         """Tell whether the server has forgotten an entry that it gave us."""

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
-from simplecqrs.ambient import current
-from simplecqrs.dispatch import stack
+from simplecqrs.log_context import about_message
 from simplecqrs.messages import Message
 from simplecqrs.middlewares.masking import Hidden, hiding, shown_fields
 from simplecqrs.pipeline import Middleware, around
@@ -37,8 +36,8 @@ def logged(
     A failure is told by the type of its error.  Its text and its traceback are left to whoever catches it: they
     would be there twice, and may hold what is secret.  Of a stream the duration includes its reader's.
 
-    Records bear ``cqrs_message``, ``cqrs_id``, ``cqrs_correlation_id`` and ``cqrs_causation_id``; the last line
-    ``cqrs_seconds`` and ``cqrs_error`` as well.
+    Records bear ``cqrs_message``, ``cqrs_id``, ``cqrs_correlation_id`` and, if there is one, ``cqrs_causation_id``;
+    the last line ``cqrs_seconds`` and ``cqrs_error`` as well.
 
     Args:
         logger: takes the lines.  Default: ``simplecqrs``.
@@ -83,17 +82,6 @@ def _noting(log: logging.Logger, message: Message, fields: Callable[[], dict[str
         if fields is not None:
             extra["cqrs_fields"] = shown = fields()
             about = f"({', '.join(f'{key}={value}' for key, value in shown.items())})"
-        log.log(level, text, name, about, *facts.values(), extra={"cqrs_message": name, **_ids(), **extra})
+        log.log(level, text, name, about, *facts.values(), extra={**about_message(message), **extra})
 
     return note
-
-
-def _ids() -> dict[str, Any]:
-    if not stack.frames:  # called by hand
-        return {}
-    metadata = current()
-    return {
-        "cqrs_id": str(metadata.id),
-        "cqrs_correlation_id": metadata.correlation_id,
-        "cqrs_causation_id": metadata.causation_id,
-    }

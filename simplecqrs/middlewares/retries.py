@@ -8,6 +8,7 @@ from typing import Any
 
 from simplecqrs.dispatch import stack
 from simplecqrs.errors import MissingExtra, NotConfigured
+from simplecqrs.log_context import about_message
 from simplecqrs.messages import Message, Request
 from simplecqrs.pipeline import Call, Middleware
 
@@ -83,5 +84,5 @@ def _import_stamina() -> Callable[..., Any]:
 
 def _tell(message: Message, number: int, attempts: int) -> None:
     name = type(message).__qualname__
-    extra = {"cqrs_message": name, "cqrs_attempt": number}
+    extra = {**about_message(message), "cqrs_attempts": number}
     logging.getLogger("simplecqrs").info("%s: attempt %d of %d", name, number, attempts, extra=extra)

@@ -7,6 +7,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
 
+from simplecqrs.log_context import about_message
 from simplecqrs.messages import Message
 from simplecqrs.pipeline import Middleware, around
 
@@ -20,7 +21,7 @@ def slow(seconds: Threshold = 1.0, *, logger: logging.Logger | None = None, leve
     """
     Make a middleware that logs a warning when a handler takes longer than so many seconds, failed or not.
 
-    Of a stream its reader's time counts as well.  Records bear ``cqrs_message`` and ``cqrs_seconds``.
+    Of a stream its reader's time counts as well.  Records bear the message's fields, and ``cqrs_seconds``.
 
     Args:
         seconds: for all messages; or for each type of message, of which the nearest base counts.  Types that are not
@@ -40,7 +41,7 @@ def slow(seconds: Threshold = 1.0, *, logger: logging.Logger | None = None, leve
             took = perf_counter() - started
             if allowed is not None and took > allowed:
                 name = type(message).__qualname__
-                extra = {"cqrs_message": name, "cqrs_seconds": took}
+                extra = {**about_message(message), "cqrs_seconds": took}
                 log.log(level, "%s took %.3f s, longer than %g s", name, took, allowed, extra=extra)
 
     return around(watching)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from simplecqrs.errors import SagaMovedOn
+from simplecqrs.log_fields import about_saga
 from simplecqrs.saga.beginning import begin_ready, is_current, undoing
 from simplecqrs.saga.heartbeat import beating, lease_of
 from simplecqrs.saga.machine import found
@@ -211,7 +212,11 @@ class Foreground(Generic[S]):
         try:
             self._leave(due=0.0)
         except Exception:
-            logger.exception("the saga %s could not be let go of; it is taken over later", self._record.id)
+            logger.exception(
+                "the saga %s could not be let go of; it is taken over later",
+                self._record.id,
+                extra=about_saga(self._record.id, saga=self._record.saga),
+            )
 
 
 def finished(record: Record, cause: Exception | None) -> SagaResult[Any]:

@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+from simplecqrs.log_fields import about_saga
+
 if TYPE_CHECKING:
     from simplecqrs.mediator import Mediator
     from simplecqrs.saga.definition import Saga
@@ -51,7 +53,9 @@ def _beat(bus: Mediator, saga_id: UUID, owner: str, lease: float, ended: threadi
         try:
             with bus.in_thread():
                 if not bus.sagas.renew(saga_id, owner, lease=lease):
-                    log.warning("the saga %s was taken over by somebody else", saga_id)
+                    log.warning("the saga %s was taken over by somebody else", saga_id, extra=about_saga(saga_id))
                     return
         except Exception as error:
-            log.warning("the lease of the saga %s could not be made longer", saga_id, exc_info=error)
+            log.warning(
+                "the lease of the saga %s could not be made longer", saga_id, exc_info=error, extra=about_saga(saga_id)
+            )

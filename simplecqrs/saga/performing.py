@@ -11,6 +11,7 @@ from attrs import fields
 
 from simplecqrs.ambient import context
 from simplecqrs.errors import InvalidSaga, SagaMovedOn
+from simplecqrs.log_fields import about_run
 from simplecqrs.saga.amending import TRIES
 from simplecqrs.saga.beginning import is_current
 from simplecqrs.saga.machine import failed, succeeded
@@ -123,7 +124,8 @@ def settle_failure(  # noqa: PLR0917 - they are what a call is about
     inside: _Inside | None, error: Exception,
 ) -> tuple[list[Run], Exception | None]:  # fmt: skip
     if inside is not None and inside.is_stored():
-        logger.error("%s of the saga %s is done; what came after its commit failed", run, record.id, exc_info=error)
+        text, facts = "%s of the saga %s is done; what came after its commit failed", about_run(record, run)
+        logger.error(text, run, record.id, exc_info=error, extra=facts)
         return inside.outcome(), None
     step = saga.by_name[run.step]
     unknown = message.acted or isinstance(error, step.unknown_on)

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from simplecqrs.backoff import Retry
 from simplecqrs.errors import SagaBusy, SagaNotFound
+from simplecqrs.log_fields import about_saga
 from simplecqrs.saga.adopting import saga_named
 from simplecqrs.saga.foreground import Foreground, finished
 from simplecqrs.saga.results import SagaResult
@@ -97,7 +98,7 @@ def take_over(
     except SagaBusy:  # another one was quicker
         return None
     except Exception as error:
-        logger.exception("the saga %s could not be recovered", saga_id)
+        logger.exception("the saga %s could not be recovered", saga_id, extra=about_saga(saga_id))
         _put_off(bus, saga_id, take_overs)
         return Recovered(saga_id, None, error)
 

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 from simplecqrs.backoff import Retry
 from simplecqrs.errors import InvalidSaga, SagaBusy
+from simplecqrs.log_fields import about_saga
 from simplecqrs.metadata import uuid7
 from simplecqrs.saga.adopting import adopt, carry, way_of
 from simplecqrs.saga.beginning import note
@@ -183,7 +184,7 @@ class Steps(Generic[S]):
             try:
                 self._undo(error)
             except Exception:
-                logger.exception("the saga %s could not be undone", self.saga_id)
+                logger.exception("the saga %s could not be undone", self.saga_id, extra=about_saga(self.saga_id))
 
     def close(self) -> None:
         """Let go of the saga: it goes on when somebody runs it again, or recovers it."""

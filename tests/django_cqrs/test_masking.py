@@ -11,6 +11,7 @@ from django.core.management import call_command
 
 from django_cqrs.inbox import door
 from django_cqrs.masking import shown_message
+from django_cqrs.middlewares import logged
 from django_cqrs.models import Blocked, Dead, Saga, SagaEntry
 from simplecqrs import NotificationEvent, Publish, Retry, context
 from simplecqrs.saga import Saga as Definition
@@ -113,3 +114,14 @@ def test_a_saga_shows_no_sensitive_value(project: Project) -> None:
     assert 'state           {"who": "ada", "api_token": "***"}' in shown
     assert "Account(who='ada', api_token=***)" in shown
     assert "t0ken" not in shown + row.error + row.progress + "".join(SagaEntry.objects.values_list("error", flat=True))
+
+
+def test_the_line_of_a_message_masks_what_the_setting_names(project: Project, settings: Any, caplog: Any) -> None:
+    """Whenever the middleware was made."""
+    log = logged(fields=True)
+    settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "MASK": ["who"]}
+
+    with caplog.at_level("INFO", "simplecqrs"):
+        log(SignedUp("ada", "s3cret", "0123"), lambda _: None)
+
+    assert [record.message.partition(" ended")[0] for record in caplog.records] == ["SignedUp(password='s3cret')"]

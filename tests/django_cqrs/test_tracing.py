@@ -92,8 +92,6 @@ def traced(project: Project, settings: Any, spans: Spans) -> Project:
     """Return a project that traces, whose order is followed by a mail."""
     settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "TRACING": True}
     settings.MIDDLEWARE = [f"{__name__}.TracedRequests"]
-    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
-    mail.outbox = []
     project.registry.add(PlaceOrder, lambda command, publish: publish(OrderPlaced(command.who)))
     project.consume(OrderPlaced, Reminded, consumer="mailing", work=send_mail, retry=Retry(2, first=0))
     return project
