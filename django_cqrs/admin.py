@@ -21,10 +21,10 @@ from django_cqrs.admin_lists import ActFilter, BoxFilter, CauseFilter, DatabaseF
 from django_cqrs.admin_operations import OperationsAdmin
 from django_cqrs.admin_pages import SHOWN, ReadOnly, may, operator_of
 from django_cqrs.inspection import DjangoInspection
+from django_cqrs.masking import masked, shown_headers, shown_message
 from django_cqrs.models import Action, Blocked, Dead
 from django_cqrs.saga_admin import SagaAdmin
 from simplecqrs.letters import cause_of
-from simplecqrs.packing.compression import opened
 
 __all__ = ["ActionAdmin", "BlockedAdmin", "DeadAdmin", "OperationsAdmin", "SagaAdmin"]
 
@@ -38,10 +38,10 @@ class DeadAdmin(ReadOnly):
     search_fields = ("key",)
     search_help_text = "a key, a message id, or a consumer's or broker's name, each as a whole"
     fields = (
-        "box", "queue", "name", "topic", "key", "message_id", "attempts", "since", "holds", "shown_reason", "headers",
-        "source", "time", "correlation_id", "causation_id", "content_type", "shown_payload",
+        "box", "queue", "name", "topic", "key", "message_id", "attempts", "since", "holds", "shown_reason",
+        "shown_headers", "source", "time", "correlation_id", "causation_id", "content_type", "shown_payload",
     )  # fmt: skip
-    readonly_fields = ("shown_reason", "shown_payload")
+    readonly_fields = ("shown_reason", "shown_headers", "shown_payload")
     actions = ("retry", "skip")
 
     def get_urls(self) -> list[URLPattern]:
@@ -90,14 +90,17 @@ class DeadAdmin(ReadOnly):
     @admin.display(description="reason")
     def shown_reason(self, dead: Dead) -> str:
         """Show the reason."""
-        return dead.reason[:SHOWN]
+        return masked(dead.reason[:SHOWN])
+
+    @admin.display(description="headers")
+    def shown_headers(self, dead: Dead) -> str:
+        """Show the headers, masked."""
+        return shown_headers(dead.headers)
 
     @admin.display(description="payload")
     def shown_payload(self, dead: Dead) -> str:
-        """Show the first bytes; the template escapes them."""
-        payload = opened(bytes(dead.payload), dead.content_type)
-        rest = f" ... {len(payload):,} bytes in all" if len(payload) > SHOWN else ""
-        return payload[:SHOWN].decode(errors="backslashreplace") + rest
+        """Show its beginning, masked; the template escapes it."""
+        return shown_message(dead)
 
     @admin.action(description="Retry: give all attempts anew", permissions=["retry"])
     def retry(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:

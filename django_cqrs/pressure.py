@@ -15,6 +15,7 @@ from django_cqrs.entries import most_specific
 from django_cqrs.errors import OutboxFull
 from django_cqrs.models import Outbox
 from django_cqrs.pending_limits import PendingLimit
+from simplecqrs.log_fields import named
 
 __all__ = ["limit_of", "pending", "refuse_if_full"]
 
@@ -59,7 +60,7 @@ class Gauge:
             self._warned = now
             log.warning(
                 "more than %s events wait for %r in the outbox of %r; see cqrs_status", f"{warn:,}", self.route,
-                self.alias, extra={"cqrs_route": self.route},
+                self.alias, extra=named(queue=self.route),
             )  # fmt: skip
 
     def _look(self, now: float) -> None:

@@ -17,6 +17,7 @@ from attrs import define, field
 
 from django_cqrs.databases import Place, dialect
 from django_cqrs.databases.port import SafeIdSource
+from simplecqrs.log_fields import named
 
 __all__ = ["Progress", "SafeIds"]
 
@@ -110,7 +111,9 @@ class SafeIds:
         self._sweeping = None
         self._safe.update((lane, row) for lane, row in offered.items() if lane in heads and not 0 < heads[lane] <= row)
         if late:
-            log.warning("%s: rows came below safe ids, by lane: %s", self.place.name, late)
+            log.warning(
+                "%s: rows came below safe ids, by lane: %s", self.place.name, late, extra=named(queue=self.place.queue)
+            )
             self._done.clear()
             self._safe.clear()
             self._source = dialect(self.alias).safe_ids(self.place)

@@ -15,6 +15,7 @@ from django_cqrs.models import Subscription
 from django_cqrs.purging import REST
 from simplecqrs.errors import CQRSError
 from simplecqrs.letters import CAP
+from simplecqrs.log_fields import named
 from simplecqrs.transport import Trimmed, Trims
 
 __all__ = ["StreamTrim", "complaints", "trim"]
@@ -75,7 +76,7 @@ def trim(
                 trimmed = _trim(found, topic, consumers, keep=days * DAY, seconds=seconds, chunk=chunk, wait=wait)
             yield StreamTrim(name, topic, trimmed)
         except CQRSError as error:
-            log.error("%s: %s was not trimmed: %s", name, topic, error, extra={"cqrs_broker": name})
+            log.error("%s: %s was not trimmed: %s", name, topic, error, extra=named(queue=name, topic=topic))
             yield StreamTrim(name, topic, Trimmed(0), str(error))
 
 

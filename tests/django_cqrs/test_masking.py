@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from attrs import field, frozen
+from django.contrib.admin import site
 from django.core.management import call_command
 
+from django_cqrs.admin import DeadAdmin
 from django_cqrs.inbox import door
 from django_cqrs.masking import shown_message
 from django_cqrs.middlewares import logged
@@ -125,3 +127,13 @@ def test_the_line_of_a_message_masks_what_the_setting_names(project: Project, se
         log(SignedUp("ada", "s3cret", "0123"), lambda _: None)
 
     assert [record.message.partition(" ended")[0] for record in caplog.records] == ["SignedUp(password='s3cret')"]
+
+
+def test_the_admin_shows_no_sensitive_value(project: Project) -> None:
+    """Not even to who may do everything."""
+    dead, page = letter(project), DeadAdmin(Dead, site)
+
+    shown = [page.shown_payload(dead), page.shown_headers(dead), page.shown_reason(dead)]
+
+    assert ["***" in text for text in shown] == [True, True, True]
+    assert not {"payload", "headers", "reason"} & set(page.fields)

@@ -16,6 +16,7 @@ from django_cqrs.management.confirming import confirm
 from django_cqrs.management.errors import explaining
 from django_cqrs.relay import choose_aliases, choose_routes
 from django_cqrs.resending import Choice, Counted, begins, counted, resend
+from simplecqrs.log_fields import named
 
 log = logging.getLogger("django_cqrs")
 
@@ -85,7 +86,10 @@ class Command(BaseCommand):
             alias, "resend", who=who, reason=reason, number=count, cause=cause, box="outbox", queue=choice.route,
             topic=choice.topic or "", key=choice.key or "", name=choice.name or "",
         )  # fmt: skip
-        log.warning("%s sends %d events to %s once more, %s: %s", who, count, choice.route, cause, reason or NO_REASON)
+        log.warning(
+            "%s sends %d events to %s once more, %s: %s", who, count, choice.route, cause, reason or NO_REASON,
+            extra=named(act="resend", who=who, queue=choice.route, topic=choice.topic, key=choice.key),
+        )  # fmt: skip
         total = 0
         for total in resend(alias, choice):
             if self.stdout.isatty():
