@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 
 from django.db import connections
 
@@ -34,7 +35,8 @@ class DjangoIdempotency:
     def claim(self, command: Message, claim: Claim, /, *, wait: bool) -> Kept | None:
         """Insert a row, or read the one that is there."""
         alias, row = self._alias_of(command), (claim.digest, claim.name, claim.fingerprint)
-        lock = int.from_bytes(bytes.fromhex(claim.digest[:16]), "big", signed=True)
+        of_ours = sha256(f"{TABLE}:{claim.digest}".encode()).digest()  # another project may share the database
+        lock = int.from_bytes(of_ours[:8], "big", signed=True)
         seconds = settings().idempotency_wait if wait else 0
         try:
             while not claim_row(alias, TABLE, COLUMNS, row, lock=lock, wait=seconds):

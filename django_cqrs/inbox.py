@@ -54,7 +54,7 @@ class DjangoInbox:
     @contextmanager
     def fetching(self, consumer: str, feed: str, /) -> Generator[bool, None, None]:
         """Take the lock by which one fetcher at a time reads a feed for a consumer."""
-        with dialect(self.alias).fetching(f"fetch:{consumer}:{feed}") as ours:
+        with dialect(self.alias).fetching(f"{Seen._meta.db_table}:fetch:{consumer}:{feed}") as ours:
             yield ours
 
     def store(self, consumer: str, envelopes: Sequence[Envelope], /, *, once: bool = False) -> Stored:

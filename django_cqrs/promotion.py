@@ -26,6 +26,8 @@ __all__ = ["Promoter", "promoters"]
 CHUNK = 500
 #: Seconds after which an idle promoter looks again, if nothing is due earlier: without a listener, and with one.
 LOOK, LOOK_WHILE_HEARING = 2.0, 15.0
+#: What the lock is called: two projects with prefixes of their own may share a database.
+PLACE = Scheduled._meta.db_table
 #: The table that each box's messages are moved into.
 BOXES: dict[Box, type[MessageRow]] = {"outbox": Outbox, "inbox": Inbox}
 
@@ -76,7 +78,7 @@ class Promoter:
             return 0
         # No lock is asked for to find nothing; where there is one writer at a time, to be that one is enough.
         speech, locks = dialect(self.alias), connections[self.alias].features.has_select_for_update
-        with speech.fetching("schedule") if locks else speech.writing() as ours:
+        with speech.fetching(PLACE) if locks else speech.writing() as ours:
             return self._promote() if ours else 0
 
     def due(self) -> QuerySet[Scheduled]:

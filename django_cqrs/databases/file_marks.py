@@ -41,36 +41,36 @@ class FileMarks:
         if getattr(connections[self._alias], LANE, None) is not True:
             return 0
         if self._is_in_memory():
-            return _in_memory(self._alias).claim((place.queue, lane), row, owner, most=most)
+            return _in_memory(self._alias).claim((place.name, lane), row, owner, most=most)
         with self._file() as file:
             found = file.execute(
-                "SELECT owner, head, starts FROM mark WHERE queue = ? AND lane = ?", [place.queue, lane]
+                "SELECT owner, head, starts FROM mark WHERE queue = ? AND lane = ?", [place.name, lane]
             ).fetchone()
             mark, died = Mark(*(found or (0, 0, 0))).claimed(row, owner, most=most)
-            file.execute(UPSERT, [place.queue, lane, mark.owner, mark.head, mark.starts])
+            file.execute(UPSERT, [place.name, lane, mark.owner, mark.head, mark.starts])
         return died
 
     def forget(self, place: Place, lane: int, /) -> None:
         """Forget it, whatever becomes of the transaction that is open."""
         if self._is_in_memory():
-            _in_memory(self._alias).forget((place.queue, lane))
+            _in_memory(self._alias).forget((place.name, lane))
             return
         with self._file() as file:
-            file.execute("UPDATE mark SET head = 0 WHERE queue = ? AND lane = ?", [place.queue, lane])
+            file.execute("UPDATE mark SET head = 0 WHERE queue = ? AND lane = ?", [place.name, lane])
 
     def release(self, place: Place, owner: int, /) -> None:
         """Set the owner's lanes free."""
         if self._is_in_memory():
-            _in_memory(self._alias).release(place.queue, owner)
+            _in_memory(self._alias).release(place.name, owner)
             return
         with self._file() as file:
-            file.execute("UPDATE mark SET owner = 0, head = 0 WHERE queue = ? AND owner = ?", [place.queue, owner])
+            file.execute("UPDATE mark SET owner = 0, head = 0 WHERE queue = ? AND owner = ?", [place.name, owner])
 
     def _owners(self, place: Place) -> Mapping[int, int]:
         if self._is_in_memory():
-            return _in_memory(self._alias).owners(place.queue)
+            return _in_memory(self._alias).owners(place.name)
         with self._file() as file:
-            return dict(file.execute("SELECT lane, owner FROM mark WHERE queue = ? AND owner <> 0", [place.queue]))
+            return dict(file.execute("SELECT lane, owner FROM mark WHERE queue = ? AND owner <> 0", [place.name]))
 
     def _is_in_memory(self) -> bool:
         connection: Any = connections[self._alias]

@@ -25,7 +25,7 @@ from django_cqrs.errors import PublishedOutsideTransaction
 from django_cqrs.inspection import DjangoInspection
 from django_cqrs.loops import run
 from django_cqrs.models import Blocked, Dead, Inbox, Outbox, Scheduled
-from django_cqrs.promotion import Promoter, promoters
+from django_cqrs.promotion import PLACE, Promoter, promoters
 from django_cqrs.schedule import keep, scheduled
 from django_cqrs.status import read_status
 from simplecqrs import Command, DomainEvent, NotificationEvent, Publish
@@ -364,7 +364,7 @@ class TestSideBySide:
         entered, leave = threading.Event(), threading.Event()
 
         def hold() -> None:
-            with dialect("default").fetching("schedule") as ours:
+            with dialect("default").fetching(PLACE) as ours:
                 assert ours
                 entered.set()
                 leave.wait(20)
