@@ -56,6 +56,7 @@ def alarms_of(inspection: DjangoInspection, backlogs: Iterable[Backlog], limits:
         yield from _queue(backlog, limits)
     yield from _full(inspection)
     yield from _paused(inspection)
+    yield from _awaiting(inspection)
     yield from _held(inspection, limits)
     yield from _crowded(inspection, limits)
     yield from _retention(inspection)
@@ -97,6 +98,18 @@ def _paused(inspection: DjangoInspection) -> Iterator[str]:
         yield (
             f"inbox {paused.queue} pauses for {max(seconds, 0):,.0f} s, {paused.attempts} times in a row now: "
             f"{cause_of(paused.error)}; cqrs_dead retry --parked --queue {paused.queue} lets it go on"
+        )
+
+
+def _awaiting(inspection: DjangoInspection) -> Iterator[str]:
+    """Tell of what waits for a release that can handle it."""
+    blocked = Blocked.objects.using(inspection.alias).filter(waits_since__isnull=False)
+    first = blocked.order_by("waits_since").first()
+    if first is not None and first.waits_since is not None:
+        seconds, grace = (inspection.now() - first.waits_since).total_seconds(), settings().deploy_grace
+        yield (
+            f"{count_of(capped(blocked))} keys wait for another release, {first.key!r} of {first.topic} ({first.box} "
+            f"{first.queue}) for {seconds:,.0f} of {grace:,.0f} s: {cause_of(first.error)}; deploy what handles it"
         )
 
 

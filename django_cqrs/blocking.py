@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from attrs import evolve
 from django.db import connections
 
 from django_cqrs import rows
@@ -24,7 +25,11 @@ DUE = 100
 
 
 class DueKey(NamedTuple):
-    """A blocked key whose retry is due; ``slot`` is the id of the only row, or 0 for all of the key."""
+    """
+    A blocked key whose retry is due.
+
+    ``slot`` is the id of the only row, or 0 for all of the key; ``waited`` are seconds for another release.
+    """
 
     id: int
     topic: str
@@ -32,6 +37,7 @@ class DueKey(NamedTuple):
     slot: int
     head: int
     attempts: int
+    waited: float
 
 
 class BlockedKeys:
@@ -47,11 +53,17 @@ class BlockedKeys:
         s = self._storage
         with connections[s.alias].cursor() as cursor:
             cursor.execute(
-                f"SELECT id, topic, order_key, slot, head, attempts FROM {s.blocked} WHERE box = %s AND queue = %s"
-                f" AND lane IN ({placeholders(lanes)}) AND next_at <= {self._speech.now} ORDER BY next_at LIMIT {DUE}",
+                f"SELECT id, topic, order_key, slot, head, attempts, waits_since, {self._speech.now} FROM {s.blocked}"
+                f" WHERE box = %s AND queue = %s AND lane IN ({placeholders(lanes)}) AND next_at <= {self._speech.now}"
+                f" ORDER BY next_at LIMIT {DUE}",
                 [s.box, self._place.queue, *lanes],
             )
-            return [DueKey(*found) for found in cursor.fetchall()]
+            return [DueKey(*key, waited=self._waited(since, now)) for *key, since, now in cursor.fetchall()]
+
+    def _waited(self, since: Any, now: Any) -> float:
+        """Return for how many seconds the head of a key has waited for another release."""
+        moment = self._speech.moment
+        return 0.0 if since is None else (moment(now) - moment(since)).total_seconds()
 
     def block(self, row: Row, failure: Failure) -> None:
         """Set when a key is tried again; without a pause it waits for an operator."""
@@ -59,18 +71,22 @@ class BlockedKeys:
         next_at = "NULL" if failure.pause is None else self._speech.later
         pause = [] if failure.pause is None else [failure.pause]
         place = [s.box, self._place.queue, row.envelope.topic, row.envelope.key, _slot(row)]
-        error = kept(failure.reason)
+        error, since = kept(failure.reason), self._speech.now if failure.waits else "NULL"
+        still = f"CASE WHEN head = {row.id:d} THEN COALESCE(waits_since, {since}) ELSE {since} END"
         with connections[s.alias].cursor() as cursor:
+            # MariaDB assigns from left to right, and goes on with what is new by then.
             cursor.execute(
-                f"UPDATE {s.blocked} SET head = %s, attempts = %s, error = %s, next_at = {next_at}"
+                f"UPDATE {s.blocked} SET waits_since = {still if failure.waits else since}, head = %s, attempts = %s,"
+                f" error = %s, next_at = {next_at}"
                 " WHERE box = %s AND queue = %s AND topic = %s AND order_key = %s AND slot = %s",
                 [row.id, failure.attempts, error, *pause, *place],
             )
             if cursor.rowcount:
                 return
             cursor.execute(
-                f"INSERT INTO {s.blocked} (head, attempts, error, next_at, lane, box, queue, topic, order_key, slot)"
-                f" VALUES (%s, %s, %s, {next_at}, %s, %s, %s, %s, %s, %s)",
+                f"INSERT INTO {s.blocked}"
+                " (head, attempts, error, next_at, waits_since, lane, box, queue, topic, order_key, slot)"
+                f" VALUES (%s, %s, %s, {next_at}, {since}, %s, %s, %s, %s, %s, %s)",
                 [row.id, failure.attempts, error, *pause, row.lane, *place],
             )
 
@@ -86,7 +102,7 @@ class BlockedKeys:
             )
         s.delete(s.parked, [row.id])
         if holds:
-            self.block(row, failure)
+            self.block(row, evolve(failure, waits=False))
         else:
             self.unblock([row])
 
@@ -106,7 +122,8 @@ class BlockedKeys:
                 cursor.execute(f"DELETE FROM {s.blocked} {where} AND {waits} IS NULL", [*place, *waiting])
                 if cursor.rowcount == 0:
                     cursor.execute(
-                        f"UPDATE {s.blocked} SET head = {waits}, attempts = 0, next_at = {self._speech.now} {where}",
+                        f"UPDATE {s.blocked} SET waits_since = NULL, head = {waits}, attempts = 0,"
+                        f" next_at = {self._speech.now} {where}",
                         [*waiting, *place],
                     )
 

@@ -11,6 +11,7 @@ from attrs import define, evolve, field
 from django.apps import apps
 from django.db import transaction
 
+from django_cqrs.awaiting import Awaiting
 from django_cqrs.brokers import INBOXES, broker, system_of
 from django_cqrs.conf import settings
 from django_cqrs.inbox import door, lanes_of
@@ -19,6 +20,7 @@ from django_cqrs.models import Inbox, ParkedInbox, Subscription
 from django_cqrs.policies import policy_of
 from django_cqrs.queue import DjangoStorage
 from django_cqrs.relay import aliases
+from django_cqrs.releases import Handles, handles_of, newer_than, register
 from django_cqrs.saga_consumer import SagaConsumer
 from django_cqrs.saga_recovery import Recovering
 from django_cqrs.tracing import message_spans
@@ -75,35 +77,46 @@ def topics_of(name: str, mediator: DjangoMediator) -> list[str]:
 
 
 def subscribe(names: Sequence[str], mediator: DjangoMediator) -> None:
-    """Write down what consumers want; the database broker goes by it."""
+    """Write down what consumers want; the database broker goes by it.  What a newer release wants stays."""
+    mine = handles_of(mediator)
+    register(mine)
     for name in names:
         if name == DEFERRED:
             continue
         with transaction.atomic(using=INBOXES):
-            _subscribe(name, settings().consumer(name).broker, topics_of(name, mediator))
+            _subscribe(name, settings().consumer(name).broker, topics_of(name, mediator), mine)
 
 
-def _subscribe(name: str, broker_name: str, topics: Sequence[str]) -> None:
+def _subscribe(name: str, broker_name: str, topics: Sequence[str], mine: Handles) -> None:
     rows = Subscription.objects.using(INBOXES).filter(consumer=name)
-    lanes = _lanes(name)
+    lanes = _lanes(name, mine)
     wanted = {(broker_name, topic, lanes) for topic in topics}
     known = set(rows.values_list("broker", "topic", "lanes"))
     if wanted == known:
         return
-    rows.exclude(broker=broker_name, topic__in=topics).delete()
+    theirs = {(place[0], place[1]) for newer in newer_than(mine) for place in newer.topics.get(name, ())}
+    ours = {(broker_name, topic) for topic in topics}
+    for place in {known_place[:2] for known_place in known} - ours - theirs:
+        rows.filter(broker=place[0], topic=place[1]).delete()
     for topic in topics:
         Subscription.objects.using(INBOXES).update_or_create(
             {"lanes": lanes}, consumer=name, broker=broker_name, topic=topic
         )
 
 
-def _lanes(name: str) -> int:
-    """Return how many lanes an inbox is to have: a change waits until it is empty, or rows would lie in no lane."""
+def _lanes(name: str, mine: Handles) -> int:
+    """
+    Return how many lanes an inbox is to have: a change waits until it is empty, or rows would lie in no lane.
+
+    A newer release has said how many there are to be.
+    """
     wanted = settings().consumer(name).lanes
     exists = Subscription.objects.using(INBOXES).filter(consumer=name).exists()
     remembered = lanes_of(name, INBOXES)
     if not exists or wanted == remembered:
         return wanted
+    if any(name in newer.topics for newer in newer_than(mine)):
+        return remembered
     if any(kind.objects.using(INBOXES).filter(queue=name).exists() for kind in (Inbox, ParkedInbox)):
         log.warning(
             "%s keeps its %d lanes until its inbox is empty; %d are asked for",
@@ -117,12 +130,13 @@ def _lanes(name: str) -> int:
 
 
 def subscribe_after_migrate(*, using: str, **_: Any) -> None:
-    """Write down all subscriptions, and forget those of consumers that are no more."""
+    """Write down all subscriptions, and forget those of consumers that are no more, and in no newer release either."""
     if using != INBOXES:
         return
     mediator = project_mediator()
     names = consumer_names(mediator)
     subscribe(names, mediator)
+    names += [name for newer in newer_than(handles_of(mediator)) for name in newer.topics]
     Subscription.objects.using(INBOXES).exclude(consumer__in=names).delete()
 
 
@@ -220,7 +234,7 @@ def _worker(name: str, alias: str, mediator: DjangoMediator, stopping: Callable[
     return Consumer(
         consumer=name,
         storage=DjangoStorage("inbox", alias),
-        receive=handling_unexpired(receive),
+        receive=handling_unexpired(Awaiting(receive, name, handles_of(mediator))),
         policy=policy_of(name, mediator),
         lanes=lanes_of(name, alias),
         strict=found.strict,

@@ -17,6 +17,7 @@ from simplecqrs.backoff import Retry
 from simplecqrs.errors import NotConfigured
 from simplecqrs.middlewares.log import MASK
 from simplecqrs.packing import Compress, Signer
+from simplecqrs.policies import GRACE
 from simplecqrs.queue import DATABASE, LANES
 from simplecqrs.registration import Fate, OnDead, check_on_error
 
@@ -206,6 +207,7 @@ class Settings:
         celery_queue: where doorbells for Celery's workers go.
         tasks_backend: the backend of Django's tasks by which doorbells go, an alias in TASKS.
         tasks_queue: the queue there.
+        deploy_grace: seconds that a message waits for a release that can handle it before it counts as failed.
         seen_days: how long ids of messages are remembered, so that a second one is dropped; 0 is for ever.
         stream_days: how long brokers that trim keep what all consumers have acknowledged; 0 is for ever.
         dead_days: how long dead letters are kept behind which nothing waits; 0 is for ever.
@@ -251,6 +253,7 @@ class Settings:
     celery_queue: str = _text("cqrs")
     tasks_backend: str = _text("default")
     tasks_queue: str = _text("default")
+    deploy_grace: float = _number((int, float), GRACE, ge(0))
     seen_days: float = _number((int, float), 14.0, ge(0))
     stream_days: float = _number((int, float), 0.0, ge(0))
     dead_days: float = _number((int, float), 0.0, ge(0))

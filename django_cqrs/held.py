@@ -113,7 +113,7 @@ class HeldLanes:
             if keys:
                 self._keys.unblock_empty(keys)
             return []
-        attempts = {key.head: key.attempts for key in keys}
+        known = {key.head: (key.attempts, key.waited) for key in keys}
         with connections[s.alias].cursor() as cursor:
             cursor.execute(
                 f"SELECT id, {rows.COLUMNS}, {self._speech.since.format('created_at')} FROM {s.parked}"
@@ -121,7 +121,11 @@ class HeldLanes:
                 ids,
             )
             records = cursor.fetchall()
-        return [rows.read_row(self._speech, (r[0], attempts.get(r[0], 0), *r[1:]), parked=True) for r in records]
+        return [self._parked_row(known, record) for record in records]
+
+    def _parked_row(self, known: Mapping[int, tuple[int, float]], record: Sequence[Any]) -> Row:
+        attempts, waited = known.get(record[0], (0, 0.0))
+        return evolve(rows.read_row(self._speech, (record[0], attempts, *record[1:]), parked=True), waited=waited)
 
     def _first_parked(self, keys: Sequence[DueKey], limit: int, max_bytes: int) -> list[int]:
         """
@@ -130,7 +134,7 @@ class HeldLanes:
         Each key is asked for by itself: what waits behind it may be millions, and is not to be gone through.
         """
         one = (
-            f"SELECT * FROM (SELECT id, LENGTH(payload) AS size FROM {self._storage.parked} WHERE queue = %s"
+            f"SELECT id, size FROM (SELECT id, LENGTH(payload) AS size FROM {self._storage.parked} WHERE queue = %s"
             f" AND topic = %s AND order_key = %s AND %s IN (0, id) ORDER BY id LIMIT {-(-limit // len(keys))}) k"
         )
         places = [value for key in keys for value in (self._queue, key.topic, key.key, key.slot)]

@@ -30,6 +30,7 @@ __all__ = [
     "Outbox",
     "ParkedInbox",
     "ParkedOutbox",
+    "Release",
     "Saga",
     "SagaEntry",
     "SagaMail",
@@ -128,7 +129,7 @@ class Blocked(models.Model):
     A key that has something parked or dead; this row is the schedule of its retries.
 
     ``slot`` is 0 for a key; what has no key blocks nobody, and its ``slot`` is its own id.  ``next_at`` is NULL
-    while the key waits for an operator.
+    while the key waits for an operator.  ``waits_since`` is from when on its head has waited for another release.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -143,13 +144,17 @@ class Blocked(models.Model):
     next_at = models.DateTimeField(null=True)
     error = models.TextField()
     since = models.DateTimeField(db_default=Now())
+    waits_since = models.DateTimeField(null=True)
 
     class Meta:
         db_table = table("blocked")
         constraints = [
             models.UniqueConstraint(fields=["box", "queue", "topic", "key", "slot"], name=table("blocked_key"))
         ]
-        indexes = [models.Index(fields=["box", "queue", "lane", "next_at"], name=table("blocked_due"))]
+        indexes = [
+            models.Index(fields=["box", "queue", "lane", "next_at"], name=table("blocked_due")),
+            models.Index(fields=["waits_since"], name=table("blocked_waits")),
+        ]
         verbose_name = "blocked key"
         permissions = [("hasten_blocked", "Can try blocked keys now")]
 
@@ -278,6 +283,22 @@ class Subscription(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["consumer", "broker", "topic"], name=table("subscription_topic"))
         ]
+
+
+class Release(models.Model):
+    """
+    What a release of the project has handlers for, in the order in which releases were first seen.
+
+    So an older one that runs beside it knows what it lacks itself, and what it is not to drop.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    fingerprint = models.CharField(max_length=64, unique=True)
+    handles = models.TextField()
+    since = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = table("release")
 
 
 class Lane(models.Model):

@@ -31,12 +31,12 @@ def policy_of(name: str, mediator: DjangoMediator) -> Callable[[Envelope], Polic
     of_consumer: OnError = {OutboxFull: Pause(), **_found(name, settings().consumer(name).on_error)}
 
     def policy(envelope: Envelope) -> Policy:
-        found = settings().consumer(name)
+        found, grace = settings().consumer(name), settings().deploy_grace
         options = mediator.consumer_options(envelope, name)
         if options is None:
-            return Policy(found.retry, found.on_dead, of_consumer)
+            return Policy(found.retry, found.on_dead, of_consumer, grace)
         fates: OnError = {**of_consumer, **options.on_error}
-        return Policy(options.retry or found.retry, options.on_dead or found.on_dead, fates)
+        return Policy(options.retry or found.retry, options.on_dead or found.on_dead, fates, grace)
 
     return policy
 

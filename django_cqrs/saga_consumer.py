@@ -24,7 +24,7 @@ from django_cqrs.saga_transactions import may_be_asked_again, together
 from django_cqrs.transactions import AfterCommit
 from simplecqrs.doubts import tried
 from simplecqrs.envelope import Envelope
-from simplecqrs.errors import SagaMovedOn, SagaNotFound
+from simplecqrs.errors import NotHandledHere, SagaChanged, SagaMovedOn, SagaNotFound
 from simplecqrs.log_fields import about_run, about_saga
 from simplecqrs.saga.adopting import adopt, saga_named
 from simplecqrs.saga.beginning import begin_ready, undoing
@@ -66,8 +66,12 @@ class SagaConsumer:
         if not is_to_go_on(envelope):
             return self._others(envelope)
         wanted = read(envelope)
-        saga = saga_named(self._bus, wanted.saga)
-        self._go_on(saga, wanted, envelope.key)
+        try:
+            saga = saga_named(self._bus, wanted.saga)
+            self._go_on(saga, wanted, envelope.key)
+        except (SagaNotFound, SagaChanged) as error:
+            # What a step raises is its failure, and is stored; so this is about the saga itself.
+            raise NotHandledHere(str(error)) from error
         return True
 
     def _go_on(self, saga: Saga[Any], wanted: GoOn, key: str) -> None:

@@ -104,6 +104,7 @@ class Consumer:
             "failed": self.counts.failed,
             "discarded": self.counts.discarded,
             "pauses": self.counts.paused,
+            "waits for a release": self.counts.awaited,
             "without a handler": self.counts.unclaimed,
             "expired": getattr(self.receive, "expired", 0),
         }

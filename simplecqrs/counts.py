@@ -67,6 +67,7 @@ class Counts:
     unclaimed: int = 0
     discarded: int = 0
     paused: int = 0
+    awaited: int = 0
     fetched: int = 0
     seen: int = 0
     published: int = 0

@@ -6,7 +6,8 @@ All errors that simplecqrs raises, in one tree.
     CQRSError
     ├── HandlerNotFound      (LookupError)      a message that nobody handles
     ├── UnknownMessage       (LookupError)      a name on the wire that no class bears
-    │   └── NewerVersion                        a version that a later release knows
+    │   ├── NewerVersion                        a version that a later release knows
+    │   └── NotHandledHere                      what another release has a handler for
     ├── ClaimMissing         (LookupError)      a payload that is not where it was put
     ├── DuplicateHandler     (ValueError)       a second handler for a request
     ├── InvalidHandler       (TypeError)        a handler of the wrong shape
@@ -68,6 +69,7 @@ __all__ = [
     "NewerVersion",
     "NobodyAnswered",
     "NotConfigured",
+    "NotHandledHere",
     "NotPermitted",
     "NotPublished",
     "OutcomeUnknown",
@@ -97,6 +99,10 @@ class UnknownMessage(CQRSError, LookupError):
 
 class NewerVersion(UnknownMessage):
     """Raised when a message came in a version that only a later release knows; its consumer waits for that."""
+
+
+class NotHandledHere(UnknownMessage):
+    """Raised when another release has the handler, saga or step that this one lacks; its consumer waits for that."""
 
 
 class ClaimMissing(CQRSError, LookupError):

@@ -15,7 +15,7 @@ from simplecqrs.counts import Counts
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import CommandRefused
 from simplecqrs.log_fields import about_row
-from simplecqrs.policies import Policy, reason_of
+from simplecqrs.policies import Policy, look_again, reason_of
 from simplecqrs.queue import Failure, Held, Row, Storage
 
 __all__ = ["Failing"]
@@ -65,6 +65,8 @@ class Failing:
             self._pause(row, error, fate, took)
         elif fate == "discard":
             self._discard(row, error)
+        elif fate == "await":
+            self._await(row, error, policy)
         else:
             self._park(row, error, policy, fate if isinstance(fate, Retry) else None)
 
@@ -97,7 +99,20 @@ class Failing:
                 return None
         return error
 
-    def _park(self, row: Row, error: Exception, policy: Policy, retry: Retry | None) -> None:
+    def _await(self, row: Row, error: Exception, policy: Policy) -> None:
+        """Let a message wait for the release that can handle it; no attempt is counted until its grace is over."""
+        if row.waited >= policy.grace:
+            self._park(row, error, policy, policy.retry, waits=True)
+            return
+        pause = look_again(row.waited)
+        with self._holding(row) as held:
+            if held is not None:
+                held.park(row, Failure(reason_of(error), row.attempts, pause, hold=policy.holds, waits=True))
+        self.counts.awaited += 1
+        fate = f"waits for another release for {policy.grace - row.waited:.0f} s, looked at in {pause:.1f} s"
+        self._tell(logging.WARNING, row, error, held, fate)
+
+    def _park(self, row: Row, error: Exception, policy: Policy, retry: Retry | None, *, waits: bool = False) -> None:
         """Put a message aside until its next attempt; without a retry, for good."""
         attempts, reason = row.attempts + 1, reason_of(error)
         pause = None if retry is None or retry.exhausted(attempts) else retry.pause(attempts)
@@ -107,7 +122,7 @@ class Failing:
         holds = policy.holds and not isinstance(error, CommandRefused)
         with self._holding(row) as held:
             if held is not None:
-                held.park(row, Failure(reason, attempts, pause, hold=holds))
+                held.park(row, Failure(reason, attempts, pause, hold=holds, waits=waits))
                 self.counts.dead += pause is None
         self.counts.failed += 1
         fate = "dead" if pause is None else f"tried again in {pause:.1f} s"

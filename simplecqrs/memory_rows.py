@@ -31,6 +31,7 @@ class _Blocked:
     next_at: float | None
     since: float
     reason: str
+    waits_since: float | None = None
 
 
 @frozen
@@ -75,8 +76,10 @@ class Rows:
         """Go through what is due, then through what is new; what is new under a blocked key is moved behind it."""
         for place in list(self._due(queue, lanes)):
             blocked = self._blocked[place]
+            waited = 0.0 if blocked.waits_since is None else self._clock() - blocked.waits_since
             for row in _in_order(self._parked[place]):
-                yield evolve(row, attempts=blocked.attempts if row.id == blocked.head else 0)
+                known = (blocked.attempts, waited) if row.id == blocked.head else (0, 0.0)
+                yield evolve(row, attempts=known[0], waited=known[1])
         for lane in lanes:
             for row in _in_order(self._new.get((queue, lane), {})):
                 if _place(row) in self._blocked:
@@ -113,13 +116,17 @@ class Rows:
         if not self.remove(row):
             return
         since = before.since if before else now
+        waiting = before.waits_since if before and before.head == row.id else None
         if row.envelope.key:
             for follower in _in_order(self._new.get((row.queue, row.lane), {})):
                 if _place(follower) == place:
                     self._move(follower)
         if failure.pause is not None:
             self._move(row)
-            self._block(place, row.id, failure.attempts, now + failure.pause, since=since, reason=failure.reason)
+            self._block(
+                place, row.id, failure.attempts, now + failure.pause, since=since, reason=failure.reason,
+                waits_since=(now if waiting is None else waiting) if failure.waits else None,
+            )  # fmt: skip
         else:
             number = self.bury(row.queue, row.envelope, failure.reason, failure.attempts)
             self.dead[number] = evolve(self.dead[number], row=row)
@@ -207,13 +214,14 @@ class Rows:
         )  # fmt: skip
 
     def _block(
-        self, place: Place, head: int, attempts: int, next_at: float | None, *, since: float, reason: str | None = None
-    ) -> None:
+        self, place: Place, head: int, attempts: int, next_at: float | None, *, since: float, reason: str | None = None,
+        waits_since: float | None = None,
+    ) -> None:  # fmt: skip
         """Set the schedule of a key; without a reason, the one that it has stays."""
         before = self._blocked.get(place)
         number = before.id if before else next(self._ids)
         said = reason if reason is not None else before.reason if before else ""
-        self._db.put(self._blocked, place, _Blocked(number, head, attempts, next_at, since, said))
+        self._db.put(self._blocked, place, _Blocked(number, head, attempts, next_at, since, said, waits_since))
 
     def _insert(self, row: Row) -> None:
         self._new.setdefault((row.queue, row.lane), {})[row.id] = row

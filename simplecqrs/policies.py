@@ -6,14 +6,18 @@ from typing import Literal
 
 from attrs import field, frozen
 
-from simplecqrs.backoff import Pause, Retry
-from simplecqrs.errors import CommandRefused, InvalidPayload, NewerVersion, UnknownMessage
+from simplecqrs.backoff import Pause, Retry, pause
+from simplecqrs.errors import CommandRefused, InvalidPayload, NewerVersion, NotHandledHere, UnknownMessage
 from simplecqrs.registration import Fate, OnDead, OnError, check_on_error
 
-__all__ = ["Policy", "Unclaimed", "reason_of"]
+__all__ = ["GRACE", "Policy", "Unclaimed", "look_again", "reason_of"]
 
-#: A message from the future waits until it is there, however long a deploy takes; it is looked at once a minute.
-AWAITED = Retry(2**31 - 1, first=1, cap=60)
+#: Seconds that a message waits for another release before it counts as failed: as long as a deploy may take.
+GRACE = 900.0
+#: What no attempt mends, but another release.
+AWAITED = (NewerVersion, NotHandledHere)
+#: Seconds after which one looks again at the earliest, and at the latest, whether that release is there.
+SOON, LATEST = 1.0, 60.0
 #: Characters of a reason that are kept.
 LONGEST_REASON = 2000
 #: Errors behind an error that its reason names.
@@ -33,18 +37,20 @@ class Policy:
         retry: how often it is tried, and when.
         on_dead: what a dead letter does to the followers of its key.
         on_error: other fates, by the exception; of the classes that fit it the nearest counts.
+        grace: seconds that a message waits for another release before that counts as a failure.
     """
 
     retry: Retry = field(factory=Retry)
     on_dead: OnDead = "hold"
     on_error: OnError = field(factory=dict[type[Exception], Fate], validator=check_on_error, hash=False)
+    grace: float = GRACE
 
     @property
     def holds(self) -> bool:
         """Tell whether what follows a dead letter under its key waits for an operator."""
         return self.on_dead == "hold"
 
-    def fate(self, error: Exception) -> Retry | Pause | Literal["discard", "dead-letter"]:
+    def fate(self, error: Exception) -> Retry | Pause | Literal["discard", "dead-letter", "await"]:
         """Return what becomes of a message that failed with this error; what no retry mends is a dead letter."""
         found: Fate = "retry"
         for cls in type(error).__mro__:
@@ -59,7 +65,12 @@ class Policy:
             return found
         if found == "pause":
             return Pause()
-        return AWAITED if isinstance(error, NewerVersion) else self.retry
+        return "await" if isinstance(error, AWAITED) else self.retry
+
+
+def look_again(waited: float) -> float:
+    """Return in how many seconds one looks again for what has waited so long for another release."""
+    return pause(1, first=max(SOON, waited), cap=LATEST)
 
 
 def reason_of(error: Exception) -> str:

@@ -77,6 +77,7 @@ class Row:
         queue: a broker's name in the outbox, a consumer's name in the inbox.
         parked: whether it failed before, or waits behind one that did.
         attempts: how often it failed.
+        waited: seconds that it has waited for another release.
         stored: when it was stored, by ``time.monotonic`` of this process.
     """
 
@@ -86,6 +87,7 @@ class Row:
     envelope: Envelope
     parked: bool = False
     attempts: int = 0
+    waited: float = 0.0
     stored: float = field(factory=time.monotonic, eq=False, repr=False)
 
 
@@ -99,12 +101,14 @@ class Failure:
         attempts: how often it has failed, this time included.
         pause: seconds until the next attempt, by the database's clock; None: it is dead.
         hold: what follows a dead one under its key waits; else it goes on.
+        waits: it waits for another release; the row tells for how long, until it fails otherwise.
     """
 
     reason: str
     attempts: int
     pause: float | None
     hold: bool = True
+    waits: bool = False
 
 
 @frozen

@@ -75,12 +75,13 @@ class Migration(migrations.Migration):
                 ('next_at', models.DateTimeField(null=True)),
                 ('error', models.TextField()),
                 ('since', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('waits_since', models.DateTimeField(null=True)),
             ],
             options={
                 'db_table': table('blocked'),
                 'verbose_name': 'blocked key',
                 'permissions': [('hasten_blocked', 'Can try blocked keys now')],
-                'indexes': [models.Index(fields=['box', 'queue', 'lane', 'next_at'], name=table('blocked_due'))],
+                'indexes': [models.Index(fields=['box', 'queue', 'lane', 'next_at'], name=table('blocked_due')), models.Index(fields=['waits_since'], name=table('blocked_waits'))],
                 'constraints': [models.UniqueConstraint(fields=('box', 'queue', 'topic', 'key', 'slot'), name=table('blocked_key'))],
             },
         ),
@@ -203,6 +204,18 @@ class Migration(migrations.Migration):
             options={
                 'db_table': table('inbox'),
                 'indexes': [models.Index(fields=['queue', 'lane', 'id'], name=table('inbox_lane'))],
+            },
+        ),
+        migrations.CreateModel(
+            name='Release',
+            fields=[
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('fingerprint', models.CharField(max_length=64, unique=True)),
+                ('handles', models.TextField()),
+                ('since', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+            ],
+            options={
+                'db_table': table('release'),
             },
         ),
         migrations.CreateModel(

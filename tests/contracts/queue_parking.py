@@ -54,6 +54,20 @@ class ParkingContract(QueueHarness):
 
         assert not self.read(storage)
 
+    def test_what_waits_for_a_release_tells_how_long(self, storage: Storage) -> None:
+        """From its first wait on, until it fails otherwise; nor has what follows it waited."""
+        self.fill(storage, make("1", key="a"), make("2", key="a"))
+        seen = [self.read(storage)[0]]
+        for failure in (Failure("no", 0, 0, waits=True), Failure("no", 0, 0, waits=True), Failure("no", 1, 0)):
+            self.park(storage, seen[-1], failure)
+            seen.append(self.read(storage)[0])
+        self.park(storage, seen[-1], Failure("no", 1, 0, waits=True))
+        self.done(storage, self.read(storage)[0])
+
+        assert 0 <= seen[1].waited <= seen[2].waited < HOUR
+        assert [row.attempts for row in seen] == [0, 0, 0, 1]
+        assert (seen[0].waited, seen[3].waited, self.read(storage)[0].waited) == (0, 0, 0)
+
     def test_a_follower_may_fail_in_its_turn(self, storage: Storage) -> None:
         """Behind a head that is done, the next one is the head, with its own attempts."""
         self.fill(storage, *(make(str(n), key="a") for n in range(3)))

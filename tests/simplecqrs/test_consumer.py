@@ -15,7 +15,7 @@ from simplecqrs.backoff import Retry
 from simplecqrs.bell import Bell
 from simplecqrs.consumer import Consumer, Policy
 from simplecqrs.envelope import Envelope
-from simplecqrs.errors import CommandRefused, InvalidPayload, NewerVersion, UnknownMessage
+from simplecqrs.errors import CommandRefused, InvalidPayload, NewerVersion, NotHandledHere, UnknownMessage
 from simplecqrs.loop import Loop
 from simplecqrs.memory_queue import MemoryQueue
 from simplecqrs.memory_transactions import MemoryTransactions
@@ -368,20 +368,52 @@ def test_a_newer_version_waits_with_its_reason() -> None:
     assert mailing.effects == ["a1", "a2"]
 
 
-def test_a_newer_version_waits_for_its_release_however_often_it_is_looked_at() -> None:
-    """Its key waits with it, others go on; it is looked at once a minute, whatever the policy says."""
+@pytest.mark.parametrize("error", [NewerVersion("OrderPlaced came in version 2"), NotHandledHere("another has it")])
+def test_what_another_release_can_handle_waits_for_it_and_no_attempt_is_counted(error: Exception) -> None:
+    """Its key waits with it, others go on; it is looked at once a minute at the latest, whatever the policy says."""
     mailing = Mailing(policy=Policy(Retry(1)))
-    mailing.errors["a1"] = NewerVersion("OrderPlaced came in version 2")
+    mailing.errors["a1"] = error
     mailing.store("a1", "a2", "b1")
-    for _ in range(30):
+    for _ in range(12):
         mailing.work()
         mailing.now += 73
-    assert (mailing.effects, mailing.tried.count("a1"), mailing.counts) == (["b1"], 30, (0, 2, 1, 0))
+    assert (mailing.effects, mailing.tried.count("a1"), mailing.counts) == (["b1"], 12, (0, 2, 1, 0))
+    assert mailing.inbox.blocked()[0].attempts == 0
 
     mailing.errors.clear()
     mailing.work()
 
     assert mailing.effects == ["b1", "a1", "a2"]
+
+
+def test_what_waits_for_another_release_fails_when_its_grace_is_over() -> None:
+    """Then attempts are counted, and it is dead after the last one."""
+    mailing = Mailing(policy=Policy(Retry(2, first=10), grace=100))
+    mailing.errors["a1"] = NewerVersion("OrderPlaced came in version 2")
+    mailing.store("a1", "a2")
+    mailing.work()
+    mailing.now += 101
+    mailing.work()
+    assert (mailing.inbox.blocked()[0].attempts, mailing.counts) == (1, (0, 2, 1, 0))
+
+    mailing.now += 15
+    mailing.work()
+
+    [letter] = mailing.inbox.letters()
+    assert (letter.attempts, letter.reason) == (2, "NewerVersion: OrderPlaced came in version 2")
+    assert mailing.effects == []
+
+
+def test_looks_for_another_release_become_rarer() -> None:
+    """Twenty of them in a quarter of an hour, not one a second."""
+    mailing = Mailing()
+    mailing.errors["a1"] = NewerVersion("OrderPlaced came in version 2")
+    mailing.store("a1")
+    while mailing.now < 1000 + 890:
+        mailing.work()
+        mailing.now += 1
+
+    assert 15 <= len(mailing.tried) <= 30
 
 
 def test_a_command_that_is_refused_is_dead_and_nothing_waits_behind_it() -> None:

@@ -15,6 +15,7 @@ from django_cqrs.entries import DAEMON
 from django_cqrs.management.errors import explaining
 from django_cqrs.mediator import project_mediator
 from django_cqrs.processes import multiply
+from django_cqrs.releases import end_waits
 from simplecqrs.loop import Job
 
 
@@ -50,7 +51,9 @@ def work(options: Mapping[str, Any], *, out: OutputWrapper) -> None:
         return
 
     def make(stopping: Callable[[], bool]) -> list[Job]:
-        return consumers(*chosen, stopping=stopping)
+        jobs = consumers(*chosen, stopping=stopping)
+        end_waits(chosen)  # this may be the release that messages wait for
+        return jobs
 
     serve(
         make, out, once=options["once"], drain=options["drain"], seconds=options["max_seconds"],
