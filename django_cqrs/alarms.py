@@ -109,7 +109,8 @@ def _awaiting(inspection: DjangoInspection) -> Iterator[str]:
         seconds, grace = (inspection.now() - first.waits_since).total_seconds(), settings().deploy_grace
         yield (
             f"{count_of(capped(blocked))} keys wait for another release, {first.key!r} of {first.topic} ({first.box} "
-            f"{first.queue}) for {seconds:,.0f} of {grace:,.0f} s: {cause_of(first.error)}; deploy what handles it"
+            f"{first.queue}) for {seconds:,.0f} of {grace:,.0f} s: {cause_of(first.error)}; deploy what handles it; "
+            "see cqrs_preflight"
         )
 
 

@@ -58,7 +58,7 @@ class BlockedKeys:
                 f" ORDER BY next_at LIMIT {DUE}",
                 [s.box, self._place.queue, *lanes],
             )
-            return [DueKey(*key, waited=self._waited(since, now)) for *key, since, now in cursor.fetchall()]
+            return [DueKey._make((*key, self._waited(since, now))) for *key, since, now in cursor.fetchall()]
 
     def _waited(self, since: Any, now: Any) -> float:
         """Return for how many seconds the head of a key has waited for another release."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from attrs import frozen
 
@@ -16,8 +16,10 @@ from django_cqrs.management.letters import count_of
 from django_cqrs.mediator import project_mediator
 from django_cqrs.models import Saga
 from django_cqrs.saga_acts import STATUSES
+from django_cqrs.saga_preflight import lost_steps
 from simplecqrs.letters import cause_of
 from simplecqrs.saga.adopting import sagas_of
+from simplecqrs.saga.definition import Saga as Definition
 
 __all__ = ["SagaCount", "saga_alarms", "saga_counts", "trouble_of"]
 
@@ -28,6 +30,8 @@ STUCK: Final = {
 }
 #: Statuses in which a saga needs its definition.
 OPEN: Final = ("RUNNING", "WAITING", "COMPENSATING")
+#: Sagas of each status whose steps are compared with their definition.
+OLDEST: Final = 500
 #: What is said of a step without outcome that has raised nothing.
 GONE: Final = "its worker did not come back"
 
@@ -87,8 +91,27 @@ def saga_alarms(inspection: DjangoInspection, limits: Limits) -> Iterator[str]:
 
 
 def _orphans(inspection: DjangoInspection) -> Iterator[str]:
-    """Tell of sagas that cannot go on, since nobody knows their definition any more."""
+    """Tell of sagas that cannot go on, since nobody knows their definition any more, or their step."""
     stored, known = Saga.objects.using(inspection.alias), sagas_of(project_mediator())
     for name in queues_of(stored, "saga"):
         if name not in known and (waiting := capped(stored.filter(saga=name, status__in=OPEN))):
             yield f"{count_of(waiting)} sagas wait for the definition {name!r}, which is not here any more"
+    yield from _lost(stored, known)
+
+
+def _lost(stored: Any, known: Mapping[str, Definition[Any]]) -> Iterator[str]:
+    """
+    Tell of steps that are gone, or have another name than who waits in them knows.
+
+    Only the oldest are looked at: those that were begun before a deploy, and are left when others have ended.
+    """
+    lost = dict[tuple[str, str], str]()
+    for status in OPEN:
+        oldest = (
+            stored.filter(status=status).order_by("created_at").values_list("id", "saga", "fingerprint", "progress")
+        )
+        for saga_id, name, fingerprint, progress in oldest[:OLDEST]:
+            if name in known and known[name].fingerprint != fingerprint:
+                for _, why in lost_steps(known[name], progress):
+                    lost.setdefault((name, why), f"sagas {name!r} cannot go on, the first is {saga_id}: {why}")
+    yield from lost.values()

@@ -77,8 +77,8 @@ class Row:
         queue: a broker's name in the outbox, a consumer's name in the inbox.
         parked: whether it failed before, or waits behind one that did.
         attempts: how often it failed.
-        waited: seconds that it has waited for another release.
         stored: when it was stored, by ``time.monotonic`` of this process.
+        waited: seconds that it has waited for another release.
     """
 
     id: int
@@ -87,8 +87,8 @@ class Row:
     envelope: Envelope
     parked: bool = False
     attempts: int = 0
-    waited: float = 0.0
     stored: float = field(factory=time.monotonic, eq=False, repr=False)
+    waited: float = 0.0
 
 
 @frozen
