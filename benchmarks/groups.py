@@ -164,7 +164,7 @@ def _silence() -> Any:
 
 def run(*, full: bool) -> list[Line]:
     """Measure and print."""
-    rounds, number = (30, 200) if full else (10, 20)
+    rounds, number = (30, 400) if full else (10, 100)
     lines = [line for name in GROUPS for line in _measure(name, rounds, number)]
     show("groups", lines, notes={"rounds": f"{rounds} of {number} calls each; medians of processor time"})
     return lines
@@ -175,10 +175,7 @@ def _measure(name: str, rounds: int, number: int) -> list[Line]:
         subjects = {what: _repeated(number, call) for what, call in GROUPS[name](stack).items()}
         clock = time.process_time if name == "event chain" else time.thread_time
         times = interleaved(subjects, rounds=rounds, clock=clock)
-    return [
-        Line(f"{name}: {what}", statistics.median(times[what]) / number * 1e6, unit="us", detail="no goal")
-        for what in subjects
-    ]
+    return [Line(f"{name}: {what}", statistics.median(times[what]) / number * 1e6, unit="us") for what in subjects]
 
 
 def _repeated(number: int, call: Call) -> Call:
