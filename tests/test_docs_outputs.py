@@ -33,7 +33,7 @@ VARYING = {
     r"\d{4}-\d\d-\d\d\b": "<day>",
     r"(?<![\w.])-?\d[\d,]*(?:\.\d+)? (?:s|min|h)\b": "<age>",
     r"\b\d{10}\.\d+\b": "<moment>",
-    r"\b\d[\d,]*(?:\.\d+)? (?:[kMGT]?B|bytes)\b": "<size>",
+    r"\b\d[\d,]*(?:\.\d+)? (?:[kKMGT]?B|bytes)\b": "<size>",
     r"\(\S+, ticks\)": "(<host>, ticks)",
     r"[ \t]+": " ",
 }
