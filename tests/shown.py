@@ -82,12 +82,13 @@ def work() -> None:
 
 
 def wait() -> None:
-    """Have it be some minutes ago."""
+    """Have it be some minutes ago, or days: nobody has purged."""
     from django.utils import timezone
 
-    from django_cqrs.models import Blocked, Dead, Outbox
+    from django_cqrs.models import Blocked, Dead, Outbox, Seen
 
     Outbox.objects.update(created_at=timezone.now() - timedelta(seconds=412))
+    Seen.objects.filter(consumer="mailing").update(seen_at=timezone.now() - timedelta(days=20))
     for kind, minutes in ((Dead, 25), (Blocked, 27)):
         kind.objects.update(since=timezone.now() - timedelta(minutes=minutes))
 
