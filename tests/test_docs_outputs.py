@@ -48,7 +48,9 @@ def settled(text: str) -> str:
 
 def renewed(shown: re.Match[str], answer: str) -> str:
     """Return a command line with what it says now; as it stands there, if that is the same."""
-    return shown[0] if settled(shown[2]) == settled(answer) else f"$ {shown[1]}\n{answer}"
+    if settled(shown[2]) == settled(answer):
+        return shown[0]
+    return "\n".join([f"$ {shown[1]}", *(line.rstrip() for line in answer.splitlines()), ""])
 
 
 @pytest.fixture(scope="module")
