@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
 
 from simplecqrs.ambient import context, current
 from simplecqrs.dispatch import stack, top
@@ -48,7 +49,7 @@ def traced(
     """
     trace = trace_api("traced")
     tracer = trace.get_tracer("simplecqrs", tracer_provider=provider)
-    name_of = naming or _class_name
+    name_of = cast("Callable[[type[Any]], str]", cache(naming or _class_name))
 
     @contextmanager
     def tracing(message: Message) -> Generator[None, None, None]:
