@@ -17,6 +17,7 @@ from django_cqrs.management.letters import count_of
 from django_cqrs.mediator import project_mediator
 from django_cqrs.models import Blocked, Idempotency, Seen
 from django_cqrs.pausing import pauses
+from django_cqrs.positions import loss_alarms
 from django_cqrs.pressure import limit_of, pending
 from simplecqrs.letters import CAP, Backlog, cause_of
 
@@ -61,6 +62,7 @@ def alarms_of(inspection: DjangoInspection, backlogs: Iterable[Backlog], limits:
     yield from _crowded(inspection, limits)
     yield from _retention(inspection)
     yield from misfits(inspection, backlogs)
+    yield from loss_alarms(inspection.alias)
 
 
 def _queue(backlog: Backlog, limits: Limits) -> Iterator[str]:

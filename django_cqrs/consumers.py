@@ -14,10 +14,11 @@ from django.db import transaction
 from django_cqrs.awaiting import Awaiting
 from django_cqrs.brokers import INBOXES, broker, system_of
 from django_cqrs.conf import settings
-from django_cqrs.inbox import door, lanes_of
+from django_cqrs.inbox import door, lanes_of, replaying
 from django_cqrs.mediator import DjangoMediator, project_mediator
 from django_cqrs.models import Inbox, ParkedInbox, Subscription
 from django_cqrs.policies import policy_of
+from django_cqrs.positions import Positions
 from django_cqrs.queue import DjangoStorage
 from django_cqrs.relay import aliases
 from django_cqrs.releases import Handles, handles_of, newer_than, register
@@ -140,13 +141,19 @@ def subscribe_after_migrate(*, using: str, **_: Any) -> None:
     Subscription.objects.using(INBOXES).exclude(consumer__in=names).delete()
 
 
-def consumers(*names: str, databases: Sequence[str] = (), stopping: Callable[[], bool] = lambda: False) -> list[Job]:
+def consumers(
+    *names: str,
+    databases: Sequence[str] = (),
+    stopping: Callable[[], bool] = lambda: False,
+    replay: bool = False,
+) -> list[Job]:
     """
     Return what empties the inboxes of these consumers; of all, if none are named: fetchers first, then workers.
 
     Args:
         databases: only inboxes on these aliases.
         stopping: asked between two messages; if true, a worker ends its run.
+        replay: what is older than the memory of ids is let in as well.
 
     Raises:
         NotConfigured: if there is no such consumer.
@@ -164,12 +171,16 @@ def consumers(*names: str, databases: Sequence[str] = (), stopping: Callable[[],
         for alias in (aliases() if name in {DEFERRED, SAGAS} else [INBOXES])
         if alias in databases or not databases
     ]
-    return [*fetchers(chosen, bus), *workers, *([Recovering(bus)] if SAGAS in chosen and not databases else [])]
+    return [
+        *fetchers(chosen, bus, replay=replay),
+        *workers,
+        *([Recovering(bus)] if SAGAS in chosen and not databases else []),
+    ]
 
 
-def fetchers(names: Sequence[str], mediator: DjangoMediator) -> list[Job]:
+def fetchers(names: Sequence[str], mediator: DjangoMediator, *, replay: bool = False) -> list[Job]:
     """Return what takes messages off brokers into the inboxes of these consumers."""
-    return [_Fetching(name, mediator) for name in names if settings().consumer(name).broker != DATABASE]
+    return [_Fetching(name, mediator, replay=replay) for name in names if settings().consumer(name).broker != DATABASE]
 
 
 @define
@@ -179,7 +190,9 @@ class _Fetching:
     consumer: str
     mediator: DjangoMediator
     counts: Counts = field(factory=Counts)
+    replay: bool = False
     _fetcher: Fetcher | None = None
+    _positions: Positions | None = None
 
     @property
     def name(self) -> str:
@@ -193,13 +206,30 @@ class _Fetching:
     def lost(self) -> int:
         return self._fetcher.lost if self._fetcher is not None else 0
 
+    @property
+    def missing(self) -> int:
+        return self._fetcher.missing if self._fetcher is not None else 0
+
     def step(self) -> int:
-        if self._fetcher is None:
-            source = broker(settings().consumer(self.consumer).broker)
-            feeds = _believed(self.consumer, source.feeds(self.consumer, topics_of(self.consumer, self.mediator)))
-            feeds = _traced(self.consumer, feeds)
-            self._fetcher = Fetcher(consumer=self.consumer, inbox=door(INBOXES), feeds=feeds, counts=self.counts)
-        return self._fetcher.step()
+        if self._fetcher is None or self._positions is None:
+            self._fetcher, self._positions = self._open()
+        fetched = self._fetcher.step()
+        self._positions.keep()
+        return fetched
+
+    def close(self) -> None:
+        """Write down how far it is."""
+        if self._positions is not None:
+            self._positions.keep(now=True)
+
+    def _open(self) -> tuple[Fetcher, Positions]:
+        name = settings().consumer(self.consumer).broker
+        feeds = broker(name).feeds(self.consumer, topics_of(self.consumer, self.mediator))
+        positions = Positions(consumer=self.consumer, broker=name, feeds=feeds)
+        positions.compare()
+        feeds = _traced(self.consumer, _believed(self.consumer, feeds))
+        inbox = replaying(door(INBOXES)) if self.replay else door(INBOXES)
+        return Fetcher(consumer=self.consumer, inbox=inbox, feeds=feeds, counts=self.counts), positions
 
 
 def _believed(consumer: str, feeds: Sequence[Feed]) -> Sequence[Feed]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from django.db import connections
+from django.utils import timezone
 
+from django_cqrs.databases import dialect
 from django_cqrs.databases.statements import placeholders
 from django_cqrs.models import History
 from django_cqrs.rows import COLUMNS
 
-__all__ = ["CHUNK", "remember"]
+__all__ = ["CHUNK", "clock", "remember"]
 
 #: Rows that one statement moves.
 CHUNK = 500
@@ -24,16 +27,27 @@ def remember(alias: str, table: str, ids: Sequence[int]) -> int:
     return sum(_remember(alias, table, ids[start : start + CHUNK]) for start in range(0, len(ids), CHUNK))
 
 
+def clock(alias: str) -> tuple[str, list[Any]]:
+    """
+    Return an expression for the time, and its parameters, as the history has it.
+
+    SQLite keeps times as texts, which are to be those that Django compares them with.
+    """
+    connection = connections[alias]
+    if connection.vendor == "sqlite":
+        return "%s", [connection.ops.adapt_datetimefield_value(timezone.now())]
+    return dialect(alias).now, []
+
+
 def _remember(alias: str, table: str, ids: Sequence[int]) -> int:
     history, these = History._meta.db_table, f"WHERE id IN ({placeholders(ids)})"
+    now, parameters = clock(alias)
+    into = f"INSERT INTO {history} (shipped_at, {KEPT}) SELECT {now}, {OF_ROW}"
     with connections[alias].cursor() as cursor:
         if connections[alias].vendor == "postgresql":
-            cursor.execute(
-                f"WITH gone AS (DELETE FROM {table} {these} RETURNING {OF_ROW})"
-                f" INSERT INTO {history} ({KEPT}) SELECT {OF_ROW} FROM gone",
-                ids,
-            )
+            gone = f"WITH gone AS (DELETE FROM {table} {these} RETURNING {OF_ROW})"
+            cursor.execute(f"{gone} {into} FROM gone", [*ids, *parameters])
             return int(cursor.rowcount)
-        cursor.execute(f"INSERT INTO {history} ({KEPT}) SELECT {OF_ROW} FROM {table} {these}", ids)
+        cursor.execute(f"{into} FROM {table} {these}", [*parameters, *ids])
         cursor.execute(f"DELETE FROM {table} {these}", ids)
         return int(cursor.rowcount)

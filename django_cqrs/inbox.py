@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 from zlib import crc32
 
+from attrs import frozen
 from django.db import connections, transaction
 
 from django_cqrs.conf import settings
@@ -24,10 +25,10 @@ from django_cqrs.queue import inbox as queue_of
 from django_cqrs.rows import envelope_of, fields_of, header_fields
 from simplecqrs.envelope import Envelope
 from simplecqrs.log_fields import about
-from simplecqrs.queue import DEFERRED, LANES, SAGAS, Stored, lane_of
+from simplecqrs.queue import DEFERRED, LANES, SAGAS, Inbox, Stored, lane_of
 from simplecqrs.transport import Garbage
 
-__all__ = ["TOO_LATE", "DjangoInbox", "door", "lanes_of"]
+__all__ = ["TOO_LATE", "DjangoInbox", "door", "lanes_of", "replaying"]
 
 log = logging.getLogger("django_cqrs")
 
@@ -174,6 +175,22 @@ def _unread(consumer: str, garbage: Garbage) -> Dead:
 
 def _dead(consumer: str, reason: str, *, lane: int = 0, **fields: Any) -> Dead:
     return Dead(box="inbox", queue=consumer, lane=lane, attempts=0, reason=kept(reason), holds=False, **fields)
+
+
+def replaying(inbox: DjangoInbox) -> Inbox:
+    """Return a door that lets in what is older than the memory of ids as well."""
+    return cast(Inbox, _Replaying(inbox))
+
+
+@frozen
+class _Replaying:
+    inbox: DjangoInbox
+
+    def store(self, consumer: str, envelopes: Sequence[Envelope], /) -> Stored:
+        return self.inbox.store(consumer, envelopes, once=True)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inbox, name)
 
 
 @cache

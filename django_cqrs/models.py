@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from django_cqrs.append_only import Kept
 from django_cqrs.conf import table
 from django_cqrs.pulse_models import Tally, Worker
+from django_cqrs.recovery_models import Position
 from django_cqrs.saga_models import Saga, SagaEntry, SagaMail, SagaWait
 from django_cqrs.size_models import Size
 from simplecqrs.messages import LONGEST
@@ -30,6 +31,7 @@ __all__ = [
     "Outbox",
     "ParkedInbox",
     "ParkedOutbox",
+    "Position",
     "Release",
     "Saga",
     "SagaEntry",

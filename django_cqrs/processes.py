@@ -20,9 +20,12 @@ from simplecqrs.bell import Stop
 
 # A worker process imports this before Django is set up in it, so nothing here may need the models.
 
-__all__ = ["end_if_orphaned", "multiply", "stopping"]
+__all__ = ["LOST", "end_if_orphaned", "multiply", "stopping"]
 
 log = logging.getLogger("django_cqrs")
+
+#: The exit code of a command that knows of messages that are lost.
+LOST = 2
 
 
 @contextmanager
@@ -52,13 +55,17 @@ def stopping() -> Generator[Stop, None, None]:
             signal.signal(number, handler)
 
 
-def multiply(number: int, target: str, options: Mapping[str, Any]) -> None:
+def multiply(number: int, target: str, options: Mapping[str, Any]) -> int:
     """
     Run a function in so many processes, and start anew those that die, until a signal or until all are done.
 
     Args:
-        target: the dotted path of the function, which is imported once Django is set up in the process.
+        target: the dotted path of the function, which is imported once Django is set up in the process.  It returns
+            how much was lost, if it can tell.
         options: of a management command; they are its argument.
+
+    Returns:
+        How many of the processes have lost something.
     """
     spawn = multiprocessing.get_context("spawn")
     plain = {name: value for name, value in options.items() if name not in ("stdout", "stderr")}
@@ -70,20 +77,22 @@ def multiply(number: int, target: str, options: Mapping[str, Any]) -> None:
 
     with stopping() as stop:
         processes = [start() for _ in range(number)]
-        while not stop.wait(0.2) and any(process.exitcode != 0 for process in processes):
+        while not stop.wait(0.2) and any(process.exitcode not in (0, LOST) for process in processes):
             for index, process in enumerate(processes):
-                if process.exitcode:
+                if process.exitcode not in (None, 0, LOST):
                     log.error("worker process %s ended with %s; starting another", process.pid, process.exitcode)
                     processes[index] = start()
     for process in processes:
         process.terminate()
     for process in processes:
         process.join()
+    return sum(process.exitcode == LOST for process in processes)
 
 
 def _in_process(target: str, options: Mapping[str, Any]) -> None:
     django.setup()
-    import_string(target)(options, out=OutputWrapper(sys.stdout))
+    if import_string(target)(options, out=OutputWrapper(sys.stdout)):
+        sys.exit(LOST)
 
 
 _parent = os.getppid()

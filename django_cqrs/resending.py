@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from attrs import evolve, frozen
@@ -15,7 +15,7 @@ from django.db.models import Count, Max, Min, QuerySet
 from django_cqrs import rows
 from django_cqrs.databases import dialect
 from django_cqrs.databases.statements import placeholders
-from django_cqrs.history import CHUNK
+from django_cqrs.history import CHUNK, clock
 from django_cqrs.models import History, Outbox, ParkedOutbox
 from django_cqrs.wakeup import wake_after_commit
 from simplecqrs.errors import NotPublished
@@ -24,8 +24,6 @@ __all__ = ["Choice", "Counted", "alone", "begins", "counted", "resend"]
 
 #: How often, and after how many seconds, it is tried to be the only one that sends again.
 TRIES, PAUSE = 50, 0.1
-#: SQLite compares times as texts, in which the same one may be written in two ways.
-MOMENT = timedelta(milliseconds=1)
 
 
 @frozen(kw_only=True)
@@ -99,15 +97,15 @@ def resend(alias: str, choice: Choice, *, chunk: int = CHUNK) -> Iterator[int]:
         total += len(moved)
         yield total
         # The index is not to be searched again from where all is gone.
-        choice = evolve(choice, since=max(choice.since, moved[-1][0] - MOMENT))
+        choice = evolve(choice, since=moved[-1][0])
 
 
 def _now(alias: str) -> datetime:
     """Return the time by the clock that writes the history."""
-    speech = dialect(alias)
+    now, parameters = clock(alias)
     with connections[alias].cursor() as cursor:
-        cursor.execute(f"SELECT {speech.now}", [])
-        return speech.moment(cursor.fetchone()[0])
+        cursor.execute(f"SELECT {now}", parameters)
+        return dialect(alias).moment(cursor.fetchone()[0])
 
 
 @contextmanager
@@ -165,7 +163,7 @@ def _copy(alias: str, choice: Choice, found: Sequence[tuple[datetime, int]], pla
 def _execute(alias: str, sql: str, choice: Choice, found: Sequence[tuple[datetime, int]], end: str = "") -> None:
     """Do something to rows of the history."""
     connection = connections[alias]
-    bounds = [connection.ops.adapt_datetimefield_value(at) for at in (found[0][0] - MOMENT, found[-1][0] + MOMENT)]
+    bounds = [connection.ops.adapt_datetimefield_value(at) for at in (found[0][0], found[-1][0])]
     ids = [row for _, row in found]
     where = f"WHERE queue = %s AND shipped_at BETWEEN %s AND %s AND row_id IN ({placeholders(ids)})"
     with connection.cursor() as cursor:

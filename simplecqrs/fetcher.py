@@ -56,8 +56,13 @@ class Fetcher:
 
     @property
     def lost(self) -> int:
-        """Count how often something may have been lost on the way here; feeds that can tell have ``gaps``."""
-        return sum(getattr(feed, "gaps", 0) for feed in self.feeds)
+        """Count what is gone, and how often something may have been lost on the way here, which is ``gaps``."""
+        return self.missing + sum(getattr(feed, "gaps", 0) for feed in self.feeds)
+
+    @property
+    def missing(self) -> int:
+        """Count what is known to be gone at the broker before it was here; feeds that can tell are ``Watchful``."""
+        return sum(getattr(feed, "lost", 0) for feed in self.feeds)
 
     def step(self) -> int:
         """Fetch a batch from each feed and return how many messages came.  Raises BrokerDown."""

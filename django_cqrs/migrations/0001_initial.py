@@ -329,6 +329,23 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Position',
+            fields=[
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('consumer', models.CharField(max_length=200)),
+                ('broker', models.CharField(max_length=200)),
+                ('feed', models.CharField(max_length=255)),
+                ('mark', models.TextField()),
+                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('lost', models.BigIntegerField()),
+                ('lost_at', models.DateTimeField(null=True)),
+            ],
+            options={
+                'db_table': table('position'),
+                'constraints': [models.UniqueConstraint(fields=('consumer', 'broker', 'feed'), name=table('position_feed'))],
+            },
+        ),
+        migrations.CreateModel(
             name='Saga',
             fields=[
                 ('id', models.UUIDField(primary_key=True, serialize=False)),

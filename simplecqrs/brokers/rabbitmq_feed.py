@@ -62,6 +62,9 @@ class RabbitFeed:
         prefetch: messages to ask for at a time.
         declare: makes queue and binding, given a channel.
         read: returns what a message of py-amqp holds.
+
+    Attributes:
+        lost: how often the queue was gone, with whatever was in it.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class RabbitFeed:
         read: Callable[[Any], Envelope | Garbage],
     ) -> None:
         self.name = name
+        self.lost = 0
         self._prefetch = prefetch
         self._link = link
         self._declare = declare
@@ -98,6 +102,7 @@ class RabbitFeed:
                     raise
                 self._stay.was_removed = True
         if self._stay.was_removed:
+            self.lost += 1
             log.error(GONE, self.name, extra={"cqrs_feed": self.name})
             self._link.close()
             self.join()

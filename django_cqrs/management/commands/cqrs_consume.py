@@ -6,15 +6,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser, OutputWrapper
+from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 
 from django_cqrs.conf import settings
 from django_cqrs.consumers import consumer_names, consumers
 from django_cqrs.daemon import serve
 from django_cqrs.entries import DAEMON
 from django_cqrs.management.errors import explaining
+from django_cqrs.management.going_back import add_arguments, go_back
 from django_cqrs.mediator import project_mediator
-from django_cqrs.processes import multiply
+from django_cqrs.processes import LOST, multiply
 from django_cqrs.releases import end_waits
 from simplecqrs.loop import Job
 
@@ -32,30 +33,39 @@ class Command(BaseCommand):
         parser.add_argument("--alive-file", type=Path, help="touch this file every second: for liveness probes")
         parser.add_argument("--drain", action="store_true", help="stop when nothing is left to do")
         parser.add_argument("--workers", type=int, default=1, help="how many processes work side by side")
+        add_arguments(parser)
 
     def handle(self, **options: Any) -> None:
         """Run until a signal, or until there is nothing to do."""
         with explaining():
+            if not go_back(options, self.stdout.write):
+                return
             if options["workers"] > 1:
-                multiply(options["workers"], f"{__name__}.work", options)
+                lost = multiply(options["workers"], f"{__name__}.work", options)
             else:
-                work(options, out=self.stdout)
+                lost = work(options, out=self.stdout)
+        if lost:
+            raise CommandError(
+                "messages were lost at the broker before they were read; the log says which", returncode=LOST
+            )
 
 
-def work(options: Mapping[str, Any], *, out: OutputWrapper) -> None:
-    """Run consumers."""
+def work(options: Mapping[str, Any], *, out: OutputWrapper) -> int:
+    """Run consumers, and return how many messages are known to be lost."""
     known = consumer_names(project_mediator())
     chosen = options["names"] or [name for name in known if settings().consumer(name).engine == DAEMON]
     if not chosen:
         out.write("there is no consumer to run: no handler has consumer=, and no command can be deferred")
-        return
+        return 0
+    made: list[Any] = []
 
     def make(stopping: Callable[[], bool]) -> list[Job]:
-        jobs = consumers(*chosen, stopping=stopping)
+        made[:] = consumers(*chosen, stopping=stopping, replay=options["replay"])
         end_waits(chosen)  # this may be the release that messages wait for
-        return jobs
+        return made
 
     serve(
         make, out, once=options["once"], drain=options["drain"], seconds=options["max_seconds"],
         alive=options["alive_file"],
     )  # fmt: skip
+    return sum(getattr(job, "missing", 0) for job in made)

@@ -14,6 +14,7 @@ from django_cqrs.conf import settings
 from django_cqrs.management.asking import said_moment
 from django_cqrs.management.confirming import confirm
 from django_cqrs.management.errors import explaining
+from django_cqrs.positions import settle
 from django_cqrs.relay import choose_aliases, choose_routes
 from django_cqrs.resending import Choice, Counted, begins, counted, resend
 from simplecqrs.log_fields import named
@@ -62,6 +63,7 @@ class Command(BaseCommand):
             confirm(f"send {total:,} events to {choice.route} once more", yes=options["yes"])
             for alias, each in found.items():
                 self._resend(alias, choice, sum(one.count for one in each), options["reason"])
+            settle(broker=choice.route)
 
     def _tell(self, alias: str, choice: Choice, each: list[Counted]) -> None:
         start = begins(alias)

@@ -1,0 +1,153 @@
+"""Letting a consumer read once more what it has acknowledged: out of its broker, or out of the history."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Q
+
+from django_cqrs.brokers import INBOXES, broker
+from django_cqrs.conf import settings
+from django_cqrs.consumers import subscribe, topics_of
+from django_cqrs.inbox import door
+from django_cqrs.mediator import project_mediator
+from django_cqrs.models import Dead, History, Inbox, ParkedInbox, Scheduled, Seen
+from django_cqrs.relay import aliases
+from django_cqrs.rows import envelope_of
+from django_cqrs.workers import workers
+from simplecqrs.errors import NotConfigured
+from simplecqrs.queue import DATABASE, DEFERRED, SAGAS
+
+__all__ = ["forget", "refuse_while_working", "refuse_with_waiting", "rewind"]
+
+#: How often, and after how many seconds, a feed is asked for that somebody is fetching.
+TRIES, PAUSE = 100, 0.1
+#: Messages that are read of the history, or ids that are forgotten, at a time.
+CHUNK = 500
+
+
+def rewind(name: str, since: datetime | None, say: Callable[[str], object]) -> None:
+    """
+    Let a consumer read once more what came at a time or later; None: all that is there.
+
+    What it has seen, and not forgotten, is dropped at its door.
+
+    Args:
+        say: is told what was done.
+
+    Raises:
+        NotConfigured: if that is no longer there.
+        BrokerDown: if nobody answers.
+    """
+    subscribe([name], project_mediator())
+    source = settings().consumer(name).broker
+    if source == DATABASE:
+        _from_history(name, since, say)
+    else:
+        _in_broker(name, source, since, say)
+
+
+def _in_broker(name: str, source: str, since: datetime | None, say: Callable[[str], object]) -> None:
+    feeds: Sequence[Any] = broker(source).feeds(name, topics_of(name, project_mediator()))
+    for feed in feeds:
+        if not hasattr(feed, "rewind"):
+            raise NotConfigured(
+                f"{source} ({type(broker(source)).__name__}) keeps nothing that was acknowledged, so {name} cannot go "
+                "back in it; let those who have published it send it once more: manage.py cqrs_resend"
+            )
+    for feed in feeds:
+        _alone(name, feed, since)
+        say(f"{name} reads {feed.name} {_from(since)}")
+
+
+def _alone(name: str, feed: Any, since: datetime | None) -> None:
+    """Let a feed go back while nobody fetches from it."""
+    clock = threading.Event()
+    for _ in range(TRIES):
+        with door(INBOXES).fetching(name, feed.name) as ours:
+            if ours:
+                feed.rewind(since)
+                return
+        clock.wait(PAUSE)
+    raise NotConfigured(f"somebody fetches from {feed.name} for {name} all the time; stop it, or try again")
+
+
+def _from_history(name: str, since: datetime | None, say: Callable[[str], object]) -> None:
+    """Put events into an inbox that the database's own broker has handed on; it keeps none but in the history."""
+    if name == DEFERRED:
+        raise NotConfigured("deferred commands are not kept: there is nothing to go back to")
+    topics = topics_of(name, project_mediator())
+    for alias in aliases():
+        new = known = 0
+        for envelopes in _pages(alias, topics, since):
+            stored = door(INBOXES).store(name, [envelope_of(row) for row in envelopes], once=True)
+            new, known = new + stored.new, known + stored.seen
+        if new or known or alias == INBOXES:
+            say(f"{name} gets {new:,} events {_from(since)} out of the history of {alias}; it had seen {known:,} more")
+    if not settings().keep_history:
+        say("KEEP_HISTORY is off: nothing that is shipped is kept")
+
+
+def _pages(alias: str, topics: Sequence[str], since: datetime | None) -> Iterator[list[History]]:
+    """Go through the history in its order."""
+    kept = History.objects.using(alias).filter(queue=DATABASE, topic__in=topics).order_by("shipped_at", "queue", "row")
+    found = kept if since is None else kept.filter(shipped_at__gte=since)
+    while page := list(found[:CHUNK]):
+        yield page
+        last = page[-1]
+        behind = Q(shipped_at__gt=last.shipped_at) | Q(shipped_at=last.shipped_at, row__gt=last.row)
+        found = kept.filter(behind, shipped_at__gte=last.shipped_at)
+
+
+def forget(name: str) -> int:
+    """Forget all ids that a consumer has seen, and return how many; what comes again is handled again then."""
+    seen, total = Seen.objects.using(INBOXES).filter(consumer=name), 0
+    while page := list(seen.order_by("source", "message_id").values_list("source", "message_id")[:CHUNK]):
+        source = page[0][0]
+        ids = [message_id for of, message_id in page if of == source]
+        total += seen.filter(source=source, message_id__in=ids).delete()[0]
+    return total
+
+
+def refuse_with_waiting(name: str) -> None:
+    """
+    Raise NotConfigured if something waits for a consumer, which would then come twice.
+
+    Sagas and commands are refused as well: what they have done is not to be done again.
+    """
+    if name in (SAGAS, DEFERRED):
+        raise NotConfigured(
+            f"{name} cannot forget what it has done; reset is for consumers whose effects can be redone"
+        )
+    waiting = {
+        "messages in its inbox": Inbox.objects.using(INBOXES).filter(queue=name),
+        "parked ones": ParkedInbox.objects.using(INBOXES).filter(queue=name),
+        "dead letters": Dead.objects.using(INBOXES).filter(box="inbox", queue=name),
+        "scheduled ones": Scheduled.objects.using(INBOXES).filter(box="inbox", queue=name),
+    }
+    there = [what for what, found in waiting.items() if found.exists()]
+    if there:
+        raise NotConfigured(
+            f"{name} has {' and '.join(there)}: they would come once more, and be handled twice; let it work them off "
+            f"(cqrs_consume {name} --drain), and retry or skip what is dead (cqrs_dead)"
+        )
+
+
+def refuse_while_working(name: str, what: str) -> None:
+    """Raise NotConfigured if a process fetches or works for a consumer, as far as they say so."""
+    jobs = {f"consumer {name}", f"fetcher {name}"}
+    there = [found for found in workers(INBOXES) if found.job in jobs and found.is_alive]
+    if there:
+        first = min(there, key=lambda found: found.silent)
+        who = f"{first.host} {first.pid or '(ticks)'}"
+        raise NotConfigured(
+            f"{what} is not safe while {name} is at work: {who} said so {first.silent:,.0f} s ago; stop its workers; "
+            "who was killed is believed to be gone after a minute"
+        )
+
+
+def _from(since: datetime | None) -> str:
+    return "from its beginning" if since is None else f"from {since.isoformat(timespec='seconds')}"
