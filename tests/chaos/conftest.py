@@ -10,8 +10,22 @@ from typing import Any, TypeAlias
 import pytest
 
 from tests.chaos.kinds.port import Site
+from tests.chaos.releases.fixtures import deploy
 from tests.chaos.stores import MariaDBStore, PostgreSQLStore, SQLiteStore, Store
 from tests.chaos.world import REPORTS, World
+
+__all__ = [
+    "MARIADB",
+    "ON_MARIADB",
+    "ON_POSTGRESQL",
+    "ON_SQLITE",
+    "POSTGRESQL",
+    "REDIS",
+    "SOAK",
+    "MakeWorld",
+    "cases",
+    "deploy",
+]
 
 MakeWorld: TypeAlias = Callable[..., World]
 POSTGRESQL = [pytest.mark.services, pytest.mark.postgresql]
