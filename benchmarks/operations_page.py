@@ -102,11 +102,34 @@ def fill() -> None:
     fill_table(Outbox._meta.db_table, PENDING)
     fill_table(Inbox._meta.db_table, DEAD)
     Inbox.objects.update(queue="counting")
+    tally_and_beat()
     with transaction.atomic():
         for kind, rows in (
             (Dead, dead()), (Blocked, blocked()), (ParkedInbox, parked()), (Saga, sagas()), (Action, actions()),
         ):  # fmt: skip
             kind.objects.bulk_create(rows, 500)
+
+
+def tally_and_beat() -> None:
+    """Let ten queues have been busy for an hour, and twenty processes work."""
+    from datetime import timedelta
+
+    from django.utils import timezone
+
+    from django_cqrs.tallies import Entry, add, minute_of
+    from django_cqrs.workers import Beat, beat
+
+    queues = [("outbox", "streams"), ("inbox", "counting"), *(("inbox", f"consumer-{n}") for n in range(8))]
+    entries = [
+        Entry(box, queue, what, 1000, 500.0, 3.0)
+        for box, queue in queues
+        for what in ("published", "received", "handled", "failed", "wakeups")
+    ]
+    now = minute_of(timezone.now())
+    add("default", {now - timedelta(minutes=minute): entries for minute in range(60)})
+    relay = Beat(job="relay streams", box="outbox", queue="streams")
+    for pid in range(1, 21):
+        beat("default", [relay, Beat(job="consumer counting", box="inbox", queue="counting")], pid=pid)
 
 
 def envelope(n: int, key: str) -> dict[str, Any]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,17 +15,18 @@ from django.urls import reverse
 
 from django_cqrs.admin_pages import alias_of, may, operator_of
 from django_cqrs.bounded import capped, narrowed
+from django_cqrs.causes import CauseCount, count_causes
 from django_cqrs.group_acts import ACTS, act_on_group, said_of
-from django_cqrs.inspection import BOXES, Cause, DjangoInspection
+from django_cqrs.inspection import BOXES
 from django_cqrs.management.letters import count_of
 from django_cqrs.models import Dead
 from django_cqrs.relay import aliases
 from simplecqrs.letters import CAP, Wanted
 
-__all__ = ["Group", "by_cause", "groups", "one_cause"]
+__all__ = ["Group", "alone", "by_cause", "one_cause"]
 
-#: Names that are told of a group, and letters that are shown of it.
-NAMES, LETTERS = 3, 10
+#: Letters that are shown of a cause.
+LETTERS = 10
 #: The permission that each act needs, and whether it needs a reason.
 NEEDS = {"retry": ("retry_dead", False), "retry_now": ("retry_dead", False), "skip": ("skip_dead", True)}
 assert NEEDS.keys() == ACTS.keys()
@@ -36,58 +34,35 @@ assert NEEDS.keys() == ACTS.keys()
 
 @frozen
 class Group:
-    """The letters of one cause in one queue, of those that were looked at."""
+    """The letters of one cause in one queue of an alias, of those that were looked at."""
 
     database: str
-    box: str
-    queue: str
-    cause: str
-    count: int
-    first: datetime
-    last: datetime
-    names: str
+    found: CauseCount
 
     @property
     def query(self) -> str:
         """Return what names it in an address."""
-        return urlencode({"database": self.database, "box": self.box, "queue": self.queue, "cause": self.cause})
+        found = self.found
+        return urlencode({"database": self.database, "box": found.box, "queue": found.queue, "cause": found.cause})
 
-
-def groups(alias: str) -> tuple[list[Group], bool]:
-    """Return the groups of the newest letters of an alias, the largest first, and whether these were all."""
-    causes, whole = DjangoInspection(alias).causes()
-    return [_group(alias, cause) for cause in causes], whole
-
-
-def _group(alias: str, cause: Cause) -> Group:
-    times = [since for _, since, _, _ in cause.letters]
-    return Group(
-        database=alias,
-        box=cause.box,
-        queue=cause.queue,
-        cause=cause.cause,
-        count=cause.count,
-        first=min(times),
-        last=max(times),
-        names=_names(name for _, _, name, _ in cause.letters),
-    )
-
-
-def _names(names: Iterator[str]) -> str:
-    found = Counter(names)
-    shown = ", ".join(name or "unreadable" for name, _ in found.most_common(NAMES))
-    return shown if len(found) <= NAMES else f"{shown} and {len(found) - NAMES:,} more"
+    @property
+    def names(self) -> str:
+        """Name some of the messages."""
+        shown = ", ".join(name or "unreadable" for name in self.found.names)
+        more = self.found.kinds - len(self.found.names)
+        return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def by_cause(admin: Any, request: HttpRequest) -> HttpResponse:
     """Show how many died of what, on every alias."""
     if not admin.has_view_permission(request):
         raise PermissionDenied
-    found = [groups(alias) for alias in aliases()]
+    found = {alias: count_causes(alias) for alias in aliases()}
+    groups = [Group(alias, cause) for alias, (causes, _) in found.items() for cause in causes]
     context = {
         "title": "Dead letters by cause",
-        "groups": sorted((group for some, _ in found for group in some), key=lambda group: -group.count),
-        "is_whole": all(whole for _, whole in found),
+        "groups": sorted(groups, key=lambda group: -group.found.count),
+        "is_whole": all(whole for _, whole in found.values()),
         "cap": CAP - 1,
         "several": len(aliases()) > 1,
     }

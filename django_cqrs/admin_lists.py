@@ -14,7 +14,8 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 
 from django_cqrs.bounded import capped, narrowed, queues_of
-from django_cqrs.inspection import BOXES, DjangoInspection
+from django_cqrs.causes import count_causes
+from django_cqrs.inspection import BOXES
 from django_cqrs.models import Dead
 from django_cqrs.relay import aliases
 from django_cqrs.saga_acts import ACTS
@@ -133,8 +134,8 @@ class CauseFilter(OneOf):
 
     def values(self, alias: str) -> Iterable[str]:
         """Return the most frequent causes of the newest letters."""
-        causes, _ = DjangoInspection(alias).causes()
-        return dict.fromkeys(found.cause for found in causes[:CAUSES])
+        causes, _ = count_causes(alias, most=CAUSES, named=False)
+        return dict.fromkeys(found.cause for found in causes)
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Narrow the list."""

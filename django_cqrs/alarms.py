@@ -19,9 +19,9 @@ from django_cqrs.models import Blocked, Idempotency, Seen
 from django_cqrs.pausing import pauses
 from django_cqrs.positions import loss_alarms
 from django_cqrs.pressure import limit_of, pending
-from simplecqrs.letters import CAP, Backlog, cause_of
+from simplecqrs.letters import CAP, Backlog, BlockedKey, cause_of
 
-__all__ = ["Limits", "alarms_of"]
+__all__ = ["Limits", "alarms_of", "crowds_of"]
 
 #: Keys whose followers are counted, those that have been blocked for longest.
 KEYS = 100
@@ -51,15 +51,30 @@ class Limits:
     full: float = 24.0
 
 
-def alarms_of(inspection: DjangoInspection, backlogs: Iterable[Backlog], limits: Limits) -> Iterator[str]:
-    """Go through what is wrong on one alias."""
+def crowds_of(inspection: DjangoInspection) -> list[BlockedKey]:
+    """Return the keys among which a crowd is looked for: those blocked for longest, and those of what came lately."""
+    return [*{found.id: found for found in [*inspection.blocked(limit=KEYS), *inspection.crowded()]}.values()]
+
+
+def alarms_of(
+    inspection: DjangoInspection,
+    backlogs: Iterable[Backlog],
+    limits: Limits,
+    crowds: Iterable[BlockedKey] | None = None,
+) -> Iterator[str]:
+    """
+    Go through what is wrong on one alias.
+
+    Args:
+        crowds: of it, if somebody has read them already.
+    """
     for backlog in backlogs:
         yield from _queue(backlog, limits)
     yield from _full(inspection)
     yield from _paused(inspection)
     yield from _awaiting(inspection)
     yield from _held(inspection, limits)
-    yield from _crowded(inspection, limits)
+    yield from _crowded(inspection, limits, crowds_of(inspection) if crowds is None else crowds)
     yield from _retention(inspection)
     yield from misfits(inspection, backlogs)
     yield from loss_alarms(inspection.alias)
@@ -129,10 +144,9 @@ def _held(inspection: DjangoInspection, limits: Limits) -> Iterator[str]:
         )
 
 
-def _crowded(inspection: DjangoInspection, limits: Limits) -> Iterator[str]:
+def _crowded(inspection: DjangoInspection, limits: Limits, crowds: Iterable[BlockedKey]) -> Iterator[str]:
     """Tell of keys behind which a crowd waits."""
-    keys = {blocked.id: blocked for blocked in [*inspection.blocked(limit=KEYS), *inspection.crowded()]}
-    for blocked in keys.values():
+    for blocked in crowds:
         # Only a crowd is counted beyond the cap: that reads a part of an index, not of the table.
         if blocked.key and blocked.waiting >= min(CAP, limits.followers + 1):
             row = Blocked.objects.using(inspection.alias).filter(pk=blocked.id).first()

@@ -7,8 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from attrs import asdict
+from django.db import connections
 from django.db.models.functions import Substr
 
+from django_cqrs.databases import dialect
 from simplecqrs.letters import CAP, LONGEST_CAUSE, Wanted
 
 __all__ = ["capped", "heads", "narrowed", "queues_of"]
@@ -35,19 +37,26 @@ def queues_of(found: Any, column: str = "queue") -> Iterator[str]:
         value = ordered.filter(**{f"{column}__gt": value}).first()
 
 
-def heads(found: Any) -> list[datetime]:
+def heads(alias: str, table: str, queue: str) -> list[datetime]:
     """
     Return when the first row of each lane of a queue was stored, of those that have one.
 
-    The index is by queue, lane and id: to ask for the first id of all lanes would sort them all.
+    The index is by queue, lane and id: to ask for the first id of all lanes would sort them all, and MariaDB reads all
+    lanes before the next one unless it is asked for the smallest.
     """
-    ordered = found.order_by("lane", "id").values_list("lane", "created_at")
-    first = ordered.first()
-    times: list[datetime] = []
-    while first is not None:
-        times.append(first[1])
-        first = ordered.filter(lane__gt=first[0]).first()
-    return times
+    moment, lanes = dialect(alias).moment, list[int]()
+    next_lane = f"SELECT MIN(lane) FROM {table} WHERE queue = %s AND lane > %s LIMIT 1"
+    first = f"SELECT created_at FROM {table} WHERE queue = %s AND lane = %s ORDER BY id LIMIT 1"
+    with connections[alias].cursor() as cursor:
+        cursor.execute(next_lane, [queue, -1])
+        while (lane := cursor.fetchone()[0]) is not None:
+            lanes.append(lane)
+            cursor.execute(next_lane, [queue, lane])
+        if not lanes:
+            return []
+        each = (f"SELECT created_at FROM ({first}) t{place}" for place in range(len(lanes)))
+        cursor.execute(" UNION ALL ".join(each), [given for lane in lanes for given in (queue, lane)])
+        return [moment(found) for (found,) in cursor.fetchall()]
 
 
 def narrowed(found: Any, wanted: Wanted, *, reason: str = "reason", since: str = "since") -> Any:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 from attrs import evolve, frozen
 from django.db import connections, transaction
+from django.db.models import Q
 from django.db.models.functions import Substr
 from django.utils import timezone
 
 from django_cqrs import rows
 from django_cqrs.bounded import capped, heads, narrowed, queues_of
 from django_cqrs.databases import now
+from django_cqrs.followers import count_followers
 from django_cqrs.inbox import TOO_LATE, door, lanes_of
 from django_cqrs.models import Blocked, Dead, Inbox, Outbox, ParkedInbox, ParkedOutbox
 from django_cqrs.pausing import keys_alone, without_past_pauses
@@ -78,7 +80,7 @@ class DjangoInspection:
             pending, waiting, keys, given_up = (
                 capped(found.filter(queue=queue)) for found in (hot, parked, keys_alone(blocked), dead)
             )
-            stored = heads(hot.filter(queue=queue))
+            stored = heads(self.alias, rows.TABLES[box][0], queue)
             age = (self.now() - min(stored)).total_seconds() if stored else None
             number, due = later.get(queue, (0, None))
             yield Backlog(box, queue, pending, waiting, keys, given_up, age, number, due, lanes=len(stored))
@@ -109,38 +111,26 @@ class DjangoInspection:
         """Return some of the keys that are blocked, the longest first."""
         blocked = without_past_pauses(Blocked.objects.using(self.alias))
         found = narrowed(blocked, evolve(wanted, name=None), reason="error")
-        return [self.blocked_key(one) for one in found.order_by("pk")[:limit]]
+        return self._keys(found.order_by("pk")[:limit])
 
     def crowded(self, wanted: Wanted = ANY, /, *, limit: int = 10) -> Sequence[BlockedKey]:
         """Return the keys of most of what was parked last: a crowd is found among them, however many are blocked."""
-        found: list[BlockedKey] = []
+        places = Q()
         for box, (_, kind) in BOXES.items():
             last = kind.objects.using(self.alias).order_by("-pk").values_list("queue", "topic", "key")[:SAMPLE]
             for (queue, topic, key), _ in Counter(last).most_common(limit):
-                place = {"box": box, "queue": queue, "topic": topic, "key": key, "slot": 0}
-                found += map(self.blocked_key, Blocked.objects.using(self.alias).filter(**place))
+                places |= Q(box=box, queue=queue, topic=topic, key=key, slot=0)
+        found = self._keys(Blocked.objects.using(self.alias).filter(places)) if places else []
         return [blocked for blocked in found if wanted.fits(blocked)]
 
-    def blocked_key(self, blocked: Blocked) -> BlockedKey:
-        """Return what is known of a blocked key."""
-        return BlockedKey(
-            id=blocked.pk,
-            box=box_of(blocked),
-            queue=blocked.queue,
-            topic=blocked.topic,
-            key=blocked.key,
-            reason=blocked.error,
-            attempts=blocked.attempts,
-            since=blocked.since,
-            next_at=blocked.next_at,
-            waiting=self.waiting(blocked),
-        )
+    def _keys(self, found: Iterable[Blocked]) -> list[BlockedKey]:
+        """Return what is known of blocked keys, with how much waits behind each."""
+        keys = list(found)
+        return [_key(key, waiting) for key, waiting in zip(keys, count_followers(self.alias, keys), strict=True)]
 
     def waiting(self, blocked: Blocked, cap: int = CAP) -> int:
         """Count the parked rows of a blocked key, up to a cap."""
-        parked = BOXES[box_of(blocked)][1].objects.using(self.alias)
-        found = parked.filter(queue=blocked.queue, topic=blocked.topic, key=blocked.key)
-        return capped(found if blocked.slot == 0 else found.filter(pk=blocked.slot), cap)
+        return count_followers(self.alias, [blocked], cap=cap)[0]
 
     def retry(self, letter: int, /) -> bool:
         """Park a dead letter again, due now and ahead of what waits behind it."""
@@ -233,6 +223,21 @@ class DjangoInspection:
 
     def _storage(self, dead: Dead) -> DjangoStorage:
         return outbox(self.alias) if dead.box == "outbox" else inbox(self.alias)
+
+
+def _key(blocked: Blocked, waiting: int) -> BlockedKey:
+    return BlockedKey(
+        id=blocked.pk,
+        box=box_of(blocked),
+        queue=blocked.queue,
+        topic=blocked.topic,
+        key=blocked.key,
+        reason=blocked.error,
+        attempts=blocked.attempts,
+        since=blocked.since,
+        next_at=blocked.next_at,
+        waiting=waiting,
+    )
 
 
 def _letter(dead: Dead, *, payloads: bool) -> Letter:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from attrs import field, frozen
 
-from django_cqrs.alarms import Limits, alarms_of
+from django_cqrs.alarms import Limits, alarms_of, crowds_of
 from django_cqrs.brokers import broker_names
+from django_cqrs.causes import count_causes
 from django_cqrs.inspection import DjangoInspection
 from django_cqrs.promises import UNKNOWN, ask
 from django_cqrs.pulse_status import (
@@ -22,12 +23,13 @@ from django_cqrs.pulse_status import (
 from django_cqrs.relay import aliases
 from django_cqrs.saga_status import SagaCount, saga_alarms, saga_counts
 from django_cqrs.storage import TableStatus, read_storage, storage_alarms
+from simplecqrs.letters import BlockedKey
 from simplecqrs.queue import Box
 
 __all__ = ["BrokerStatus", "CauseStatus", "KeyStatus", "QueueStatus", "Status", "read_status"]
 
-#: Causes and keys that are told, and blocked keys whose followers are counted for that.
-CAUSES, KEYS, COUNTED = 5, 5, 100
+#: Causes and keys that are told.
+CAUSES, KEYS = 5, 5
 
 
 @frozen
@@ -117,9 +119,10 @@ def read_status(limits: Limits | None = None, *, promise: Callable[[str], str] =
     ]
     brokers = [BrokerStatus(name, promise(name)) for name in broker_names()]
     causes = sorted((cause for i in found.values() for cause in _causes(i)), key=lambda cause: -cause.count)
-    keys = sorted((key for i in found.values() for key in _keys(i)), key=lambda key: -key.waiting)
+    crowds = {alias: crowds_of(inspection) for alias, inspection in found.items()}
+    keys = sorted((key for i in found.values() for key in _keys(i, crowds[i.alias])), key=lambda key: -key.waiting)
     limits = limits or Limits()
-    alarms = [alarm for alias, i in found.items() for alarm in alarms_of(i, backlogs[alias], limits)]
+    alarms = [alarm for alias, i in found.items() for alarm in alarms_of(i, backlogs[alias], limits, crowds[alias])]
     alarms += [alarm for alias in found for alarm in pulse_alarms(alias, backlogs[alias], limits)]
     alarms += [alarm for i in found.values() for alarm in saga_alarms(i, limits)]
     storage = [table for alias in found for table in read_storage(alias)]
@@ -135,15 +138,14 @@ def read_status(limits: Limits | None = None, *, promise: Callable[[str], str] =
 
 
 def _causes(inspection: DjangoInspection) -> Iterator[CauseStatus]:
-    causes, _ = inspection.causes()
-    for found in causes[:CAUSES]:
+    causes, _ = count_causes(inspection.alias, most=CAUSES, named=False)
+    for found in causes:
         yield CauseStatus(inspection.alias, found.box, found.queue, found.cause, found.count)
 
 
-def _keys(inspection: DjangoInspection) -> Iterator[KeyStatus]:
-    """Tell which keys have followers: of those that are blocked for longest, and where a crowd has come lately."""
-    keys = {found.id: found for found in [*inspection.blocked(limit=COUNTED), *inspection.crowded(limit=KEYS)]}
-    for found in keys.values():
+def _keys(inspection: DjangoInspection, crowds: Iterable[BlockedKey]) -> Iterator[KeyStatus]:
+    """Tell which keys have followers."""
+    for found in crowds:
         if found.key and found.waiting > 1:
             age = (inspection.now() - found.since).total_seconds()
             yield KeyStatus(

@@ -20,15 +20,15 @@ UNITS = ((86400 * 2, 86400, "d"), (3600 * 2, 3600, "h"), (120, 60, "min"))
 
 
 @register.filter
-def counted(number: int) -> str:
-    """Write a number whose count may have stopped."""
-    return count_of(number)
+def counted(number: int | str | None) -> str:
+    """Write a number whose count may have stopped; what is not there is none."""
+    return count_of(int(number or 0))
 
 
 @register.filter
-def ago(seconds: float | None) -> str:
+def ago(seconds: float | str | None) -> str:
     """Write how long something takes or has waited."""
-    if seconds is None:
+    if seconds is None or isinstance(seconds, str):  # a variable of a template that leads nowhere is a text
         return "-"
     for least, unit, name in UNITS:
         if abs(seconds) >= least:

@@ -111,9 +111,9 @@ def test_causes_are_counted_with_when_and_what(post: Post, root: Client) -> None
     response = root.get(CAUSES)
 
     first, second = response.context["groups"]
-    assert (first.count, first.cause, second.count) == (2, "ConnectionError: no server", 1)
+    assert (first.found.count, first.found.cause, second.found.count) == (2, "ConnectionError: no server", 1)
     dead = list(Dead.objects.order_by("pk"))
-    assert (first.first, first.last) == (dead[0].since, dead[1].since)
+    assert (first.found.first, first.found.last) == (dead[0].since, dead[1].since)
     assert first.names.endswith("Sent")
     page = root.get(f"{CAUSE}?{first.query}")
     assert [letter.key for letter in page.context["letters"]] == ["bob", "ada"]

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 import threading
+from datetime import timedelta
 from html import unescape
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 from django.test import Client
+from django.utils import timezone
 
 from django_cqrs.models import Blocked, Dead, Saga
 from django_cqrs.promises import ASKED, promises
 from django_cqrs.sparkline import sparkline
+from django_cqrs.tallies import Entry, add, minute_of
+from django_cqrs.workers import Beat, beat
 from simplecqrs import NotificationEvent, Publish, Retry
 from simplecqrs.errors import BrokerDown
 from tests.desk.bookings import Trips
@@ -76,12 +80,32 @@ def test_it_tells_what_waits_who_works_and_what_is_wrong(busy: Project, root: Cl
     page = parts(root)
 
     assert "inbox mailing: 2 dead letters wait for an operator" in page["Alarms"]
-    assert re.search(r"outbox database 1 [\d.]+ s 0 0 0 0 -", page["What waits"])
-    assert "inbox mailing 0 - 1 2 2 0 -" in page["What waits"]
+    assert re.search(r"outbox database default 1 [\d.]+ s 0 - 0 0 0 0 -", page["Queues"])
+    assert "inbox mailing default 0 - 0 - 1 2 2 0 -" in page["Queues"]
     assert "file shop.* stored: it survives a restart of the broker 0 -" in page["Routes"]
-    assert re.search(r"database domain events, what no pattern fits stored: .* 1 [\d.]+ s", page["Routes"])
-    assert "mailing database daemon 16 0 - -" in page["Consumers"]
+    assert "database domain events, what no pattern fits stored:" in page["Routes"]
+    assert "mailing default database daemon 0 0 of 16 0 - -" in page["Consumers"]
     assert "1 default inbox mailing ConnectionError: no mail for ada" in page["Dead letters by cause"]
+
+
+def test_it_tells_what_went_through_and_who_works(busy: Project, root: Client) -> None:
+    """By the tallies and the heartbeats of all processes."""
+    then = minute_of(timezone.now() - timedelta(minutes=30))
+    shipped = Entry("outbox", "file", "published", 1200, 2400.0, 9.0)
+    add("default", {then: [shipped, Entry("inbox", "mailing", "failed", 3)]})
+    relay = Beat(job="relay file", box="outbox", queue="file", up=60.0)
+    beat("default", [relay, Beat(job="consumer mailing", box="inbox", queue="mailing", age=3.0)], pid=7)
+    beat("default", [evolve(relay, trouble="BrokerDown: no answer")], pid=8)
+
+    page = parts(root)
+
+    told = "messages done in each minute of the last hour, 1,200 at most"
+    assert f"outbox file default 0 - 1,200 {told} 2.0 s" in page["Queues"]
+    assert "stored: it survives a restart of the broker 2 open: BrokerDown: no answer" in page["Routes"]
+    assert "mailing default database daemon 1 0 of 16 0 - -" in page["Consumers"]
+    assert re.search(r"relay file 2 \S+ 7, \S+ 8 - 0.0 s BrokerDown: no answer", page["Workers"])
+    assert re.search(r"consumer mailing 1 \S+ 7 - 3.0 s -", page["Workers"])
+    assert ElementTree.fromstring(re.findall(r"<svg class=.cqrs-spark.*?</svg>", root.get(PAGE).content.decode())[0])
 
 
 def test_it_leads_to_what_it_tells_of(busy: Project, trips: Trips, root: Client) -> None:
@@ -108,7 +132,7 @@ def test_a_quiet_project_is_told_to_be_so(project: Project, root: Client) -> Non
     """Nothing waits, nobody has died."""
     page = parts(root)
 
-    assert page["What waits"] == "Nothing."
+    assert page["Queues"] == "Nothing waits, and nothing was done in the last hour."
     assert page["Alarms"] == "None."
     assert page["Dead letters by cause"].startswith("None.")
 
