@@ -30,7 +30,7 @@ def _count(alias: str, blocked: Sequence[Blocked], cap: int) -> list[int]:
     queries: list[str] = []
     parameters: list[Any] = []
     for place, one in enumerate(blocked):
-        where, given = "queue = %s AND topic = %s AND order_key = %s", [one.queue, one.topic, one.key]
+        where, given = "queue = %s AND topic = %s AND order_key = %s", list[Any]([one.queue, one.topic, one.key])
         if one.slot:
             where, given = f"{where} AND id = %s", [*given, one.slot]
         counted = f"SELECT 1 FROM {TABLES[one.box][1]} WHERE {where} LIMIT {int(cap)}"
