@@ -157,7 +157,7 @@ def test_people_see_what_is_in_a_dead_letter(configure: Callable[..., None], pro
     call_command("cqrs_dead", "show", str(letter.pk), "--full", stdout=said)
 
     assert len(bytes(letter.payload)) < 100
-    assert f'"text":"{LARGE}"' in said.getvalue()
+    assert f'"text": "{LARGE}"' in said.getvalue()
     assert "format      application/json+zlib" in said.getvalue()
     assert '{"who":"ada","text":"xxx' in DeadAdmin(Dead, None).shown_payload(letter)  # type: ignore[arg-type]
 
