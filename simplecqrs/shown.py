@@ -62,7 +62,7 @@ def shown_payload(
         digest = hashlib.sha256(payload).hexdigest()
         return f"{problem}: {len(payload):,} bytes of {content_type or 'no known format'}, SHA-256 {digest}"
     cut = most and len(text) > most
-    return f"{text[:most]} ... {len(payload):,} bytes in all" if cut else text
+    return f"{text[:most]} ... {len(text):,} characters in all" if cut else text
 
 
 def is_json(content_type: str) -> bool:

@@ -91,7 +91,7 @@ def show(letter: Letter, *, full: bool, unmasked: bool = False) -> Iterator[str]
     yield f"format      {letter.content_type}"
     if not unmasked:
         shown = shown_message(letter, most=0 if full else SHOWN)
-        yield f"payload     {shown}{'; --full shows them' if ' bytes in all' in shown[-40:] else ''}"
+        yield f"payload     {shown}{'; --full shows them' if shown.endswith(' characters in all') else ''}"
         return
     payload = opened(letter.payload, letter.content_type)
     cut = not full and len(payload) > SHOWN

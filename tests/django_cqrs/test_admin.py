@@ -93,7 +93,7 @@ def test_a_dead_letter_is_shown_escaped_and_cut(mails: Project, root: Client) ->
     assert "<script>alert" not in ada
     assert "&lt;script&gt;alert" in ada
     assert 3900 < bob.count("x") < 4500
-    assert "bytes in all" in bob
+    assert "characters in all" in bob
 
 
 def test_everything_is_read_only(mails: Project, root: Client) -> None:

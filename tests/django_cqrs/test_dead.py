@@ -157,8 +157,8 @@ def test_a_large_payload_is_shown_in_part(bank: Bank) -> None:
     Dead.objects.update(content_type="application/json")
     number = str(Dead.objects.get().pk)
 
-    for options in ([], ["--unmasked"]):
-        assert "... 5,002 bytes in all; --full shows them" in dead("show", number, *options)
+    for options, unit in (([], "characters"), (["--unmasked"], "bytes")):
+        assert f"... 5,002 {unit} in all; --full shows them" in dead("show", number, *options)
         assert "x" * 5000 in dead("show", number, "--full", *options)
 
 

@@ -159,7 +159,7 @@ def test_people_see_what_is_in_a_dead_letter(configure: Callable[..., None], pro
     assert len(bytes(letter.payload)) < 100
     assert f'"text": "{LARGE}"' in said.getvalue()
     assert "format      application/json+zlib" in said.getvalue()
-    assert '{"who":"ada","text":"xxx' in DeadAdmin(Dead, None).shown_payload(letter)  # type: ignore[arg-type]
+    assert '{"who": "ada", "text": "xxx' in DeadAdmin(Dead, None).shown_payload(letter)  # type: ignore[arg-type]
 
 
 def test_a_storage_of_django_keeps_payloads_by_day(configure: Callable[..., None], tmp_path: Path) -> None:

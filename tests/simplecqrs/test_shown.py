@@ -75,7 +75,7 @@ class TestJSON:
         """And nothing at all is shown of what is too large to be looked through."""
         payload = json.dumps({"token": "x" * 50, "text": "y" * 50}).encode()
 
-        assert shown_payload(payload, JSON, HIDDEN, most=20) == '{"token": "***", "te ... 125 bytes in all'
+        assert shown_payload(payload, JSON, HIDDEN, most=20) == '{"token": "***", "te ... 78 characters in all'
         assert "y" * 50 in shown_payload(payload, JSON, HIDDEN, most=0)
         assert shown_payload(b" " * (LARGEST + 1), JSON, HIDDEN).startswith("too large to be looked through: ")
 
