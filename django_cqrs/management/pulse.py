@@ -18,7 +18,7 @@ def flow_lines(flows: Iterable[FlowStatus]) -> Iterator[str]:
         critical = ""
         if flow.critical is not None:
             critical = f"; critical time {flow.critical:,.1f} s on average, {flow.longest or 0.0:,.1f} s at most"
-        rest = f"{flow.received:,} came in, " if flow.box == "inbox" else ""
+        rest = f"{flow.received:,} came in, " if flow.received else ""  # what is stored here passes no door
         yield (
             f"last hour {flow.box} {flow.queue}: {flow.done:,} done, {rest}{flow.failed:,} failed, {flow.dead:,} dead"
             f"{critical}"
@@ -45,9 +45,13 @@ def consumer_lines(found: Iterable[ConsumerStatus]) -> Iterator[str]:
     """Tell of each consumer how many of its lanes have work."""
     for consumer in found:
         yield (
-            f"inbox {consumer.name}: {consumer.busy} of {consumer.lanes} lanes have work, {consumer.workers} workers; "
-            f"from {consumer.broker}, engine {consumer.engine}"
+            f"inbox {consumer.name}: {consumer.busy} of {consumer.lanes} lanes have work,"
+            f" {_workers(consumer.workers)}; from {consumer.broker}, engine {consumer.engine}"
         )
+
+
+def _workers(number: int) -> str:
+    return "1 worker" if number == 1 else f"{number} workers"
 
 
 def _names(found: list[WorkerStatus]) -> str:

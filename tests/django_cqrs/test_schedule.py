@@ -505,7 +505,7 @@ def test_an_operator_sees_how_much_is_scheduled_and_when_the_next_is_due() -> No
     assert found["deferred"].next_due == pytest.approx(3600, abs=60)
     assert found["events"].next_due == pytest.approx(10800, abs=60)
     assert "1 events wait for the broker 'events', which is not in BROKERS any more" in out.getvalue()
-    line = next(line for line in out.getvalue().splitlines() if "deferred" in line)
+    [line] = [line for line in out.getvalue().splitlines() if " deferred " in line]
     assert line.split()[-3::2] == ["3", "s"]
 
 
