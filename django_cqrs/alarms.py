@@ -9,6 +9,7 @@ from attrs import frozen
 
 from django_cqrs.bounded import capped
 from django_cqrs.brokers import broker_names
+from django_cqrs.cdc import slot_alarms
 from django_cqrs.conf import settings
 from django_cqrs.consumers import consumer_names
 from django_cqrs.fitting import misfits
@@ -78,6 +79,7 @@ def alarms_of(
     yield from _retention(inspection)
     yield from misfits(inspection, backlogs)
     yield from loss_alarms(inspection.alias)
+    yield from slot_alarms(inspection.alias)
 
 
 def _queue(backlog: Backlog, limits: Limits) -> Iterator[str]:

@@ -10,6 +10,7 @@ from django.conf import settings as django_settings
 from django.core import checks
 from django.utils.module_loading import import_string
 
+from django_cqrs import cdc, fitting
 from django_cqrs.conf import read_settings
 from django_cqrs.databases.checks import check_server, check_settings_of
 from django_cqrs.entries import Settings
@@ -101,10 +102,13 @@ def _unreadable(found: Settings) -> Iterator[checks.CheckMessage]:
 
 def check_retention(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]:
     """Check that what is kept for some time is remembered for as long."""
-    from django_cqrs.fitting import contradictions
-
     found, problems = _settings()
-    return [] if problems else [checks.Warning(said, hint=cure, id="cqrs.W012") for said, cure in contradictions(found)]
+    if problems:
+        return []
+    return [
+        *(checks.Warning(said, hint=cure, id="cqrs.W012") for said, cure in fitting.contradictions(found)),
+        *(checks.Warning(said, hint=cure, id="cqrs.W013") for said, cure in cdc.contradictions(found)),
+    ]
 
 
 def check_wiring(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]:
@@ -149,7 +153,8 @@ def _reaches(found: Settings, mediator: DjangoMediator, name: str, topic: str) -
     ]
     outside = any(issubclass(m, IntegrationEvent) for m in ours)
     routed = found.brokers_for(topic) if outside or not ours else (DATABASE,)
-    if source not in routed:
+    arriving = {str(entry.options.get("to")) for name, entry in cdc.cdc_brokers(found).items() if name in routed}
+    if source not in {*routed, *arriving}:
         yield checks.Warning(
             f"the consumer {name!r} reads {topic!r} from {source!r}, but this project sends it to {', '.join(routed)}",
             hint=f"Set CONSUMERS[{name!r}]['broker'], or route the topic to {source!r} as well.",

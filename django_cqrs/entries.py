@@ -210,6 +210,7 @@ class Settings:
         deploy_grace: seconds that a message waits for a release that can handle it before it counts as failed.
         seen_days: how long ids of messages are remembered, so that a second one is dropped; 0 is for ever.
         stream_days: how long brokers that trim keep what all consumers have acknowledged; 0 is for ever.
+        cdc_days: how long events stay in the outbox that are left to change data capture; 0 is for ever.
         dead_days: how long dead letters are kept behind which nothing waits; 0 is for ever.
         action_days: how long the record of what operators did is kept; 0 is for ever.
         idempotency_days: how long idempotency keys and their answers are kept; 0 is for ever.
@@ -256,6 +257,7 @@ class Settings:
     deploy_grace: float = _number((int, float), GRACE, ge(0))
     seen_days: float = _number((int, float), 14.0, ge(0))
     stream_days: float = _number((int, float), 0.0, ge(0))
+    cdc_days: float = _number((int, float), 3.0, ge(0))
     dead_days: float = _number((int, float), 0.0, ge(0))
     action_days: float = _number((int, float), 0.0, ge(0))
     idempotency_days: float = _number((int, float), 7.0, ge(0))

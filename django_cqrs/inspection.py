@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from django_cqrs import rows
 from django_cqrs.bounded import capped, heads, narrowed, queues_of
+from django_cqrs.cdc import cdc_brokers
 from django_cqrs.databases import now
 from django_cqrs.followers import count_followers
 from django_cqrs.inbox import TOO_LATE, door, lanes_of
@@ -74,13 +75,14 @@ class DjangoInspection:
     def _backlogs(self, box: Box) -> Iterator[Backlog]:
         hot, parked = (kind.objects.using(self.alias) for kind in BOXES[box])
         blocked, dead = (kind.objects.using(self.alias).filter(box=box) for kind in (Blocked, Dead))
-        later = scheduled(self.alias, box)
+        later, left = scheduled(self.alias, box), cdc_brokers()
         known = {queue for found in (hot, parked, blocked, dead) for queue in queues_of(found)}
         for queue in sorted({*known, *later}):
             pending, waiting, keys, given_up = (
                 capped(found.filter(queue=queue)) for found in (hot, parked, keys_alone(blocked), dead)
             )
-            stored = heads(self.alias, rows.TABLES[box][0], queue)
+            # What is left to change data capture waits for nobody here.
+            stored = [] if box == "outbox" and queue in left else heads(self.alias, rows.TABLES[box][0], queue)
             age = (self.now() - min(stored)).total_seconds() if stored else None
             number, due = later.get(queue, (0, None))
             yield Backlog(box, queue, pending, waiting, keys, given_up, age, number, due, lanes=len(stored))

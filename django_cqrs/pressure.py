@@ -10,6 +10,7 @@ from attrs import define, field
 from django.core.signals import setting_changed
 from django.db import connections
 
+from django_cqrs.cdc import cdc_brokers
 from django_cqrs.conf import settings
 from django_cqrs.entries import most_specific
 from django_cqrs.errors import OutboxFull
@@ -90,7 +91,9 @@ def refuse_if_full(alias: str, routes: Iterable[str]) -> None:
 
 
 def limit_of(route: str) -> PendingLimit | None:
-    """Return what MAX_PENDING says of a broker."""
+    """Return what MAX_PENDING says of a broker; what is left to change data capture stays in the outbox for days."""
+    if route in cdc_brokers():
+        return None
     found: PendingLimit | None = most_specific(settings().max_pending, route, default=None)
     return found
 

@@ -20,6 +20,7 @@ from django_cqrs.models import (
     Dead,
     History,
     Idempotency,
+    Outbox,
     Saga,
     SagaEntry,
     SagaMail,
@@ -35,6 +36,7 @@ __all__ = [
     "ALL",
     "HISTORY",
     "KEYS",
+    "LEFT",
     "LETTERS",
     "MAIL",
     "SEEN",
@@ -130,6 +132,18 @@ def _delete_history(alias: str, since: datetime, limit: int) -> int:
     return dropped or _delete(alias, evolve(HISTORY, table=rest_of(HISTORY.table)), since, limit)
 
 
+def _count_left(alias: str, since: datetime, cap: int) -> int:
+    from django_cqrs.cdc import count_left
+
+    return count_left(alias, since, cap)
+
+
+def _delete_left(alias: str, since: datetime, limit: int) -> int:
+    from django_cqrs.cdc import delete_left
+
+    return delete_left(alias, since, limit)
+
+
 SEEN = Remembered("ids", "SEEN_DAYS", Seen._meta.db_table, "seen_at", kind="seen")
 KEYS = Remembered("idempotency keys", "IDEMPOTENCY_DAYS", Idempotency._meta.db_table, "created_at", kind="keys")
 STORIES = Remembered(
@@ -140,11 +154,14 @@ LETTERS = Remembered(
     "dead letters", "DEAD_DAYS", Dead._meta.db_table, "since", _delete_letters, _count_letters, kind="dead"
 )
 ACTIONS = Remembered("acts of operators", "ACTION_DAYS", Action._meta.db_table, "at", kind="actions")
+LEFT = Remembered(
+    "events left to Debezium", "CDC_DAYS", Outbox._meta.db_table, "created_at", _delete_left, _count_left, kind="cdc"
+)
 TALLIES = Remembered("tallies", "TALLY_DAYS", Tally._meta.db_table, "minute")
 HISTORY = Remembered(
     "events that were shipped", "KEEP_HISTORY", History._meta.db_table, "shipped_at", _delete_history, kind="history"
 )
-ALL = (SEEN, KEYS, STORIES, MAIL, LETTERS, ACTIONS, TALLIES, HISTORY)
+ALL = (SEEN, KEYS, STORIES, MAIL, LETTERS, ACTIONS, LEFT, TALLIES, HISTORY)
 
 
 def horizon(of: Remembered = SEEN, days: float | None = None) -> datetime | None:

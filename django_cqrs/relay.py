@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from django_cqrs.brokers import broker_names, per_thread, system_of
+from django_cqrs.cdc import cdc_brokers
 from django_cqrs.conf import settings
 from django_cqrs.queue import DjangoStorage
 from django_cqrs.tracing import message_spans
@@ -40,7 +41,10 @@ def relays(*, routes: Sequence[str] = (), databases: Sequence[str] = ()) -> list
     Raises:
         NotConfigured: if there is no such broker or alias.
     """
-    names = choose_routes(routes)
+    names, left = choose_routes(routes), cdc_brokers()
+    for name in routes:
+        if name in left:
+            raise NotConfigured(f"no relay ships to {name!r}: its events are left to Debezium")
     found = settings()
     return [
         Relay(
@@ -54,6 +58,7 @@ def relays(*, routes: Sequence[str] = (), databases: Sequence[str] = ()) -> list
         )
         for alias in choose_aliases(databases)
         for name in names
+        if name not in left
     ]
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from django_cqrs.cdc import cdc_brokers
 from django_cqrs.conf import settings
 from django_cqrs.management.errors import explaining
 from django_cqrs.management.letters import count_of
-from django_cqrs.purging import ALL, SEEN, Remembered, horizon, number_of, purge
+from django_cqrs.purging import ALL, LEFT, SEEN, Remembered, horizon, number_of, purge
 from django_cqrs.relay import choose_aliases
 from django_cqrs.storage import note_sizes
 from django_cqrs.trimming import StreamTrim, complaints, trim
@@ -40,7 +41,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         """Purge."""
-        chosen = options["kind"] or [*KINDS, STREAMS]
+        chosen = options["kind"] or [kind for kind in [*KINDS, STREAMS] if kind != LEFT.kind or cdc_brokers()]
         self._refuse(chosen, options)
         with explaining():
             databases = choose_aliases(options["database"])

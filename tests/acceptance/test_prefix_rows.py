@@ -1,4 +1,4 @@
-"""Rows 55 and 96: names of tables, and what reads them beside us."""
+"""Row 55: the prefix of all names, and two projects in one database."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ from django_cqrs.models import Outbox
 from django_cqrs.promotion import promoters
 from django_cqrs.wakeup import channel_prefix
 from simplecqrs.timing import Timed
-from tests.acceptance.test_retention_rows import Sell, Sold, names, tables
+from tests.acceptance.test_prefix_rows import Sell, Sold, names, tables
 from tests.desk.project import Project
 
 needed = [model for model in tables() if not model.__name__.startswith(("Saga", "Size", "History", "Action", "Tally"))]
