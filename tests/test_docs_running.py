@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
 import re
 import shlex
 import shutil
@@ -78,6 +79,23 @@ def test_containers_run_commands_of_ours_and_have_time_to_end(file: str) -> None
     waits = [int(found) for found in re.findall(r"(?:stop_grace_period|GracePeriodSeconds): (\d+)", YAML[file])]
     if file != "purge.yaml":
         assert waits == [PATIENCE[name] for name in ours]
+
+
+def test_a_probe_tells_a_daemon_that_lives_from_one_that_does_not(tmp_path: Path) -> None:
+    """By the age of the file that it touches."""
+    [probe] = [json.loads(found) for found in re.findall(r'command: (\["sh".*\])$', YAML["consume.yaml"], re.MULTILINE)]
+    alive = tmp_path / "alive"
+    command = [word.replace("/tmp/alive", str(alive)) for word in probe]
+
+    def answer() -> bool:
+        return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+    alive.touch()
+    assert answer()
+    os.utime(alive, (0, 0))
+    assert not answer()
+    alive.unlink()
+    assert not answer()
 
 
 def test_what_celery_is_to_schedule_exists() -> None:
