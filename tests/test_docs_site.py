@@ -119,6 +119,15 @@ def test_it_is_short(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+def test_its_tables_are_whole(page: Path) -> None:
+    """No row stands by itself, after an empty line: it would be shown as text."""
+    lines = ["", *CODE.sub("", TEXTS[page]).splitlines(), ""]
+    first = [n for n, line in enumerate(lines) if line.startswith("|") and not lines[n - 1].startswith("|")]
+
+    assert [lines[n] for n in first if not lines[n + 1].startswith("|--")] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
 def test_it_begins_with_its_title(page: Path) -> None:
     """One, and it is the first line."""
     titles = re.findall(r"^# .+$", CODE.sub("", TEXTS[page]), re.MULTILINE)
