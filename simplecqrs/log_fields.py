@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from simplecqrs.envelope import Envelope
 
-__all__ = ["about", "about_row", "about_run", "about_saga", "at_work", "named"]
+__all__ = ["about", "about_row", "about_run", "about_saga", "at_work", "named", "who"]
 
 
 class _Row(Protocol):
@@ -43,8 +44,14 @@ def about(envelope: Envelope, **facts: object) -> dict[str, Any]:
         causation_id=envelope.causation_id,
         topic=envelope.topic,
         key=envelope.key,
+        **who(envelope.headers),
         **facts,
     )
+
+
+def who(headers: Mapping[str, str]) -> dict[str, str | None]:
+    """Return for whom a message is handled, as its headers claim."""
+    return {name: headers.get(name) for name in ("user", "tenant")}
 
 
 def about_row(row: _Row, **facts: object) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class Context:
     correlation_id: str | None = None
     headers: Mapping[str, str] = NO_HEADERS
     cause: Metadata | None = None  # of the message in whose handler it was set
+    late: bool = False  # whether to read the headers is to ask somebody else
 
 
 _active: ContextVar[Context | None] = ContextVar("simplecqrs_context", default=None)
@@ -77,13 +78,13 @@ def setting(
     for name, value in {"correlation_id": correlation_id, **headers}.items():
         if not isinstance(value, str) and (name, value) != ("correlation_id", None):
             raise InvalidMessage(f"headers are strings: context({name}={value!r}); write str(...) around it")
-    with setting_late(correlation_id, headers, cause):
+    with setting_late(correlation_id, headers, cause, late=False):
         yield
 
 
 @contextmanager
 def setting_late(
-    correlation_id: str | None, headers: Mapping[str, str], cause: Metadata | None = None
+    correlation_id: str | None, headers: Mapping[str, str], cause: Metadata | None = None, *, late: bool = True
 ) -> Generator[None, None, None]:
     """Do what ``setting`` does with headers that are read when somebody asks for them, and not before."""
     before = _active.get() or Context()
@@ -93,6 +94,7 @@ def setting_late(
         correlation_id=correlation_id if correlation_id is not None else before.correlation_id,
         headers=MappingProxyType(ChainMap(headers, known) if known else headers),  # type: ignore[arg-type]
         cause=cause,
+        late=late or before.late,
     )
     token = _active.set(inside)
     try:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
+from simplecqrs.ambient import current
+from simplecqrs.dispatch import stack
 from simplecqrs.log_context import about_message
 from simplecqrs.messages import Message
 from simplecqrs.middlewares.masking import Hidden, hiding, shown_fields
@@ -70,6 +72,13 @@ def logged(
     return around(logging_of)
 
 
+def _known(message: Message) -> dict[str, Any]:
+    """Return the fields of a message, its metadata made if it is not yet."""
+    if stack.frames:
+        current()
+    return about_message(message)
+
+
 def _noting(log: logging.Logger, message: Message, fields: Callable[[], dict[str, str]] | None) -> Note:
     """Return what logs a line about a message, its fields and its metadata looked up where it is really logged."""
     name = type(message).__qualname__
@@ -82,6 +91,6 @@ def _noting(log: logging.Logger, message: Message, fields: Callable[[], dict[str
         if fields is not None:
             extra["cqrs_fields"] = shown = fields()
             about = f"({', '.join(f'{key}={value}' for key, value in shown.items())})"
-        log.log(level, text, name, about, *facts.values(), extra={**about_message(message), **extra})
+        log.log(level, text, name, about, *facts.values(), extra={**_known(message), **extra})
 
     return note

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,7 @@ from simplecqrs.fetcher import Fetcher
 from simplecqrs.logs import CorrelationFilter, current_fields
 from simplecqrs.memory import MemoryBroker
 from simplecqrs.memory_queue import MemoryQueue
+from simplecqrs.metadata import setting_late
 from simplecqrs.policies import Policy
 from simplecqrs.queue import Box, lane_of
 from simplecqrs.relay import Relay
@@ -136,6 +137,43 @@ def test_what_a_line_says_itself_stays(kept: Keeping) -> None:
     assert kept.fields()[0]["id"] == "another"
 
 
+class Unread(Mapping[str, str]):
+    """Headers that nobody may read while a line is written: the user of a request, whose session is broken."""
+
+    def __getitem__(self, name: str) -> str:
+        raise RuntimeError("the transaction is broken")
+
+    def __iter__(self) -> Iterator[str]:
+        raise RuntimeError("the transaction is broken")
+
+    def __len__(self) -> int:
+        raise RuntimeError("the transaction is broken")
+
+
+def test_to_write_a_line_nobody_is_asked_who_sent_the_message(kept: Keeping) -> None:
+    """It may be written in the middle of a failure, or about the question itself."""
+    registry = Registry()
+    registry.add(Do, lambda command: log.info("doing"))
+
+    with setting_late("request-1", Unread()):
+        Mediator(registry).send(Do())
+
+    assert kept.fields() == [{"message": "Do", "correlation_id": "request-1", "id": ""}]
+
+
+def test_lines_tell_for_whom_a_message_is_handled(kept: Keeping) -> None:
+    """As far as its headers say so."""
+    registry = Registry()
+    registry.add(Do, lambda command: log.info("doing"))
+
+    with context(user="7", tenant="acme", colour="red"):
+        Mediator(registry).send(Do())
+
+    [fields] = kept.fields()
+    assert (fields["user"], fields["tenant"]) == ("7", "acme")
+    assert "colour" not in fields
+
+
 def inbox_of(*envelopes: Envelope, box: Box = "inbox", queue: str = "mailing") -> MemoryQueue:
     """Return a queue in which these wait."""
     storage = MemoryQueue(box)
@@ -148,7 +186,7 @@ def placed(**attributes: Any) -> Envelope:
     return evolve(make(key="ada", headers={"user": "7"}), name="Placed", correlation_id="request-1", **attributes)
 
 
-FIELDS = {"message": "Placed", "correlation_id": "request-1", "topic": "orders", "key": "ada"}
+FIELDS = {"message": "Placed", "correlation_id": "request-1", "topic": "orders", "key": "ada", "user": "7"}
 
 
 def test_in_a_consumer_lines_tell_of_the_queue_as_well(kept: Keeping) -> None:
@@ -194,7 +232,7 @@ def refusing(envelope: Envelope) -> None:
 
 def expiring(envelope: Envelope) -> None:
     """Let it expire."""
-    old = evolve(envelope, headers={EXPIRY: "2020-01-01T00:00:00Z"})
+    old = evolve(envelope, headers={**envelope.headers, EXPIRY: "2020-01-01T00:00:00Z"})
     storage = inbox_of(old, box="outbox", queue="events")
     Relay(queue="events", storage=storage, publisher=shipping_unexpired(MemoryBroker())).step()
 
