@@ -30,12 +30,13 @@ def _count(alias: str, blocked: Sequence[Blocked], cap: int) -> list[int]:
     queries: list[str] = []
     parameters: list[Any] = []
     for place, one in enumerate(blocked):
-        where, given = "queue = %s AND topic = %s AND order_key = %s", list[Any]([one.queue, one.topic, one.key])
+        where = "queue = %s AND topic = %s AND order_key = %s"
+        parameters += [one.queue, one.topic, one.key]
         if one.slot:
-            where, given = f"{where} AND id = %s", [*given, one.slot]
+            where += " AND id = %s"
+            parameters.append(one.slot)
         counted = f"SELECT 1 FROM {TABLES[one.box][1]} WHERE {where} LIMIT {int(cap)}"
         queries.append(f"SELECT {place}, COUNT(*) FROM ({counted}) t{place}")
-        parameters += given
     with connections[alias].cursor() as cursor:
         cursor.execute(" UNION ALL ".join(queries), parameters)
         found = dict(cursor.fetchall())

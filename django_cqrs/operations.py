@@ -151,7 +151,7 @@ def _queues(status: Status, waiting: Mapping[Place, QueueStatus]) -> Iterator[Qu
     flows = {(flow.database, flow.box, flow.queue): flow for flow in status.flows}
     now = timezone.now()
     minutes = {alias: _minutes(alias, now) for alias in aliases()}
-    for place in dict.fromkeys([*waiting, *flows]):
+    for place in sorted({*waiting, *flows}, key=lambda place: (place[0], place[1] != "outbox", place[2])):
         database, *where = place
         numbers = minutes[database].get(tuple(where), [])
         said = f"messages done in each minute of the last hour, {max(numbers, default=0):,} at most"

@@ -9,7 +9,7 @@ from django.utils.timezone import is_aware, localtime
 
 from django_cqrs.management.letters import count_of
 
-__all__ = ["ago", "counted", "cut", "moment"]
+__all__ = ["ago", "counted", "cut", "exactly", "moment"]
 
 register = template.Library()
 
@@ -23,6 +23,12 @@ UNITS = ((86400 * 2, 86400, "d"), (3600 * 2, 3600, "h"), (120, 60, "min"))
 def counted(number: int | str | None) -> str:
     """Write a number whose count may have stopped; what is not there is none."""
     return count_of(int(number or 0))
+
+
+@register.filter
+def exactly(number: int | str | None) -> str:
+    """Write a number that was counted to its end."""
+    return f"{int(number or 0):,}"
 
 
 @register.filter
