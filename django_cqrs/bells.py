@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, cast
@@ -44,6 +45,8 @@ class Bells:
     stop: Stop
     hearing: set[str] = field(factory=set)
     _bells: dict[tuple[str, str] | None, Bell] = field(factory=dict)
+    #: Where jobs that work in several schemas read in which one it rang.
+    _schemas: dict[tuple[str, str], list[deque[str | None]]] = field(factory=dict)
 
     def bell(self, job: Any) -> Bell:
         """Return the bell of the queue that a job works; jobs of one queue share it."""
@@ -52,6 +55,10 @@ class Bells:
             self._bells[place] = self.stop.rings(Bell())
         if place is not None and hasattr(job, "attend"):
             job.attend(self._bells[place], lambda: place[0] in self.hearing)
+            if hasattr(job, "rung"):
+                self._schemas.setdefault(place, []).append(job.rung)
+        elif hasattr(job, "rung"):  # nobody tells of its work
+            job.attend(self._bells[place], lambda: False)
         elif place is not None and hasattr(job, "bell"):
             job.bell = self._bells[place]
         return self._bells[place]
@@ -65,11 +72,18 @@ class Bells:
         polling = POLLING_FILE if connections[alias].vendor == "sqlite" else POLLING
         return lambda: HEARING if alias in self.hearing else polling
 
-    def ring(self, alias: str, names: Iterable[str] | None = None) -> None:
-        """Ring for these queues of an alias; for all of them, if none are named."""
+    def ring(self, alias: str, names: Iterable[str] | None = None, schema: str | None = None) -> None:
+        """
+        Ring for these queues of an alias; for all of them, if none are named.
+
+        Args:
+            schema: in which there is work; None: nobody knows, or there are none.
+        """
         wanted = None if names is None else {(alias, name) for name in names}
         for place, bell in list(self._bells.items()):
             if place is not None and (place in wanted if wanted is not None else place[0] == alias):
+                for rung in self._schemas.get(place, ()):
+                    rung.append(schema)
                 bell.ring()
 
 
@@ -86,10 +100,10 @@ def ringing_here(bells: Bells) -> Generator[None, None, None]:
         _here.remove(bells)
 
 
-def ring_here(alias: str, names: Iterable[str]) -> None:
+def ring_here(alias: str, names: Iterable[str], schema: str | None = None) -> None:
     """Ring for queues that are worked in this process."""
     for bells in _here:
-        bells.ring(alias, names)
+        bells.ring(alias, names, schema)
 
 
 def is_ringing_here() -> bool:

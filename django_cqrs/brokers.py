@@ -13,6 +13,7 @@ from django.utils.module_loading import import_string
 from django_cqrs.conf import settings
 from django_cqrs.inbox import door
 from django_cqrs.models import Subscription
+from django_cqrs.schemas import in_schema, known_here
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import NotConfigured
 from simplecqrs.middlewares.spans import SYSTEM
@@ -41,14 +42,31 @@ class DatabaseBroker:
     unclaimed: int = field(default=0, init=False)
 
     def publish(self, envelopes: Sequence[Envelope], /, *, deadline: float) -> Sequence[Receipt]:
-        """Store envelopes with every consumer that has subscribed to their topic."""
+        """
+        Store envelopes with every consumer that has subscribed to their topic.
+
+        They stay in the schema in which the outbox is; from another database they go to that of their tenant.
+        """
+        if settings().schemas is None or known_here(INBOXES) is not None:
+            self._deliver(envelopes)
+            return [ACCEPTED] * len(envelopes)
+        from django_cqrs.tenants import NO_SCHEMA, by_schema
+
+        sorted_ones = by_schema(envelopes)
+        for schema, some in sorted_ones.items():
+            if schema is not None:
+                with in_schema(schema, INBOXES):
+                    self._deliver(some)
+        homeless = {id(envelope) for envelope in sorted_ones.get(None, ())}
+        return [Receipt("refused", NO_SCHEMA) if id(e) in homeless else ACCEPTED for e in envelopes]
+
+    def _deliver(self, envelopes: Sequence[Envelope]) -> None:
         subscribers = _subscribers({e.topic for e in envelopes})
         for consumer in sorted({c for consumers in subscribers.values() for c in consumers}):
             wanted = [e for e in envelopes if consumer in subscribers.get(e.topic, ())]
             # However long they have waited, they leave the outbox only now.
             door(INBOXES).store(consumer, wanted, once=True)
         self.unclaimed += sum(1 for e in envelopes if e.topic not in subscribers)
-        return [ACCEPTED] * len(envelopes)
 
     def ping(self, *, deadline: float) -> None:
         """Answer: whoever can ask has read the outbox from this database."""

@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import evolve
 from django.apps import apps
-from django.db import transaction
+from django.db import router
 
 from django_cqrs.awaiting import Awaiting
-from django_cqrs.brokers import INBOXES, broker, system_of
+from django_cqrs.brokers import INBOXES, system_of
 from django_cqrs.conf import settings
-from django_cqrs.inbox import door, lanes_of, replaying
+from django_cqrs.fetching import fetchers
+from django_cqrs.inbox import lanes_of
 from django_cqrs.mediator import DjangoMediator, project_mediator
-from django_cqrs.models import Inbox, ParkedInbox, Subscription
+from django_cqrs.models import Subscription
 from django_cqrs.policies import policy_of
-from django_cqrs.positions import Positions
+from django_cqrs.probes import of_queue, of_sagas
 from django_cqrs.queue import DjangoStorage
-from django_cqrs.relay import aliases
-from django_cqrs.releases import Handles, handles_of, newer_than, register
+from django_cqrs.relay import choose_aliases
+from django_cqrs.releases import handles_of, newer_than
+from django_cqrs.rounds import everywhere
 from django_cqrs.saga_consumer import SagaConsumer
-from django_cqrs.saga_recovery import Recovering
+from django_cqrs.saga_recovery import Recovering, recovery_settings
+from django_cqrs.subscriptions import topics_of, write, write_here
 from django_cqrs.tracing import message_spans
 from simplecqrs.consumer import Consumer, Receive
 from simplecqrs.counts import Counts
 from simplecqrs.errors import NotConfigured
 from simplecqrs.expiry import handling_unexpired
-from simplecqrs.fetcher import Fetcher
-from simplecqrs.log_fields import named
 from simplecqrs.loop import Job
 from simplecqrs.messages import IntegrationEvent, Request
-from simplecqrs.packing import verifying
-from simplecqrs.queue import DATABASE, DEFERRED, SAGAS
+from simplecqrs.queue import DEFERRED, LANES, SAGAS
 from simplecqrs.registration import Registration
-from simplecqrs.transport import Feed
 
-__all__ = ["consumer_names", "consumers", "fetchers", "of_its_app", "subscribe", "subscribe_after_migrate", "topics_of"]
-
-log = logging.getLogger("django_cqrs")
+__all__ = ["consumer_names", "consumers", "of_its_app", "subscribe", "subscribe_after_migrate", "topics_of", "workers"]
 
 #: Messages that a worker handles of a lane before it looks at the others.
 RUN = 50
@@ -68,76 +64,19 @@ def consumer_names(mediator: DjangoMediator) -> list[str]:
     return list(dict.fromkeys([*settings().consumers, *named, *ours]))
 
 
-def topics_of(name: str, mediator: DjangoMediator) -> list[str]:
-    """Return what a consumer subscribes to: as its settings say, else the topics of the events that it handles."""
-    configured = settings().consumer(name).topics
-    if configured is not None:
-        return list(configured)
-    handled = [m for r in mediator.registrations() if r.options.consumer == name for m in r.messages]
-    return list(dict.fromkeys(mediator.vocabulary.topic(m) for m in handled))
-
-
-def subscribe(names: Sequence[str], mediator: DjangoMediator) -> None:
+def subscribe(names: Sequence[str], mediator: DjangoMediator, schemas: Sequence[str] = ()) -> None:
     """Write down what consumers want; the database broker goes by it.  What a newer release wants stays."""
-    mine = handles_of(mediator)
-    register(mine)
-    for name in names:
-        if name == DEFERRED:
-            continue
-        with transaction.atomic(using=INBOXES):
-            _subscribe(name, settings().consumer(name).broker, topics_of(name, mediator), mine)
-
-
-def _subscribe(name: str, broker_name: str, topics: Sequence[str], mine: Handles) -> None:
-    rows = Subscription.objects.using(INBOXES).filter(consumer=name)
-    lanes = _lanes(name, mine)
-    wanted = {(broker_name, topic, lanes) for topic in topics}
-    known = set(rows.values_list("broker", "topic", "lanes"))
-    if wanted == known:
-        return
-    theirs = {(place[0], place[1]) for newer in newer_than(mine) for place in newer.topics.get(name, ())}
-    ours = {(broker_name, topic) for topic in topics}
-    for place in {known_place[:2] for known_place in known} - ours - theirs:
-        rows.filter(broker=place[0], topic=place[1]).delete()
-    for topic in topics:
-        Subscription.objects.using(INBOXES).update_or_create(
-            {"lanes": lanes}, consumer=name, broker=broker_name, topic=topic
-        )
-
-
-def _lanes(name: str, mine: Handles) -> int:
-    """
-    Return how many lanes an inbox is to have: a change waits until it is empty, or rows would lie in no lane.
-
-    A newer release has said how many there are to be.
-    """
-    wanted = settings().consumer(name).lanes
-    exists = Subscription.objects.using(INBOXES).filter(consumer=name).exists()
-    remembered = lanes_of(name, INBOXES)
-    if not exists or wanted == remembered:
-        return wanted
-    if any(name in newer.topics for newer in newer_than(mine)):
-        return remembered
-    if any(kind.objects.using(INBOXES).filter(queue=name).exists() for kind in (Inbox, ParkedInbox)):
-        log.warning(
-            "%s keeps its %d lanes until its inbox is empty; %d are asked for",
-            name,
-            remembered,
-            wanted,
-            extra=named(queue=name),
-        )
-        return remembered
-    return wanted
+    write({name: topics_of(name, mediator) for name in names if name != DEFERRED}, handles_of(mediator), schemas)
 
 
 def subscribe_after_migrate(*, using: str, **_: Any) -> None:
     """Write down all subscriptions, and forget those of consumers that are no more, and in no newer release either."""
-    if using != INBOXES:
+    if using != INBOXES or not router.allow_migrate_model(using, Subscription):
         return
     mediator = project_mediator()
-    names = consumer_names(mediator)
-    subscribe(names, mediator)
-    names += [name for newer in newer_than(handles_of(mediator)) for name in newer.topics]
+    names, mine = consumer_names(mediator), handles_of(mediator)
+    write_here({name: topics_of(name, mediator) for name in names if name != DEFERRED}, mine)
+    names += [name for newer in newer_than(mine) for name in newer.topics]
     Subscription.objects.using(INBOXES).exclude(consumer__in=names).delete()
 
 
@@ -146,6 +85,7 @@ def consumers(
     databases: Sequence[str] = (),
     stopping: Callable[[], bool] = lambda: False,
     replay: bool = False,
+    schemas: Sequence[str] = (),
 ) -> list[Job]:
     """
     Return what empties the inboxes of these consumers; of all, if none are named: fetchers first, then workers.
@@ -154,122 +94,93 @@ def consumers(
         databases: only inboxes on these aliases.
         stopping: asked between two messages; if true, a worker ends its run.
         replay: what is older than the memory of ids is let in as well.
+        schemas: only in these; see ``schemas_of``.  What comes from brokers goes to all.
 
     Raises:
         NotConfigured: if there is no such consumer.
     """
     bus = project_mediator()
+    chosen = _chosen(names, bus)
+    subscribe(chosen, bus, schemas)
+    working = [
+        job
+        for name in chosen
+        for alias in (choose_aliases((), schemas) if name in {DEFERRED, SAGAS} else [INBOXES])
+        if alias in databases or not databases
+        for job in [_everywhere(name, alias, bus, stopping, schemas)]
+    ]
+    recovering = [_recovering(bus, schemas)] if SAGAS in chosen and not databases else []
+    return [*fetchers(chosen, bus, replay=replay), *working, *recovering]
+
+
+def workers(*names: str, databases: Sequence[str] = (), stopping: Callable[[], bool] = lambda: False) -> list[Job]:
+    """Return what empties the inboxes of these consumers, and nothing that fetches from brokers."""
+    jobs = consumers(*names, databases=databases, stopping=stopping)
+    return [job for job in jobs if isinstance(getattr(job, "sample", job), Consumer)]
+
+
+def _chosen(names: Sequence[str], bus: DjangoMediator) -> list[str]:
     known = consumer_names(bus)
     for name in names:
         if name not in known:
             raise NotConfigured(f"there is no consumer {name!r}; known are {', '.join(known) or 'none'}")
-    chosen = list(names) or known
-    subscribe(chosen, bus)
-    workers = [
-        _worker(name, alias, bus, stopping)
-        for name in chosen
-        for alias in (aliases() if name in {DEFERRED, SAGAS} else [INBOXES])
-        if alias in databases or not databases
-    ]
-    return [
-        *fetchers(chosen, bus, replay=replay),
-        *workers,
-        *([Recovering(bus)] if SAGAS in chosen and not databases else []),
-    ]
+    return list(names) or known
 
 
-def fetchers(names: Sequence[str], mediator: DjangoMediator, *, replay: bool = False) -> list[Job]:
-    """Return what takes messages off brokers into the inboxes of these consumers."""
-    return [_Fetching(name, mediator, replay=replay) for name in names if settings().consumer(name).broker != DATABASE]
+def _recovering(bus: DjangoMediator, schemas: Sequence[str]) -> Job:
+    patience = recovery_settings().interval
+    job: Job = everywhere(INBOXES, partial(Recovering, bus), of_sagas(), schemas, patience=patience)
+    return job
 
 
-@define
-class _Fetching:
-    """A fetcher that opens its feeds at its first step: a broker that is down then is waited for like later."""
-
-    consumer: str
-    mediator: DjangoMediator
-    counts: Counts = field(factory=Counts)
-    replay: bool = False
-    _fetcher: Fetcher | None = None
-    _positions: Positions | None = None
-
-    @property
-    def name(self) -> str:
-        return f"fetcher {self.consumer}"
-
-    @property
-    def asides(self) -> dict[str, int]:
-        return self._fetcher.asides if self._fetcher is not None else {}
-
-    @property
-    def lost(self) -> int:
-        return self._fetcher.lost if self._fetcher is not None else 0
-
-    @property
-    def missing(self) -> int:
-        return self._fetcher.missing if self._fetcher is not None else 0
-
-    def step(self) -> int:
-        if self._fetcher is None or self._positions is None:
-            self._fetcher, self._positions = self._open()
-        fetched = self._fetcher.step()
-        self._positions.keep()
-        return fetched
-
-    def close(self) -> None:
-        """Write down how far it is."""
-        if self._positions is not None:
-            self._positions.keep(now=True)
-
-    def _open(self) -> tuple[Fetcher, Positions]:
-        name = settings().consumer(self.consumer).broker
-        feeds = broker(name).feeds(self.consumer, topics_of(self.consumer, self.mediator))
-        positions = Positions(consumer=self.consumer, broker=name, feeds=feeds)
-        positions.compare()
-        feeds = _traced(self.consumer, _believed(self.consumer, feeds))
-        inbox = replaying(door(INBOXES)) if self.replay else door(INBOXES)
-        return Fetcher(consumer=self.consumer, inbox=inbox, feeds=feeds, counts=self.counts), positions
+def _everywhere(
+    name: str, alias: str, bus: DjangoMediator, stopping: Callable[[], bool], schemas: Sequence[str]
+) -> Job:
+    """Return the worker of an inbox, or of those in all schemas, which share what they count."""
+    receive = _receiving(name, alias, bus)
+    make = partial(_worker, name, alias, bus, stopping=stopping, counts=Counts(), receive=receive)
+    sample = partial(make, lanes=LANES)
+    job: Job = everywhere(alias, make, of_queue("inbox", [name]), schemas, sample=sample)
+    return job
 
 
-def _believed(consumer: str, feeds: Sequence[Feed]) -> Sequence[Feed]:
-    """Let only what was signed out of the feeds of a consumer that asks for it."""
-    signer = settings().signature_keys
-    if not settings().consumer(consumer).signed or signer is None:
-        return feeds
-    return [verifying(feed, signer) for feed in feeds]
-
-
-def _traced(consumer: str, feeds: Sequence[Feed]) -> Sequence[Feed]:
-    """Let the batches of feeds have spans, if that is asked for."""
-    spans = message_spans()
-    if spans is None:
-        return feeds
-    system = system_of(settings().consumer(consumer).broker)
-    return [spans.receiving(feed, consumer=consumer, system=system) for feed in feeds]
-
-
-def _worker(name: str, alias: str, mediator: DjangoMediator, stopping: Callable[[], bool]) -> Consumer:
+def _receiving(name: str, alias: str, bus: DjangoMediator) -> Receive:
+    """Return what a consumer does with a message."""
     found = settings().consumer(name)
     # Deferred commands come from this project's own transactions; from a broker, anybody could give them.
     allowed = name == DEFERRED or found.allow_commands
-    receive: Receive = partial(mediator.receive, consumer=name, allow_commands=allowed)
-    limits = [0.0]
+    receive: Receive = partial(bus.receive, consumer=name, allow_commands=allowed)
     if name == SAGAS:
-        receive = SagaConsumer(mediator, alias, allow_commands=allowed)
-        limits += [saga.lease for saga in mediator.saga_definitions.values()]  # longer than any step may take
+        receive = SagaConsumer(bus, alias, allow_commands=allowed)
     spans = message_spans()
     if spans is not None:
         receive = spans.processing(receive, consumer=name, system=system_of(found.broker))
+    return handling_unexpired(Awaiting(receive, name, handles_of(bus)))
+
+
+def _worker(
+    name: str,
+    alias: str,
+    bus: DjangoMediator,
+    *,
+    stopping: Callable[[], bool],
+    counts: Counts,
+    receive: Receive,
+    lanes: int = 0,
+) -> Consumer:
+    found = settings().consumer(name)
+    # A saga is held longer than any of its steps may take.
+    leases = [saga.lease for saga in bus.saga_definitions.values()] if name == SAGAS else []
     return Consumer(
         consumer=name,
         storage=DjangoStorage("inbox", alias),
-        receive=handling_unexpired(Awaiting(receive, name, handles_of(mediator))),
-        policy=policy_of(name, mediator),
-        lanes=lanes_of(name, alias),
+        receive=receive,
+        policy=policy_of(name, bus),
+        lanes=lanes or lanes_of(name, alias),
         strict=found.strict,
-        timeout=max(found.timeout, *limits),
+        timeout=max([found.timeout, *leases]),
         batch=found.batch,
         run=max(found.batch, RUN),
         stopping=stopping,
+        counts=counts,
     )

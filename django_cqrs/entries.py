@@ -47,6 +47,10 @@ def list_of_names(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _names_or_path(value: Any) -> tuple[str, ...] | str | None:
+    return value if value is None or isinstance(value, str) else list_of_names(value)
+
+
 def _mapping(**metadata: object) -> Any:
     return field(factory=dict, validator=_is_dict, metadata=metadata, repr=not metadata.get("secret"))
 
@@ -221,6 +225,8 @@ class Settings:
         sagas: how those that nobody works on are found.
         saga_days: how long sagas that have ended are kept, with their logs; 0 is for ever.
         keep_history: how long events are kept that were shipped, such as ``48h``.  Default: they are deleted.
+        schemas: those of PostgreSQL that tenants have, or the dotted path of a function that returns them.
+        schema_of: the dotted path of a function from an envelope to the schema whose inbox takes it.
         tenant: the dotted path of a function from a request to its tenant's name, or None.
         tracing: whether spans of OpenTelemetry are opened for messages, their handlers, relays and consumers.
         mask: names whose values are not shown; ``*`` stands for any characters.
@@ -267,6 +273,8 @@ class Settings:
     keep_history: timedelta = field(default=timedelta(0), converter=_age)
     disk_bytes: Mapping[str, int] = field(factory=dict, validator=_bytes_of_aliases)
     idempotency_wait: float = _number((int, float), 10.0, ge(0))
+    schemas: tuple[str, ...] | str | None = field(default=None, converter=_names_or_path)
+    schema_of: str | None = field(default=None, validator=optional(instance_of(str)))
     tenant: str | None = field(default=None, validator=optional(instance_of(str)))
     tracing: bool = field(default=False, validator=instance_of(bool))
     mask: tuple[str, ...] = field(default=MASK, converter=list_of_names)

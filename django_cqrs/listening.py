@@ -7,7 +7,7 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any, cast
 from uuid import uuid4
@@ -16,7 +16,8 @@ from django.db import connections
 
 from django_cqrs.bells import Bells
 from django_cqrs.conf import settings
-from django_cqrs.wakeup import CHANNEL, channel_prefix
+from django_cqrs.schemas import schemas_of, with_tables
+from django_cqrs.wakeup import channel_of, channel_prefix
 from simplecqrs.backoff import pause
 
 __all__ = ["Listener", "listening"]
@@ -25,6 +26,8 @@ log = logging.getLogger("django_cqrs")
 
 #: Seconds that a notification of our own may take; and the first and longest wait before connecting anew.
 PROBE, FIRST, LONGEST = 2.0, 0.1, 5.0
+#: Seconds between two looks for schemas that are new.
+LOOK = 10.0
 #: How soon the loss of the server is noticed where nobody says good-bye; what a project says itself goes before it.
 KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "connect_timeout": 10}
 
@@ -58,6 +61,9 @@ class Listener:
         self._closing = threading.Event()
         self._ear, self._wake = socket.socketpair()
         self._failures = 0
+        self._look_at = 0.0
+        #: The schema of each channel; None: the one in which a new connection is.
+        self._schemas: dict[str, str | None] = {}
         self._thread = threading.Thread(target=self._run, name=f"cqrs listener {alias}", daemon=True)
 
     def start(self) -> None:
@@ -91,7 +97,8 @@ class Listener:
                 if not self._begin(raw, ready):
                     return False
                 while not self._closing.is_set():
-                    self._hear(raw, ready, None)
+                    self._hear(raw, ready, LOOK if settings().schemas is not None else None)
+                    self._listen_to_more(raw)
         except Exception as error:  # noqa: BLE001 - whatever it is, polling goes on meanwhile
             if not self._failures:
                 log.warning("%r: the listener has no connection; the loops poll until it has: %s", self._alias, error)
@@ -127,24 +134,53 @@ class Listener:
     def _try(self, raw: Any, ready: selectors.BaseSelector) -> bool:
         """Listen, and send a notification by the way that commits go."""
         token, heard = f"probe:{uuid4()}", set[str]()
+        self._schemas = {}
         try:
             with connections[self._alias].cursor() as cursor:
-                cursor.execute(f"SELECT {CHANNEL}", [channel_prefix()])
-                raw.execute(f'LISTEN "{cursor.fetchone()[0]}"')
-                cursor.execute(f"SELECT pg_notify({CHANNEL}, %s)", [channel_prefix(), token])
+                if settings().schemas is None:
+                    cursor.execute(f"SELECT {channel_of(None)}", [channel_prefix()])
+                    self._listen_to(raw, {cursor.fetchone()[0]: None})
+                else:
+                    self._listen_to(raw, self._channels())
+                for schema in list(self._schemas.values())[:1]:
+                    cursor.execute(f"SELECT pg_notify({channel_of(schema)}, %s)", [channel_prefix(), token])
         finally:
             connections[self._alias].close()
+        if not self._schemas:  # none has our tables yet
+            return True
         ends = time.monotonic() + PROBE
         while token not in heard and time.monotonic() < ends and not self._closing.is_set():
             heard |= self._hear(raw, ready, ends - time.monotonic())
         return token in heard or self._closing.is_set()
 
+    def _channels(self) -> dict[str, str | None]:
+        """Return the channels of the setting SCHEMAS."""
+        found = with_tables(self._alias, schemas_of(self._alias))
+        return {f"{channel_prefix()}{number}": schema for schema, number in found.items()}
+
+    def _listen_to(self, raw: Any, channels: Mapping[str, str | None]) -> None:
+        new = [channel for channel in channels if channel not in self._schemas]
+        if new:
+            raw.execute("; ".join(f'LISTEN "{channel}"' for channel in new))
+        self._schemas.update(channels)
+
+    def _listen_to_more(self, raw: Any) -> None:
+        """Listen to schemas that have come since one looked last."""
+        if settings().schemas is None or time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + LOOK
+        try:
+            self._listen_to(raw, self._channels())
+        finally:
+            connections[self._alias].close()
+
     def _hear(self, raw: Any, ready: selectors.BaseSelector, seconds: float | None) -> set[str]:
         """Wait for notifications, or for the end, and ring for them."""
         ready.select(seconds)
-        heard = {notice.payload for notice in raw.notifies(timeout=0)}
-        self._bells.ring(self._alias, heard)
-        return heard
+        heard = [(self._schemas.get(notice.channel), notice.payload) for notice in raw.notifies(timeout=0)]
+        for schema in dict.fromkeys(schema for schema, _ in heard):
+            self._bells.ring(self._alias, {name for where, name in heard if where == schema}, schema)
+        return {name for _, name in heard}
 
 
 def _psycopg(alias: str) -> Any:

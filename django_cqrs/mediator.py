@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.apps import apps
-from django.db import connections
 from django.utils.module_loading import import_string
 
 from django_cqrs.permissions import permits
@@ -234,13 +233,11 @@ class DjangoMediator(Mediator):
 
         refuse_inside_transaction(message, self.alias(message))
 
-    @contextmanager
-    def in_thread(self) -> Generator[None, None, None]:
-        """Close the connections that a thread has opened when it ends."""
-        try:
-            yield
-        finally:
-            connections.close_all()
+    def in_thread(self) -> AbstractContextManager[object]:
+        """Let a thread work where this one does, and close its connections when it ends."""
+        from django_cqrs.schemas import CarriedSchemas
+
+        return CarriedSchemas()
 
     def _delays(self) -> bool:
         return True

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 from attrs import define, field
 
 from django_cqrs.brokers import INBOXES
 from django_cqrs.conf import settings
-from django_cqrs.consumers import consumer_names, fetchers, subscribe
+from django_cqrs.consumers import consumer_names, subscribe
 from django_cqrs.databases import now
 from django_cqrs.doorbells import doorbells
+from django_cqrs.fetching import fetchers
 from django_cqrs.inbox import lanes_of
 from django_cqrs.mediator import project_mediator
 from django_cqrs.models import Inbox
+from django_cqrs.probes import of_queue
 from django_cqrs.queue import DjangoStorage
 from django_cqrs.relay import choose_aliases
+from django_cqrs.rounds import everywhere
 from simplecqrs.loop import Job
 from simplecqrs.queue import DEFERRED, SAGAS, Work
 
@@ -93,18 +97,25 @@ class Overdue:
         return any((read - stored).total_seconds() >= LOOK for stored, read in times)
 
 
-def errands(databases: Sequence[str] = ()) -> list[Job]:
+def errands(databases: Sequence[str] = (), schemas: Sequence[str] = ()) -> list[Job]:
     """
     Return what is to be done for consumers whose engine is not the daemon, for these aliases; for all if none is named.
+
+    Args:
+        schemas: only in these; see ``schemas_of``.
 
     Raises:
         NotConfigured: if there is no such alias.
     """
     mediator = project_mediator()
     rung = [name for name in consumer_names(mediator) if name in settings().rung_consumers]
-    subscribe(rung, mediator)
+    subscribe(rung, mediator, schemas)
     jobs: list[Job] = []
-    for alias in choose_aliases(databases) if rung else ():
+    for alias in choose_aliases(databases, schemas) if rung else ():
         here = [name for name in rung if name in {DEFERRED, SAGAS} or alias == INBOXES]
-        jobs += [*(fetchers(here, mediator) if alias == INBOXES else ()), Overdue(alias=alias, consumers=here)]
-    return [job for job in jobs if not isinstance(job, Overdue) or job.consumers]
+        if alias == INBOXES:
+            jobs += fetchers(here, mediator)
+        if here:
+            make = partial(Overdue, alias=alias, consumers=here)
+            jobs.append(everywhere(alias, make, of_queue("inbox", here), schemas, patience=LOOK))
+    return jobs

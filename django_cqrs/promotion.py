@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from attrs import define, field
@@ -14,7 +15,9 @@ from django.db.models import QuerySet
 from django_cqrs.databases import dialect, now
 from django_cqrs.databases.statements import placeholders
 from django_cqrs.models import Inbox, MessageRow, Outbox, Scheduled
+from django_cqrs.probes import of_schedule
 from django_cqrs.relay import choose_aliases
+from django_cqrs.rounds import everywhere
 from django_cqrs.schedule import SCHEDULE
 from django_cqrs.wakeup import wake_after_commit
 from simplecqrs.bell import Bell
@@ -130,11 +133,19 @@ class Promoter:
             wake_after_commit(self.alias, {f"{box}:{queue}"})
 
 
-def promoters(databases: Sequence[str] = (), *, ahead: timedelta = timedelta(0)) -> list[Promoter]:
+def promoters(
+    databases: Sequence[str] = (), *, ahead: timedelta = timedelta(0), schemas: Sequence[str] = ()
+) -> list[Any]:
     """
     Return what moves messages that are due, for these aliases; for all that have an outbox, if none are named.
+
+    Args:
+        schemas: only in these; see ``schemas_of``.
 
     Raises:
         NotConfigured: if there is no such alias.
     """
-    return [Promoter(alias=alias, ahead=ahead) for alias in choose_aliases(databases)]
+    return [
+        everywhere(alias, partial(Promoter, alias=alias, ahead=ahead), of_schedule(ahead.total_seconds()), schemas)
+        for alias in choose_aliases(databases, schemas)
+    ]

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
 
 from django_cqrs.brokers import broker_names, per_thread, system_of
 from django_cqrs.cdc import cdc_brokers
 from django_cqrs.conf import settings
+from django_cqrs.probes import of_queue
 from django_cqrs.queue import DjangoStorage
+from django_cqrs.rounds import everywhere
+from django_cqrs.schemas import TENANTS, known_here
+from django_cqrs.tenants import stamping
 from django_cqrs.tracing import message_spans
+from simplecqrs.counts import Counts
 from simplecqrs.errors import NotConfigured
 from simplecqrs.expiry import shipping_unexpired
 from simplecqrs.packing import signing
@@ -16,7 +23,7 @@ from simplecqrs.queue import DATABASE
 from simplecqrs.relay import Relay
 from simplecqrs.transport import Destination
 
-__all__ = ["aliases", "choose_aliases", "choose_routes", "relays"]
+__all__ = ["aliases", "choose_aliases", "choose_routes", "one_relay", "relays"]
 
 
 def aliases() -> list[str]:
@@ -24,9 +31,17 @@ def aliases() -> list[str]:
     return list(dict.fromkeys(["default", *settings().databases.values()]))
 
 
-def choose_aliases(wanted: Sequence[str]) -> list[str]:
-    """Return these aliases; all that have an outbox, if none are named.  Raises NotConfigured."""
-    return _choose("alias with an outbox", aliases(), wanted)
+def choose_aliases(wanted: Sequence[str], schemas: Sequence[str] = ()) -> list[str]:
+    """
+    Return these aliases; all that have an outbox, if none are named.
+
+    Args:
+        schemas: if there are any, only the alias that has them.
+
+    Raises:
+        NotConfigured: if there is no such alias.
+    """
+    return _choose("alias with an outbox", [TENANTS] if schemas else aliases(), wanted)
 
 
 def choose_routes(wanted: Sequence[str]) -> list[str]:
@@ -34,9 +49,12 @@ def choose_routes(wanted: Sequence[str]) -> list[str]:
     return _choose("broker", broker_names(), wanted)
 
 
-def relays(*, routes: Sequence[str] = (), databases: Sequence[str] = ()) -> list[Relay]:
+def relays(*, routes: Sequence[str] = (), databases: Sequence[str] = (), schemas: Sequence[str] = ()) -> list[Any]:
     """
     Return the relays of these brokers and aliases; of all, if none are named.
+
+    Args:
+        schemas: only in these; see ``schemas_of``.
 
     Raises:
         NotConfigured: if there is no such broker or alias.
@@ -45,21 +63,35 @@ def relays(*, routes: Sequence[str] = (), databases: Sequence[str] = ()) -> list
     for name in routes:
         if name in left:
             raise NotConfigured(f"no relay ships to {name!r}: its events are left to Debezium")
-    found = settings()
     return [
-        Relay(
-            queue=name,
-            storage=DjangoStorage("outbox", alias),
-            publisher=shipping_unexpired(_traced(name)),
-            batch=found.relay_batch,
-            retry=found.relay_retry,
-            on_dead=found.relay_on_dead,
-            local=name == DATABASE,
-        )
-        for alias in choose_aliases(databases)
+        everywhere(alias, partial(_relay, name, alias, _publisher(name), Counts()), of_queue("outbox", [name]), schemas)
+        for alias in choose_aliases(databases, schemas)
         for name in names
         if name not in left
     ]
+
+
+def one_relay(name: str, alias: str) -> Relay:
+    """Return the relay of one broker and alias, in the schema where one is now."""
+    return _relay(name, alias, _publisher(name), Counts())
+
+
+def _relay(name: str, alias: str, publisher: Destination, counts: Counts) -> Relay:
+    found = settings()
+    return Relay(
+        queue=name,
+        storage=DjangoStorage("outbox", alias),
+        publisher=publisher if name == DATABASE else stamping(publisher, known_here(alias)),
+        batch=found.relay_batch,
+        retry=found.relay_retry,
+        on_dead=found.relay_on_dead,
+        local=name == DATABASE,
+        counts=counts,
+    )
+
+
+def _publisher(name: str) -> Destination:
+    return shipping_unexpired(_traced(name))
 
 
 def _signing(name: str) -> Destination:

@@ -12,7 +12,7 @@ from django.db import connections
 from django_cqrs import rows
 from django_cqrs.databases import dialect
 from django_cqrs.models import Blocked, Dead, Outbox, ParkedOutbox
-from django_cqrs.relay import aliases, relays
+from django_cqrs.relay import aliases, one_relay
 from simplecqrs.errors import NotPublished
 from simplecqrs.queue import Held, Row
 from simplecqrs.relay import Relay
@@ -44,8 +44,7 @@ def ship_one(
         found = Outbox.objects.using(alias).filter(message_id=message_id)
         for number, queue, lane in found.order_by("pk").values_list("pk", "queue", "lane"):
             if queue in routes or not routes:
-                [relay] = relays(routes=[queue], databases=[alias])
-                _ship(relay, alias, number, lane, out_of_order=out_of_order)
+                _ship(one_relay(queue, alias), alias, number, lane, out_of_order=out_of_order)
                 shipped.append(queue)
     if not shipped:
         raise NotPublished(_where(message_id, databases or aliases()))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from django_cqrs.alarms import Limits, alarms_of, crowds_of
 from django_cqrs.brokers import broker_names
 from django_cqrs.causes import count_causes
 from django_cqrs.inspection import DjangoInspection
+from django_cqrs.places import SchemaPlace, places_of
+from django_cqrs.probes import of_anything
 from django_cqrs.promises import UNKNOWN, ask
 from django_cqrs.pulse_status import (
     ConsumerStatus,
@@ -22,9 +24,10 @@ from django_cqrs.pulse_status import (
 )
 from django_cqrs.relay import aliases
 from django_cqrs.saga_status import SagaCount, saga_alarms, saga_counts
+from django_cqrs.schemas import has_tables
 from django_cqrs.storage import TableStatus, read_storage, storage_alarms
 from simplecqrs.letters import BlockedKey
-from simplecqrs.queue import Box
+from simplecqrs.queue import Backlog, Box
 
 __all__ = ["BrokerStatus", "CauseStatus", "KeyStatus", "QueueStatus", "Status", "read_status"]
 
@@ -103,38 +106,93 @@ class Status:
     storage: list[TableStatus] = field(factory=list[TableStatus])
 
 
-def read_status(limits: Limits | None = None, *, promise: Callable[[str], str] = ask) -> Status:
+@frozen
+class _Here:
+    """What there is to tell of one alias, or of a schema there, but for what processes and servers are about."""
+
+    alias: str
+    backlogs: Sequence[Backlog]
+    queues: list[QueueStatus]
+    causes: list[CauseStatus]
+    keys: list[KeyStatus]
+    sagas: list[SagaCount]
+    alarms: list[str]
+
+
+def read_status(
+    limits: Limits | None = None, *, promise: Callable[[str], str] = ask, schemas: Sequence[str] = ()
+) -> Status:
     """
     Read the state of all queues; brokers that are down are said to be so.
 
     Args:
         promise: tells what a broker's acknowledgement is worth.
+        schemas: only these.  Default: all that have anything to tell.
     """
-    found = {alias: DjangoInspection(alias) for alias in aliases()}
-    backlogs = {alias: inspection.backlogs() for alias, inspection in found.items()}
-    queues = [
-        QueueStatus(alias, b.box, b.queue, b.pending, b.parked, b.blocked, b.dead, b.oldest, b.scheduled, b.next_due)
-        for alias, each in backlogs.items()
-        for b in each
-    ]
-    brokers = [BrokerStatus(name, promise(name)) for name in broker_names()]
-    causes = sorted((cause for i in found.values() for cause in _causes(i)), key=lambda cause: -cause.count)
-    crowds = {alias: crowds_of(inspection) for alias, inspection in found.items()}
-    keys = sorted((key for i in found.values() for key in _keys(i, crowds[i.alias])), key=lambda key: -key.waiting)
     limits = limits or Limits()
-    alarms = [alarm for alias, i in found.items() for alarm in alarms_of(i, backlogs[alias], limits, crowds[alias])]
-    alarms += [alarm for alias in found for alarm in pulse_alarms(alias, backlogs[alias], limits)]
-    alarms += [alarm for i in found.values() for alarm in saga_alarms(i, limits)]
-    storage = [table for alias in found for table in read_storage(alias)]
-    alarms += storage_alarms(storage, limits.full)
+    here = [_read(place, limits) for place in places_of(aliases(), of_anything(), schemas)]
+    brokers = [BrokerStatus(name, promise(name)) for name in broker_names()]
+    homes = [alias for alias in aliases() if has_tables(alias)]
+    backlogs = {alias: _together(b for one in here if one.alias == alias for b in one.backlogs) for alias in homes}
+    storage = [table for alias in homes for table in read_storage(alias)]
+    there = {alias: workers_of(alias) for alias in homes}
     silent = [b for b in brokers if b.promise.startswith(UNKNOWN)]
-    alarms += [f"the broker {b.name!r} cannot be asked: {b.promise.removeprefix(UNKNOWN)}" for b in silent]
-    sagas = [count for alias in found for count in saga_counts(alias)]
-    flows = [flow for alias in found for flow in flows_of(alias)]
-    there = {alias: workers_of(alias) for alias in found}
-    consuming = [c for alias in found for c in consumers_of(alias, backlogs[alias], there[alias])]
-    working = [worker for alias in found for worker in there[alias]]
-    return Status(queues, brokers, causes[:CAUSES], keys[:KEYS], alarms, sagas, flows, working, consuming, storage)
+    return Status(
+        queues=[queue for one in here for queue in one.queues],
+        brokers=brokers,
+        causes=sorted((cause for one in here for cause in one.causes), key=lambda cause: -cause.count)[:CAUSES],
+        keys=sorted((key for one in here for key in one.keys), key=lambda key: -key.waiting)[:KEYS],
+        alarms=[
+            *(alarm for one in here for alarm in one.alarms),
+            *(alarm for alias in homes for alarm in pulse_alarms(alias, backlogs[alias], limits)),
+            *storage_alarms(storage, limits.full),
+            *(f"the broker {b.name!r} cannot be asked: {b.promise.removeprefix(UNKNOWN)}" for b in silent),
+        ],
+        sagas=[count for one in here for count in one.sagas],
+        flows=[flow for alias in homes for flow in flows_of(alias)],
+        workers=[worker for alias in homes for worker in there[alias]],
+        consumers=[c for alias in homes for c in consumers_of(alias, backlogs[alias], there[alias])],
+        storage=storage,
+    )
+
+
+def _read(place: SchemaPlace, limits: Limits) -> _Here:
+    with place.entered():
+        found, where = DjangoInspection(place.alias), str(place)
+        backlogs, crowds = found.backlogs(), crowds_of(found)
+        return _Here(
+            alias=place.alias,
+            backlogs=backlogs,
+            queues=[_queue(where, backlog) for backlog in backlogs],
+            causes=[evolve(cause, database=where) for cause in _causes(found)],
+            keys=[evolve(key, database=where) for key in _keys(found, crowds)],
+            sagas=[evolve(count, database=where) for count in saga_counts(place.alias)],
+            alarms=[
+                alarm if place.schema is None else f"{where}: {alarm}"
+                for alarm in (*alarms_of(found, backlogs, limits, crowds), *saga_alarms(found, limits))
+            ],
+        )
+
+
+def _queue(where: str, b: Backlog) -> QueueStatus:
+    return QueueStatus(where, b.box, b.queue, b.pending, b.parked, b.blocked, b.dead, b.oldest, b.scheduled, b.next_due)
+
+
+def _together(backlogs: Iterable[Backlog]) -> list[Backlog]:
+    """Put together what waits in the queues of one name in several schemas, of which the same workers take it."""
+    found: dict[tuple[str, str], Backlog] = {}
+    for one in backlogs:
+        known = found.get((one.box, one.queue))
+        found[one.box, one.queue] = (
+            one
+            if known is None
+            else evolve(
+                known,
+                pending=known.pending + one.pending,
+                oldest=max((age for age in (known.oldest, one.oldest) if age is not None), default=None),
+            )
+        )
+    return list(found.values())
 
 
 def _causes(inspection: DjangoInspection) -> Iterator[CauseStatus]:

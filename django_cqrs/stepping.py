@@ -10,7 +10,8 @@ from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 from attrs import frozen
-from django.db import connections
+
+from django_cqrs.schemas import CarriedSchemas
 
 __all__ = ["Answer", "Aside", "Stepper", "Steps"]
 
@@ -91,6 +92,7 @@ class Aside:
 
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
+        self._surrounding = CarriedSchemas()
         self._asked: SimpleQueue[bool] = SimpleQueue()
         self._answers: SimpleQueue[Answer] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -120,9 +122,9 @@ class Aside:
         self._thread.join()
 
     def _work(self) -> None:
-        try:
-            while self._asked.get():
-                self._answers.put(self._steps.answer())
-        finally:
-            self._steps.close()
-            connections.close_all()
+        with self._surrounding:
+            try:
+                while self._asked.get():
+                    self._answers.put(self._steps.answer())
+            finally:
+                self._steps.close()

@@ -5,20 +5,22 @@ from __future__ import annotations
 import time
 
 from django_cqrs.conf import settings
-from django_cqrs.consumers import consumer_names, consumers
+from django_cqrs.consumers import consumer_names, consumers, workers
 from django_cqrs.doorbells import doorbells
 from django_cqrs.loops import run
 from django_cqrs.mediator import project_mediator
 from django_cqrs.overdue import errands
+from django_cqrs.places import places_of
+from django_cqrs.probes import of_sagas
 from django_cqrs.promotion import promoters
 from django_cqrs.pulse import recorded
 from django_cqrs.purging import ALL
 from django_cqrs.purging import purge as forget
 from django_cqrs.relay import aliases, relays
 from django_cqrs.saga_recovery import recover
+from django_cqrs.schemas import TENANTS
 from django_cqrs.storage import note_sizes
 from django_cqrs.trimming import complaints, trim
-from simplecqrs.consumer import Consumer
 from simplecqrs.loop import Job
 
 __all__ = ["consume", "purge", "recover_sagas", "relay"]
@@ -44,9 +46,7 @@ def consume(*names: str) -> None:
     """
     seconds = settings().relay_tick_seconds
     ends = time.monotonic() + seconds
-    jobs = consumers(*names, stopping=lambda: time.monotonic() > ends)
-    if names:
-        jobs = [job for job in jobs if isinstance(job, Consumer)]
+    jobs = (workers if names else consumers)(*names, stopping=lambda: time.monotonic() > ends)
     chosen = names or consumer_names(project_mediator())
     with doorbells.answering(chosen), recorded(jobs) as loop:
         run(loop, seconds=seconds, drain=True)
@@ -63,7 +63,11 @@ def recover_sagas(*, saga: str | None = None, limit: int | None = None) -> int:
         saga: only those of this name.
         limit: at most so many.  Default: as the setting SAGAS says.
     """
-    return len(recover(project_mediator(), saga=saga, limit=limit))
+    taken = 0
+    for place in places_of([TENANTS], of_sagas()):
+        with place.entered():
+            taken += len(recover(project_mediator(), saga=saga, limit=limit))
+    return taken
 
 
 def purge(seconds: float = 60.0) -> None:
@@ -73,8 +77,9 @@ def purge(seconds: float = 60.0) -> None:
     Raises:
         CQRSError: at the end, if there are streams that could not be trimmed.
     """
-    for alias in aliases():
-        for of in ALL:
-            forget(alias, of=of, seconds=seconds)
-        note_sizes(alias)
+    for place in places_of(aliases()):
+        with place.entered():
+            for of in ALL:
+                forget(place.alias, of=of, seconds=seconds)
+            note_sizes(place.alias)
     complaints(list(trim(seconds=seconds)))

@@ -13,21 +13,30 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_cqrs.bells import is_ringing_here, ring_here
 from django_cqrs.conf import settings, table
 from django_cqrs.doorbells import doorbells
+from django_cqrs.schemas import known_schema, quoted
 
-__all__ = ["CHANNEL", "channel_prefix", "wake_after_commit"]
+__all__ = ["channel_of", "channel_prefix", "wake_after_commit"]
 
 log = logging.getLogger("django_cqrs")
 
-#: The SQL of the channel's name: tenants in schemas are not woken by each other.
-CHANNEL = "%s || hashtextextended(current_schema()::text, 0)"
+OUTBOX = table("outbox")
 #: Seconds between two notifications for one queue.  Whoever was woken by the first looks again after 2, 4 and 8
 #: milliseconds, and so finds what came in between.
 GAP = 0.002
 
 
 def channel_prefix() -> str:
-    """Return what the channel's name begins with."""
+    """Return what the channel's name begins with; the number of the table follows, so that it is a schema's own."""
     return table("wakeup_")
+
+
+def channel_of(schema: str | None) -> str:
+    """Return the SQL of the channel's name, with the prefix as its parameter; None: of the schema that one is in."""
+    if schema is None:
+        return f"%s || '{OUTBOX}'::regclass::oid"
+    literal = f"{quoted(schema)}.{OUTBOX}".replace("'", "''").replace("%", "%%")
+    # Else the table is one for all tenants, in a schema that they share.
+    return f"%s || coalesce(to_regclass('{literal}'), '{OUTBOX}'::regclass)::oid"
 
 
 def wake_after_commit(alias: str, names: set[str]) -> None:
@@ -45,14 +54,15 @@ def wake_after_commit(alias: str, names: set[str]) -> None:
         return
     if not connection.in_atomic_block:
         if connection.get_autocommit():
-            _wake(connection, names)
+            _wake(connection, known_schema(connection), names)
         return  # else nobody tells when it is committed: they poll
+    schema = known_schema(connection)  # it may be another one when the transaction is committed
     for entry in connection.run_on_commit:
         waiting: Any = entry[1]
-        if isinstance(waiting, Wakeup):  # it is gone from there if its savepoint was rolled back
-            waiting.names |= names
+        if isinstance(waiting, Wakeup) and waiting.schema == schema:
+            waiting.names |= names  # it is gone from there if its savepoint was rolled back
             return
-    connection.on_commit(Wakeup(connection, set(names)), robust=True)
+    connection.on_commit(Wakeup(connection, schema, set(names)), robust=True)
     # Nobody shall wait for what others do after the commit, and some of them raise.
     connection.run_on_commit.insert(0, connection.run_on_commit.pop())
 
@@ -60,14 +70,15 @@ def wake_after_commit(alias: str, names: set[str]) -> None:
 class Wakeup:
     """What is called after the commit of one transaction."""
 
-    __slots__ = ("_connection", "names")
+    __slots__ = ("_connection", "names", "schema")
 
-    def __init__(self, connection: BaseDatabaseWrapper, names: set[str]) -> None:
+    def __init__(self, connection: BaseDatabaseWrapper, schema: str | None, names: set[str]) -> None:
         self._connection = connection
+        self.schema = schema
         self.names = names
 
     def __call__(self) -> None:
-        _wake(self._connection, self.names)
+        _wake(self._connection, self.schema, self.names)
 
 
 def _is_of_use(connection: BaseDatabaseWrapper) -> bool:
@@ -83,41 +94,43 @@ def _in_testcase(connection: BaseDatabaseWrapper) -> bool:
     return any(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
 
 
-def _wake(connection: BaseDatabaseWrapper, names: set[str]) -> None:
-    ring_here(connection.alias, names)
+def _wake(connection: BaseDatabaseWrapper, schema: str | None, names: set[str]) -> None:
+    ring_here(connection.alias, names, schema)
     rung = settings().rung_consumers
     for name in names:
         box, _, queue = name.partition(":")
         if box == "inbox" and queue in rung:
             doorbells.ring(queue)
     if _can_notify(connection):
-        _notify(connection, _due(connection.alias, names))
+        _notify(connection, schema, _due(connection.alias, schema, names))
 
 
-_sent: dict[tuple[str, str], float] = {}
+_sent: dict[tuple[str, str | None, str], float] = {}
 _failing: set[str] = set()
 
 
-def _due(alias: str, names: set[str]) -> list[str]:
-    """Return the names for which nothing was sent just now."""
+def _due(alias: str, schema: str | None, names: set[str]) -> list[str]:
+    """Return the names for which nothing was sent just now; all, where another schema may have been meant then."""
+    if schema is None and settings().schemas is not None:
+        return list(names)
     now = time.monotonic()
-    due = [name for name in names if now - _sent.get((alias, name), 0.0) >= GAP]
-    _sent.update(((alias, name), now) for name in due)
+    due = [name for name in names if now - _sent.get((alias, schema, name), 0.0) >= GAP]
+    _sent.update(((alias, schema, name), now) for name in due)
     return due
 
 
-def _notify(connection: BaseDatabaseWrapper, names: Sequence[str]) -> None:
+def _notify(connection: BaseDatabaseWrapper, schema: str | None, names: Sequence[str]) -> None:
     """Send notifications; if that fails, those who wait poll."""
     if not names:
         return
-    sql = f"SELECT {', '.join([f'pg_notify({CHANNEL}, %s)'] * len(names))}"
+    sql = f"SELECT {', '.join([f'pg_notify({channel_of(schema)}, %s)'] * len(names))}"
     parameters = [value for name in names for value in (channel_prefix(), name)]
     try:
         with connection.cursor() as cursor:
             cursor.execute(sql, parameters)
     except Exception as error:  # noqa: BLE001 - what was committed is committed, whatever happens to this
         for name in names:
-            _sent.pop((connection.alias, name), None)
+            _sent.pop((connection.alias, schema, name), None)
         if connection.alias not in _failing:
             _failing.add(connection.alias)
             log.warning("%r: nobody could be woken by NOTIFY, so they poll: %s", connection.alias, error)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from django_cqrs.consumers import consumers
+from django_cqrs.consumers import workers
 from django_cqrs.loops import run
 from django_cqrs.relay import relays
-from simplecqrs.consumer import Consumer
 
 __all__ = ["work"]
 
@@ -18,5 +17,4 @@ def work(alias: str, box: str, queue: str) -> None:
     if box == "outbox":
         run(relays(routes=[queue], databases=[alias]), seconds=MOMENT, drain=True)
         return
-    jobs = [job for job in consumers(queue, databases=[alias]) if isinstance(job, Consumer)]
-    run(jobs, seconds=MOMENT, drain=True)
+    run(workers(queue, databases=[alias]), seconds=MOMENT, drain=True)

@@ -200,7 +200,11 @@ class Composition:
         """Let Django's mediator refuse what is to be committed where a transaction is open already."""
 
     def in_thread(self) -> AbstractContextManager[object]:
-        """Surround the life of a thread that runs handlers of events."""
+        """
+        Return what surrounds the life of a thread that works for this one.
+
+        It may be entered by several threads, and again by each.
+        """
         return nullcontext()
 
     def _ship_function(self) -> Callable[[list[Published]], None] | None:

@@ -41,7 +41,7 @@ class Wiring:
         gate: returns what is to be asked before a message of a class is begun, which may raise; None: nothing is.
         commits: may refuse a message that is to be committed before it is answered, where it could not be.
         event_workers: how many handlers of events may run at a time, in threads.
-        in_thread: surrounds the life of such a thread.
+        in_thread: returns what surrounds the life of such a thread; called by who begins it.
     """
 
     def __init__(

@@ -33,7 +33,7 @@ class Workers:
 
     Args:
         limit: how many run at a time, at most.
-        in_thread: surrounds the life of each thread.
+        in_thread: called by who begins threads; what it returns surrounds the life of each of them.
     """
 
     def __init__(self, limit: int, in_thread: Callable[[], AbstractContextManager[object]]) -> None:
@@ -69,9 +69,11 @@ class Workers:
     def _in_threads(self, work: Callable[[], None], threads: int, waiting: deque[int]) -> None:
         from concurrent.futures import ThreadPoolExecutor
 
+        surrounding = self._in_thread()
+
         def run() -> None:
             stack.is_worker = True
-            with self._in_thread():
+            with surrounding:
                 work()
 
         with ThreadPoolExecutor(threads, thread_name_prefix="simplecqrs-event") as pool:

@@ -51,8 +51,8 @@ def _under_lock(
 ) -> bool:
     ends = time.monotonic() + wait
     insert = (
-        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {placeholders(columns)} WHERE pg_try_advisory_xact_lock(%s)"
-        " ON CONFLICT DO NOTHING"
+        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {placeholders(columns)} WHERE"
+        f" pg_try_advisory_xact_lock({_of_table(table)}) ON CONFLICT DO NOTHING"
     )
     there = f"SELECT 1 FROM {table} WHERE {columns[0]} = %s"
     with connection.cursor() as cursor:
@@ -63,10 +63,15 @@ def _under_lock(
             cursor.execute(there, row[:1])
             if cursor.fetchone():
                 return False
-            _wait_for_lock(cursor, lock, ends - time.monotonic())
+            _wait_for_lock(cursor, table, lock, ends - time.monotonic())
 
 
-def _wait_for_lock(cursor: Any, lock: int, seconds: float) -> None:
+def _of_table(table: str) -> str:
+    """Return a number for a key in one table: tenants in schemas do not wait for each other."""
+    return f"%s # hashint8extended('{table}'::regclass::oid::bigint, 0)"
+
+
+def _wait_for_lock(cursor: Any, table: str, lock: int, seconds: float) -> None:
     if seconds <= 0:
         raise TimeoutError
     cursor.execute(
@@ -74,7 +79,7 @@ def _wait_for_lock(cursor: Any, lock: int, seconds: float) -> None:
     )
     before = cursor.fetchone()[0]
     try:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [lock])
+        cursor.execute(f"SELECT pg_advisory_xact_lock({_of_table(table)})", [lock])
     except OperationalError as error:
         cause: Any = error.__cause__
         if LOCKED in (getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None)):

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from django.db import connections, transaction
 
+from django_cqrs.conf import table
 from django_cqrs.databases import statements
 from django_cqrs.databases.port import Place
 from django_cqrs.databases.safe_ids import PostgreSQLSafeIds
@@ -22,6 +23,8 @@ from django_cqrs.databases.table_marks import TableMarks
 from django_cqrs.locks import LANE, lane_transaction, refuse_inside
 
 __all__ = ["PostgreSQL"]
+
+INBOX = table("inbox")
 
 
 class PostgreSQL:
@@ -41,9 +44,10 @@ class PostgreSQL:
         """
         Return a condition on the column ``lane`` that takes its lock, or is false; and its parameters.
 
-        It is locked by the schema's name as well: tenants in schemas do not wait for each other.
+        The table's own number is part of it: tenants in schemas do not wait for each other, and whoever finds a table
+        by another ``search_path`` does.
         """
-        lock = "pg_try_advisory_xact_lock(hashtextextended(concat(current_schema(), %s::text, lane), 0))"
+        lock = f"pg_try_advisory_xact_lock(hashtextextended(concat('{place.hot}'::regclass::oid, %s::text, lane), 0))"
         name = f":{place.name}:"
         if getattr(connections[self._alias], LANE, None) is not True:  # in a test's transaction nothing is to be set
             return lock, [name]
@@ -113,7 +117,7 @@ class PostgreSQL:
         with transaction.atomic(using=self._alias), connections[self._alias].cursor() as cursor:
             cursor.execute(
                 "SELECT set_config('idle_in_transaction_session_timeout', '15s', true), "
-                "pg_try_advisory_xact_lock(hashtextextended(current_schema() || ':' || %s, 1))",
+                f"pg_try_advisory_xact_lock(hashtextextended('{INBOX}'::regclass::oid || ':' || %s, 1))",
                 [name],
             )
             yield bool(cursor.fetchone()[1])

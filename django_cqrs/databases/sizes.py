@@ -19,7 +19,8 @@ UNION ALL (
         (SELECT SUM(pg_total_relation_size(p.relid)) FROM pg_partition_tree(c.oid) p), pg_total_relation_size(c.oid)
     )
     FROM pg_class c
-    WHERE c.relnamespace = current_schema()::regnamespace AND c.relname IN ({names}) AND c.relkind IN ('r', 'p')
+    WHERE c.relnamespace = quote_ident(current_schema())::regnamespace
+    AND c.relname IN ({names}) AND c.relkind IN ('r', 'p')
     LIMIT 1000
 )
 """

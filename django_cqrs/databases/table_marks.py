@@ -11,6 +11,7 @@ from django.db import connections
 from django_cqrs.databases.port import Place
 from django_cqrs.locks import LANE
 from django_cqrs.models import LaneMark
+from django_cqrs.schemas import carry
 from simplecqrs.memory_marks import Mark
 
 __all__ = ["TableMarks"]
@@ -75,6 +76,7 @@ class TableMarks:
         Lanes change hands rarely, so it is not worth keeping; with Django's pool it comes from there.
         """
         beside = connections[self._alias].copy()
+        carry(connections[self._alias], beside)
         try:
             with beside.cursor() as cursor:
                 yield cursor

@@ -38,8 +38,9 @@ def beating(bus: Mediator, saga_id: UUID, owner: str, lease: float) -> AbstractC
 def _beating(bus: Mediator, saga_id: UUID, owner: str, lease: float) -> Generator[None, None, None]:
     ended = threading.Event()
     thread = threading.Thread(
-        target=_beat, args=(bus, saga_id, owner, lease, ended), name="simplecqrs-saga", daemon=True
-    )
+        target=_beat, args=(bus, saga_id, owner, lease, ended), kwargs={"at": bus.in_thread()},
+        name="simplecqrs-saga", daemon=True,
+    )  # fmt: skip
     thread.start()
     try:
         yield
@@ -48,10 +49,12 @@ def _beating(bus: Mediator, saga_id: UUID, owner: str, lease: float) -> Generato
         thread.join()
 
 
-def _beat(bus: Mediator, saga_id: UUID, owner: str, lease: float, ended: threading.Event) -> None:
+def _beat(
+    bus: Mediator, saga_id: UUID, owner: str, lease: float, ended: threading.Event, *, at: AbstractContextManager[Any]
+) -> None:
     while not ended.wait(lease / 3):
         try:
-            with bus.in_thread():
+            with at:
                 if not bus.sagas.renew(saga_id, owner, lease=lease):
                     log.warning("the saga %s was taken over by somebody else", saga_id, extra=about_saga(saga_id))
                     return

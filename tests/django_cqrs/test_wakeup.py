@@ -395,7 +395,8 @@ class TestListener:
         from django_cqrs import listening as module
 
         monkeypatch.setattr(module, "PROBE", 0.05)
-        monkeypatch.setattr(module, "CHANNEL", "gen_random_uuid()::text || %s")  # each connection has its own
+        never_the_same = "gen_random_uuid()::text || %s"  # each connection has its own
+        monkeypatch.setattr(module, "channel_of", lambda schema: never_the_same)
         bells = Bells(Stop())
         listener = Listener("default", bells)
         listener.start()

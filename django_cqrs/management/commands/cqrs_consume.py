@@ -14,9 +14,13 @@ from django_cqrs.daemon import serve
 from django_cqrs.entries import DAEMON
 from django_cqrs.management.errors import explaining
 from django_cqrs.management.going_back import add_arguments, go_back
+from django_cqrs.management.schemas import add_schemas
 from django_cqrs.mediator import project_mediator
+from django_cqrs.places import places_of
+from django_cqrs.probes import of_waits
 from django_cqrs.processes import LOST, multiply
 from django_cqrs.releases import end_waits
+from django_cqrs.schemas import TENANTS
 from simplecqrs.loop import Job
 
 
@@ -32,6 +36,7 @@ class Command(BaseCommand):
         parser.add_argument("--max-seconds", type=float, help="stop after so long")
         parser.add_argument("--alive-file", type=Path, help="touch this file every second: for liveness probes")
         parser.add_argument("--drain", action="store_true", help="stop when nothing is left to do")
+        add_schemas(parser)
         parser.add_argument("--workers", type=int, default=1, help="how many processes work side by side")
         add_arguments(parser)
 
@@ -60,8 +65,10 @@ def work(options: Mapping[str, Any], *, out: OutputWrapper) -> int:
     made: list[Any] = []
 
     def make(stopping: Callable[[], bool]) -> list[Job]:
-        made[:] = consumers(*chosen, stopping=stopping, replay=options["replay"])
-        end_waits(chosen)  # this may be the release that messages wait for
+        made[:] = consumers(*chosen, stopping=stopping, replay=options["replay"], schemas=options["schema"])
+        for place in places_of([TENANTS], of_waits(), options["schema"]):
+            with place.entered():
+                end_waits(chosen)  # this may be the release that messages wait for
         return made
 
     serve(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -12,6 +12,9 @@ from django_cqrs.canary import Canary
 from django_cqrs.management.asking import FILTERS, add_filters, wanted_of
 from django_cqrs.management.errors import explaining
 from django_cqrs.management.letters import list_blocked, list_causes, list_log, show
+from django_cqrs.management.schemas import add_schema, looked_at, the_one
+from django_cqrs.places import SchemaPlace
+from django_cqrs.probes import of_anything, of_log
 from django_cqrs.working import work
 from simplecqrs.letters import Letter, Wanted
 
@@ -50,17 +53,29 @@ class Command(BaseCommand):
         parser.add_argument("--unmasked", action="store_true", help="show it with what MASK hides")
         parser.add_argument("--limit", type=int, default=20, help="lines per cause, keys or entries that are listed")
         parser.add_argument("--database", default="default")
+        add_schema(parser)
         add_filters(parser)
 
     def handle(self, **options: Any) -> None:
         """Do it."""
-        self._operator = Operator(options["database"], system_user(), options["reason"])
         self._options = options
         wanted = wanted_of(options)
         if options["parked"] and options["name"] is not None:
             raise CommandError("--name is no filter of blocked keys: it is a key's messages that wait")
         with explaining():
-            getattr(self, f"_{options['action']}")(wanted)
+            for place in self._places():
+                with place.entered():
+                    self._operator = Operator(place.alias, system_user(), options["reason"])
+                    if place.schema is not None:
+                        self.stdout.write(f"{place}:")
+                    getattr(self, f"_{options['action']}")(wanted)
+
+    def _places(self) -> Sequence[SchemaPlace]:
+        """Return where to look: lists go through all schemas, what has a number is in one."""
+        alias, schema, action = (self._options[name] for name in ("database", "schema", "action"))
+        if action in ("list", "log"):
+            return looked_at(alias, schema, of_anything() if action == "list" else of_log())
+        return [the_one(alias, schema, ["cqrs_dead", action])]
 
     def _list(self, wanted: Wanted) -> None:
         listing = list_blocked if self._options["parked"] else list_causes

@@ -10,6 +10,8 @@ from django_cqrs.cdc import cdc_brokers
 from django_cqrs.conf import settings
 from django_cqrs.management.errors import explaining
 from django_cqrs.management.letters import count_of
+from django_cqrs.management.schemas import add_schemas
+from django_cqrs.places import SchemaPlace, places_of
 from django_cqrs.purging import ALL, LEFT, SEEN, Remembered, horizon, number_of, purge
 from django_cqrs.relay import choose_aliases
 from django_cqrs.storage import note_sizes
@@ -38,19 +40,21 @@ class Command(BaseCommand):
         parser.add_argument("--days", type=float, help="keep what is younger, whatever the kind's setting says")
         parser.add_argument("--seconds", type=float, default=60.0, help="stop after so long; run it again for the rest")
         parser.add_argument("--database", action="append", default=[], help="only this alias; may be repeated")
+        add_schemas(parser)
 
     def handle(self, **options: Any) -> None:
         """Purge."""
         chosen = options["kind"] or [kind for kind in [*KINDS, STREAMS] if kind != LEFT.kind or cdc_brokers()]
         self._refuse(chosen, options)
         with explaining():
-            databases = choose_aliases(options["database"])
+            places = places_of(choose_aliases(options["database"], options["schema"]), schemas=options["schema"])
             for word in chosen:
                 if word != STREAMS:
-                    self._purge(KINDS[word], databases, options)
-            for alias in [] if options["dry_run"] else databases:
-                note_sizes(alias)
-            if STREAMS in chosen and not options["database"]:
+                    self._purge(KINDS[word], places, options)
+            for place in [] if options["dry_run"] else places:
+                with place.entered():
+                    note_sizes(place.alias)
+            if STREAMS in chosen and not options["database"] and not options["schema"]:
                 self._trim(options)
 
     def _refuse(self, chosen: list[str], options: dict[str, Any]) -> None:
@@ -68,18 +72,23 @@ class Command(BaseCommand):
                 "whoever forgets ids earlier lets messages be handled twice.  Change the setting"
             )
 
-    def _purge(self, of: Remembered, databases: list[str], options: dict[str, Any]) -> None:
+    def _purge(self, of: Remembered, places: list[SchemaPlace], options: dict[str, Any]) -> None:
         days = options["days"]
         if horizon(of, days) is None:
             self.stdout.write(f"{of.setting} is 0: {of.what} are remembered for ever")
             return
-        for alias in databases:
-            if options["dry_run"]:
-                number = number_of(alias, of, days=days)
-                self.stdout.write(f"{alias}: {count_of(number)} {of.what} would be forgotten")
-                continue
-            forgotten, whole = purge(alias, of=of, days=days, seconds=options["seconds"])
-            self.stdout.write(f"{alias}: {forgotten:,} {of.what} forgotten{'' if whole else '; there are more'}")
+        for place in places:
+            with place.entered():
+                self._purge_here(of, place, options)
+
+    def _purge_here(self, of: Remembered, place: SchemaPlace, options: dict[str, Any]) -> None:
+        days = options["days"]
+        if options["dry_run"]:
+            number = number_of(place.alias, of, days=days)
+            self.stdout.write(f"{place}: {count_of(number)} {of.what} would be forgotten")
+            return
+        forgotten, whole = purge(place.alias, of=of, days=days, seconds=options["seconds"])
+        self.stdout.write(f"{place}: {forgotten:,} {of.what} forgotten{'' if whole else '; there are more'}")
 
     def _trim(self, options: dict[str, Any]) -> None:
         if not settings().stream_days and options["days"] is None:

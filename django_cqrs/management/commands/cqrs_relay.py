@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandParser, OutputWrapper
+from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 
 from django_cqrs.consumers import consumers
 from django_cqrs.daemon import serve
 from django_cqrs.management.errors import explaining
+from django_cqrs.management.schemas import add_schemas, the_one
 from django_cqrs.overdue import errands
 from django_cqrs.processes import multiply
 from django_cqrs.promotion import promoters
 from django_cqrs.relay import relays
+from django_cqrs.schemas import TENANTS
 from django_cqrs.single import ship_one
 from simplecqrs.loop import Job
 
@@ -34,6 +37,7 @@ class Command(BaseCommand):
         parser.add_argument("--consume", action="store_true", help="run all consumers as well: for small sites")
         parser.add_argument("--route", action="append", default=[], help="only this broker; may be repeated")
         parser.add_argument("--database", action="append", default=[], help="only this alias; may be repeated")
+        add_schemas(parser)
         parser.add_argument("--processes", type=int, default=1, help="how many processes work side by side")
         parser.add_argument("--message", type=UUID, help="ship just this pending event, by its message id, and stop")
         parser.add_argument("--out-of-order", action="store_true", help="--message, though its key's earlier ones wait")
@@ -42,24 +46,32 @@ class Command(BaseCommand):
         """Run until a signal, or until there is nothing to do."""
         with explaining():
             if options["message"] is not None:
-                only = {"routes": options["route"], "databases": options["database"]}
-                shipped = ship_one(options["message"], out_of_order=options["out_of_order"], **only)
-                self.stdout.write(f"{options['message']} is shipped to {', '.join(shipped)}")
+                self._ship_one(options)
             elif options["processes"] > 1:
                 multiply(options["processes"], f"{__name__}.ship", options)
             else:
                 ship(options, out=self.stdout)
+
+    def _ship_one(self, options: Mapping[str, Any]) -> None:
+        only = {"routes": options["route"], "databases": options["database"]}
+        schemas: list[str] = options["schema"]
+        if len(schemas) > 1:
+            raise CommandError("--message is in one schema; name that one")
+        with the_one(TENANTS, schemas[0], ["cqrs_relay --message"]).entered() if schemas else nullcontext():
+            shipped = ship_one(options["message"], out_of_order=options["out_of_order"], **only)
+        self.stdout.write(f"{options['message']} is shipped to {', '.join(shipped)}")
 
 
 def ship(options: Mapping[str, Any], *, out: OutputWrapper) -> None:
     """Run relays, and consumers if asked to."""
 
     def make(stopping: Callable[[], bool]) -> list[Job]:
-        shipping = relays(routes=options["route"], databases=options["database"])
-        due = promoters(options["database"])
-        consuming = consumers(stopping=stopping) if options["consume"] else []
+        databases, schemas = options["database"], options["schema"]
+        shipping = relays(routes=options["route"], databases=databases, schemas=schemas)
+        due = promoters(databases, schemas=schemas)
+        consuming = consumers(stopping=stopping, schemas=schemas) if options["consume"] else []
         # Who was told which brokers to ship to has nothing else to do.
-        others = [] if options["consume"] or options["route"] else errands(options["database"])
+        others = [] if options["consume"] or options["route"] else errands(databases, schemas)
         return [*due, *shipping, *consuming, *others]
 
     serve(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -16,13 +18,17 @@ from django_cqrs.daemon import serve
 from django_cqrs.entries import SagaSettings
 from django_cqrs.management.errors import explaining
 from django_cqrs.management.sagas import as_json, list_sagas, show_saga, summary
+from django_cqrs.management.schemas import add_schema
 from django_cqrs.mediator import project_mediator
 from django_cqrs.models import Saga
+from django_cqrs.probes import of_sagas
 from django_cqrs.relay import choose_aliases
+from django_cqrs.rounds import everywhere
 from django_cqrs.saga_acts import ACTS, STATUSES, SagaOperator
 from django_cqrs.saga_letters import held_up
 from django_cqrs.saga_pictures import KINDS, picture_of, picture_of_definition
 from django_cqrs.saga_recovery import Recovering, recovery_settings
+from django_cqrs.schemas import TENANTS, in_schema
 from simplecqrs.errors import SagaNotFound
 from simplecqrs.loop import Job
 from simplecqrs.saga import Record
@@ -51,6 +57,7 @@ class Command(BaseCommand):
         parser.add_argument("--limit", type=int, default=20, help="how many are listed")
         parser.add_argument("--json", action="store_true", help="list and show print JSON")
         parser.add_argument("--database", action="append", default=[], help="list only this alias; may be repeated")
+        add_schema(parser)
         parser.add_argument("--why", default="", help="the reason of a change; kept in the saga's log")
         parser.add_argument("--who", help="who changes it; default: the user of the system")
         parser.add_argument("--step", help="the step that retry or skip is about")
@@ -70,7 +77,8 @@ class Command(BaseCommand):
         self._options = options
         self._bus = project_mediator()
         act = self._act if options["action"] in ACTS else getattr(self, f"_{options['action']}")
-        with explaining():
+        schema = options["schema"]
+        with explaining(), nullcontext() if schema is None else in_schema(schema):
             act()
 
     def _list(self) -> None:
@@ -122,7 +130,9 @@ class Command(BaseCommand):
             return
 
         def make(stopping: Callable[[], bool]) -> list[Job]:
-            return [Recovering(self._bus, saga=self._options["saga"], chosen=lambda: chosen, tell=self._told)]
+            saga, tell = self._options["saga"], self._told
+            recovering = partial(Recovering, self._bus, saga=saga, chosen=lambda: chosen, tell=tell)
+            return [everywhere(TENANTS, recovering, of_sagas(), patience=chosen.interval)]
 
         serve(make, self.stdout, drain=self._options["once"], seconds=self._options["max_seconds"])
 

@@ -14,6 +14,7 @@ from django_cqrs.alarms import Limits
 from django_cqrs.management.errors import explaining
 from django_cqrs.management.letters import count_of
 from django_cqrs.management.pulse import consumer_lines, flow_lines, worker_lines
+from django_cqrs.management.schemas import add_schemas
 from django_cqrs.management.storage import storage_lines
 from django_cqrs.status import Status, read_status
 
@@ -50,6 +51,7 @@ class Command(BaseCommand):
             "--max-silent", type=float, default=DEFAULTS.silent,
             help="seconds that a queue may have work and nobody who works there; else an alarm",
         )  # fmt: skip
+        add_schemas(parser)
 
     def handle(self, **options: Any) -> None:
         """Print the status."""
@@ -72,7 +74,7 @@ class Command(BaseCommand):
         limits = Limits(**{name: options[option] for name, option in names.items()})
         try:
             with explaining():
-                return read_status(limits)
+                return read_status(limits, schemas=options["schema"])
         except (CommandError, Error) as error:
             if not options["check"]:
                 raise

@@ -1,0 +1,462 @@
+"""Tenants in schemas of PostgreSQL: nothing of one is seen in another, and one relay and one consumer serve all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from attrs import frozen
+from django.apps import apps
+from django.core.management import call_command
+from django.db import ProgrammingError, connection, connections, transaction
+
+from django_cqrs import ticks
+from django_cqrs.bells import Bells
+from django_cqrs.consumers import consumers
+from django_cqrs.databases import dialect
+from django_cqrs.listening import Listener
+from django_cqrs.loops import run
+from django_cqrs.models import Dead, Inbox, Outbox, Scheduled
+from django_cqrs.places import places_of
+from django_cqrs.promotion import promoters
+from django_cqrs.queue import DjangoStorage
+from django_cqrs.relay import relays
+from django_cqrs.rounds import Rounds
+from django_cqrs.schemas import in_schema
+from simplecqrs import Command, DomainEvent, NotificationEvent, Publish, current
+from simplecqrs.bell import Stop
+from simplecqrs.errors import NotConfigured
+from simplecqrs.queue import DEFERRED
+from tests.desk import processes
+from tests.desk.models import Note
+from tests.desk.project import Project
+
+A, B = "tenant a", 'tenant"b%'
+BOTH = (A, B)
+
+
+@frozen
+class Write(Command[int], name="desk.Write", key="text"):
+    """Write a note."""
+
+    text: str
+
+
+@frozen
+class Written(NotificationEvent, name="desk.written", topic="written", key="who"):
+    """A note was written."""
+
+    who: str
+
+
+@frozen
+class Noticed(DomainEvent, name="desk.noticed"):
+    """Handled after the commit."""
+
+    who: str
+
+
+def names() -> list[str]:
+    """Return the tenants, as a project would read them from a table."""
+    return list(BOTH)
+
+
+def quoted(schema: str) -> str:
+    """Return a name as SQL has it."""
+    return '"' + schema.replace('"', '""') + '"'
+
+
+def tables() -> list[str]:
+    """Return the tables that each tenant has."""
+    models = [*apps.get_app_config("django_cqrs").get_models(), Note]
+    return list(dict.fromkeys(model._meta.db_table for model in models))
+
+
+@pytest.fixture(scope="module")
+def schemas(django_db_setup: None, django_db_blocker: Any) -> None:
+    """Make two schemas; they go with the database, since to drop them takes seconds."""
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        for schema in BOTH:
+            cursor.execute(f"CREATE SCHEMA {quoted(schema)}")
+            for table in tables():
+                cursor.execute(f"CREATE TABLE {quoted(schema)}.{table} (LIKE public.{table} INCLUDING ALL)")
+
+
+@pytest.fixture
+def desk(schemas: None, committed: None, project: Project, settings: Any) -> Iterator[Project]:
+    """Return a project of two tenants, in which each written note is noted once more by a consumer."""
+    settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "SCHEMAS": f"{__name__}.names"}
+
+    def write(command: Write, publish: Publish) -> int:
+        publish(Written(command.text))
+        return Note.objects.create(text=command.text).pk
+
+    def note(event: Written, publish: Publish) -> None:
+        Note.objects.create(text=f"{current().headers['tenant']} {event.who}")
+
+    project.registry.add(Write, write)
+    project.consume(Written, consumer="mailing", work=note)
+    yield project
+    with connection.cursor() as cursor:
+        for schema in BOTH:
+            cursor.execute("; ".join(f"DELETE FROM {quoted(schema)}.{table}" for table in tables()))
+
+
+def write_in(desk: Project, **texts: str) -> None:
+    """Write a note for each tenant."""
+    for schema, text in zip(BOTH, texts.values(), strict=True):
+        with in_schema(schema):
+            desk.bus.send(Write(text))
+
+
+def notes(schema: str) -> list[str]:
+    """Return a tenant's notes."""
+    with in_schema(schema):
+        return list(Note.objects.order_by("pk").values_list("text", flat=True))
+
+
+def count(kind: Any) -> list[int]:
+    """Count the rows in each schema, and in none."""
+    found = []
+    for schema in BOTH:
+        with in_schema(schema):
+            found.append(kind.objects.count())
+    return [*found, kind.objects.count()]
+
+
+def path() -> str:
+    """Return where the connection is."""
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW search_path")
+        return str(cursor.fetchone()[0])
+
+
+def in_thread(work: Callable[[], Any]) -> Any:
+    """Do something on another connection."""
+    answers: list[Any] = []
+
+    def do() -> None:
+        try:
+            answers.append(work())
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=do)
+    thread.start()
+    thread.join()
+    return answers[0]
+
+
+@pytest.mark.needs("postgresql")
+class TestSchemas:
+    """Being in a schema."""
+
+    postgresql = connection.vendor == "postgresql"
+
+    def test_what_is_sent_in_a_schema_stays_there(self, desk: Project) -> None:
+        """Data and event; the tenant is in the headers."""
+        write_in(desk, a="one", b="two")
+
+        assert (notes(A), notes(B), count(Outbox)) == (["one"], ["two"], [1, 1, 0])
+
+    def test_afterwards_one_is_where_one_was(self, desk: Project) -> None:
+        """After an error, nested, and whatever became of the transaction."""
+        before = path()
+        with in_schema(A):
+            outer = path()
+            with in_schema(B):
+                pass
+            with pytest.raises(ZeroDivisionError), transaction.atomic():
+                Note.objects.create(text="gone")
+                raise ZeroDivisionError
+            assert path() == outer
+        with pytest.raises(ZeroDivisionError), transaction.atomic(), in_schema(A):
+            raise ZeroDivisionError
+        with pytest.raises(ProgrammingError), transaction.atomic(), in_schema(A), connection.cursor() as cursor:
+            cursor.execute("SELEKT")
+
+        assert (path(), outer.startswith('"tenant a", ')) == (before, True)
+
+    def test_a_new_connection_is_in_the_same_schema(self, desk: Project) -> None:
+        """A handler may close its own, and a server may."""
+        with in_schema(A):
+            connection.close()
+            Note.objects.create(text="after")
+        connection.close()
+
+        assert (notes(A), Note.objects.count()) == (["after"], 0)
+
+    def test_a_schema_that_is_not_there_is_refused(self, desk: Project) -> None:
+        """PostgreSQL would pass over it, and write into the next one."""
+        before = path()
+        with pytest.raises(NotConfigured, match="has no schema 'nobody'"), in_schema("nobody"):
+            pass
+        with pytest.raises(NotConfigured, match="no name of a schema"), in_schema(""):
+            pass
+
+        assert path() == before
+
+    def test_threads_that_work_for_this_one_are_in_its_schema(self, desk: Project, settings: Any) -> None:
+        """As handlers after the commit are, side by side, on connections of their own."""
+        settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "EVENT_WORKERS": 2}
+        for number in range(2):
+            desk.registry.add(
+                Noticed,
+                lambda event, *, number=number: Note.objects.create(text=f"{number}") and None,
+                after_commit=True,
+            )
+        with in_schema(B), transaction.atomic():
+            desk.bus.publish(Noticed("b"))
+
+        assert (notes(A), sorted(notes(B)), Note.objects.count()) == ([], ["0", "1"], 0)
+
+    def test_an_idempotency_key_is_a_tenants_own(self, desk: Project) -> None:
+        """Neither an answer nor a lock of one is another's."""
+        with in_schema(A), transaction.atomic():
+            desk.bus.send(Write("one"), idempotency_key="k")
+
+            def other() -> int:
+                with in_schema(B):
+                    return desk.bus.send(Write("two"), idempotency_key="k", concurrent="raise")
+
+            in_thread(other)
+
+        assert (notes(A), notes(B)) == (["one"], ["two"])
+
+
+@pytest.mark.needs("postgresql")
+class TestRelaysAndConsumers:
+    """What works for all tenants."""
+
+    postgresql = connection.vendor == "postgresql"
+
+    def test_one_relay_and_one_consumer_serve_all_tenants(self, desk: Project) -> None:
+        """Each handler runs in the schema of its event, and what it writes is there."""
+        write_in(desk, a="one", b="two")
+        desk.ship()
+        shipped = count(Inbox)
+        desk.work()
+
+        assert (shipped, count(Inbox), count(Outbox)) == ([1, 1, 0], [0, 0, 0], [0, 0, 0])
+        assert (notes(A), notes(B)) == (["one", f"{A} one"], ["two", f"{B} two"])
+
+    def test_one_tenant_may_be_worked_alone(self, desk: Project) -> None:
+        """By name, or because one is in its schema."""
+        write_in(desk, a="one", b="two")
+        consumers()
+        run(relays(schemas=[A]), drain=True)
+        only_a = count(Outbox)
+        with in_schema(B):
+            run(relays(), drain=True)
+
+        assert (only_a, count(Outbox)) == ([0, 1, 0], [0, 0, 0])
+
+    def test_relays_of_two_tenants_do_not_exclude_each_other(self, desk: Project) -> None:
+        """All lanes of one are held, and the other is shipped; a second relay of the same one gets none."""
+        write_in(desk, a="one", b="two")
+        consumers()
+
+        def others() -> list[int]:
+            run(relays(routes=["database"], databases=["default"]), drain=True)
+            return count(Outbox)
+
+        with in_schema(A):
+            storage = DjangoStorage("outbox", "default")
+            with storage.hold("database", lanes=range(16), limit=16, local=True, idle=15.0) as held:
+                assert held is not None
+                left = in_thread(others)
+
+        assert left == [1, 0, 0]
+
+    def test_locks_are_the_tables_whoever_finds_it_by_whatever_path(self, desk: Project) -> None:
+        """Else two relays would work on one table."""
+        place = DjangoStorage("outbox", "default").place("database")
+
+        def taken() -> int:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET search_path TO {quoted(A)}, public")
+            with dialect("default").holding(place, [3], limit=1, local=True, idle=9.0) as lanes:
+                return len(lanes)
+
+        with in_schema(A), dialect("default").holding(place, [3], limit=1, local=True, idle=9.0) as lanes:
+            same = in_thread(taken)
+        with dialect("default").holding(place, [3], limit=1, local=True, idle=9.0) as public:
+            other = in_thread(taken)
+
+        assert (len(lanes), same, len(public), other) == (1, 0, 1, 1)
+
+    def test_marks_of_lanes_are_in_the_schema_of_their_lane(self, desk: Project) -> None:
+        """They are written through another connection."""
+        write_in(desk, a="one", b="two")
+        desk.ship()
+        desk.work()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM public.cqrs_lane_mark WHERE queue = 'mailing'")
+            homeless = cursor.fetchone()
+
+        assert homeless == (0,)
+
+    def test_scheduled_and_deferred_ones_are_each_tenants_own(self, desk: Project) -> None:
+        """Promoted and handled where they were stored."""
+        from datetime import timedelta
+
+        with in_schema(B), transaction.atomic():
+            desk.bus.defer(Write("later"), due=timedelta(0))
+        kept = count(Scheduled)
+        run(promoters(), drain=True)
+        promoted = count(Inbox)
+        run(consumers(DEFERRED), drain=True)
+
+        assert (kept, promoted) == ([0, 1, 0], [0, 1, 0])
+        assert (notes(A), notes(B)) == ([], ["later"])
+
+    def test_ticks_serve_all_tenants(self, desk: Project) -> None:
+        """Those of Celery."""
+        write_in(desk, a="one", b="two")
+        consumers()
+        ticks.relay()
+        ticks.consume("mailing")
+        ticks.recover_sagas()
+        ticks.purge(seconds=1)
+
+        assert (len(notes(A)), len(notes(B))) == (2, 2)
+
+    def test_hundreds_of_idle_tenants_cost_a_few_statements(
+        self, desk: Project, settings: Any, django_assert_num_queries: Any
+    ) -> None:
+        """Which there are, and one probe for fifty of them."""
+        [rounds] = relays(routes=["database"], databases=["default"])
+        rounds.names = lambda: [A] * 150
+        rounds._known, rounds._refresh_at = [A] * 150, float("inf")
+
+        with django_assert_num_queries(3):
+            assert rounds.step() == 0
+
+    def test_a_tenant_with_trouble_delays_no_other(self, desk: Project, caplog: pytest.LogCaptureFixture) -> None:
+        """It pauses for itself, and says so."""
+        write_in(desk, a="one", b="two")
+        consumers()
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {quoted(A)}.cqrs_subscription RENAME COLUMN topic TO hidden")
+        try:
+            run(relays(routes=["database"], databases=["default"]), drain=True)
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute(f"ALTER TABLE {quoted(A)}.cqrs_subscription RENAME COLUMN hidden TO topic")
+
+        assert count(Outbox)[1] == 0
+        assert f"relay database in {A}: " in caplog.text
+
+    def test_a_tenant_without_tables_is_told_once(
+        self, desk: Project, settings: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """And works nothing that belongs to another schema of the path."""
+        settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "SCHEMAS": [A, "nobody", B]}
+        write_in(desk, a="one", b="two")
+        consumers()
+        caplog.clear()
+        run(relays(routes=["database"], databases=["default"]), drain=True)
+
+        assert count(Outbox) == [0, 0, 0]
+        assert caplog.text.count("no tables in nobody") == 1
+
+
+@pytest.mark.needs("postgresql")
+class TestWaking:
+    """Who is told of a commit."""
+
+    postgresql = connection.vendor == "postgresql"
+
+    def test_a_listener_tells_in_which_schema_there_is_work(self, desk: Project) -> None:
+        """So that no other one is looked at."""
+        bells = Bells(Stop())
+        [rounds] = relays(routes=["database"], databases=["default"])
+        bells.bell(rounds)
+        listener = Listener("default", bells)
+        listener.start()
+        processes.until(lambda: None in rounds.rung)  # which is what it says when it begins
+        rounds.rung.clear()
+        with in_schema(B):
+            desk.bus.send(Write("two"))
+        processes.until(lambda: bool(rounds.rung))
+        rung = set(rounds.rung)
+        listener.close()
+
+        assert rung == {B}
+
+    def test_two_tenants_that_commit_at_the_same_moment_are_both_told_of(self, desk: Project) -> None:
+        """What was said of one says nothing of the other."""
+        bells = Bells(Stop())
+        [rounds] = relays(routes=["database"], databases=["default"])
+        bells.bell(rounds)
+        listener = Listener("default", bells)
+        listener.start()
+        processes.until(lambda: None in rounds.rung)  # which is what it says when it begins
+        rounds.rung.clear()
+        write_in(desk, a="one", b="two")
+        processes.until(lambda: set(rounds.rung) == set(BOTH))
+        listener.close()
+
+        assert isinstance(rounds, Rounds)
+
+
+@pytest.mark.needs("postgresql")
+class TestCommands:
+    """What an operator does."""
+
+    postgresql = connection.vendor == "postgresql"
+
+    def test_relay_and_consumers_take_schemas(self, desk: Project) -> None:
+        """One, or several."""
+        write_in(desk, a="one", b="two")
+        consumers()
+        call_command("cqrs_relay", drain=True, consume=True, schema=[A])
+        first = (len(notes(A)), len(notes(B)))
+        call_command("cqrs_relay", drain=True)
+        call_command("cqrs_consume", drain=True, schema=[A, B])
+
+        assert (first, len(notes(B))) == ((2, 1), 2)
+
+    def test_the_status_tells_of_each_tenant_that_has_anything(self, desk: Project, capsys: Any) -> None:
+        """By one statement which those are."""
+        with in_schema(B):
+            desk.bus.send(Write("two"))
+        call_command("cqrs_status")
+
+        said = capsys.readouterr().out
+        assert f"default/{B}" in said
+        assert f"default/{A}" not in said
+
+    def test_dead_letters_are_listed_retried_and_skipped_where_they_are(self, desk: Project, capsys: Any) -> None:
+        """Each number belongs to a schema."""
+        with in_schema(B):
+            fields = {"payload": b"x", "version": 1, "message_id": None, "causation_id": None, "traceparent": None}
+            texts = dict.fromkeys(("topic", "key", "kind", "source", "correlation_id", "content_type"), "")
+            dead = Dead.objects.create(
+                box="inbox", queue="mailing", name="desk.x", lane=0, attempts=1, reason="lost", holds=False,
+                headers="{}", **fields, **texts,
+            )  # fmt: skip
+        call_command("cqrs_dead", "list")
+        said = capsys.readouterr().out
+        call_command("cqrs_dead", "skip", str(dead.pk), schema=B)
+
+        assert f"default/{B}" in said
+        assert "lost" in said
+        assert count(Dead) == [0, 0, 0]
+
+    def test_a_purge_goes_through_all_tenants(self, desk: Project, capsys: Any) -> None:
+        """And says so of each."""
+        call_command("cqrs_purge", "seen")
+
+        said = capsys.readouterr().out
+        assert [f"default/{schema}" in said for schema in BOTH] == [True, True]
+
+    def test_places_are_aliases_and_schemas(self, desk: Project, settings: Any) -> None:
+        """Those that have our tables."""
+        assert [str(place) for place in places_of(["default", "audit"])] == [
+            f"default/{A}",
+            f"default/{B}",
+            "audit",
+        ]
