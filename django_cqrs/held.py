@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
-from django.db import connections
+from django.db import Error, connections
 
 from django_cqrs import rows
 from django_cqrs.blocking import BlockedKeys, DueKey
@@ -81,6 +81,11 @@ class HeldLanes:
     def claim(self, row: Row, owner: int, /, *, most: int) -> int:
         """Mark who begins with this row, beside our transaction."""
         return self._speech.marks.claim(self._place, row.lane, row.id, owner, most=most)
+
+    def disclaim(self, row: Row, owner: int, /) -> None:
+        """Take back that an owner has begun with this row, beside our transaction, which is to be rolled back."""
+        with suppress(Error):  # of a database that is gone: then it is taken for one who did not come back
+            self._speech.marks.disclaim(self._place, row.lane, row.id, owner)
 
     def park(self, row: Row, failure: Failure, /) -> None:
         """Put a row aside and block its key, or make a dead letter of it."""

@@ -146,14 +146,23 @@ class Consumer:
             with self.storage.hold(self.consumer, lanes=list(owners), limit=1, local=True, idle=self.timeout) as held:
                 together.read = held.read(self.run, self.max_bytes) if held is not None else None
                 if held is not None and together.read and self._begin(held, together.read, owners):
-                    with within(self.timeout):
-                        together.handle(held, 1 if self._singly else self.batch)
+                    self._handle_together(held, together, together.read[0])
         except Exception as error:
             # What fails at the commit is the handler's as well: a deferred constraint, a lane lost to the timeout.
             if not together.tried:
                 raise
             return error
         return None
+
+    def _handle_together(self, held: Held, together: Together, first: Row) -> None:
+        try:
+            with within(self.timeout):
+                together.handle(held, 1 if self._singly else self.batch)
+        except Exception:
+            # Between here and its parking another worker may take the lane, who is not to think that we have died.
+            if first.parked:
+                held.disclaim(first, self._territory.owner)
+            raise
 
     def _begin(self, held: Held, rows: Sequence[Row], owners: Mapping[int, int]) -> bool:
         """Note who begins with these rows, and how many go one by one; False if the first one was put aside."""

@@ -50,6 +50,11 @@ class HeldRows:
         with self._db.mutex:
             return self._marks.claim((row.queue, row.lane), row.id, owner, most=most)
 
+    def disclaim(self, row: Row, owner: int, /) -> None:
+        """Say that an owner has come back from this row."""
+        with self._db.mutex:
+            self._marks.disclaim((row.queue, row.lane), row.id, owner)
+
     def park(self, row: Row, failure: Failure, /) -> None:
         """Put a row aside, what follows under its key behind it, or make a dead letter of it."""
         with self._db.mutex:

@@ -52,6 +52,12 @@ class Marks:
         self._marks[place], died = self._marks.get(place, Mark()).claimed(row, owner, most=most)
         return died
 
+    def disclaim(self, place: Place, row: int, owner: int) -> None:
+        """See ``Held.disclaim``."""
+        mark = self._marks.get(place, Mark())
+        if (mark.owner, mark.head) == (owner, row):
+            self.forget(place)
+
     def forget(self, place: Place) -> None:
         """Forget what a lane was begun with."""
         self._marks[place] = Mark(self.owner(place))

@@ -154,6 +154,10 @@ class Held(Protocol):
         """
         ...
 
+    def disclaim(self, row: Row, owner: int, /) -> None:
+        """Say that an owner has come back from this row, though with a failure; committed at once, like ``claim``."""
+        ...
+
     def park(self, row: Row, failure: Failure, /) -> None:
         """Put a row aside, what follows under its key behind it; or make a dead letter of it.  Gone: do nothing."""
         ...

@@ -50,6 +50,15 @@ class FileMarks:
             file.execute(UPSERT, [place.name, lane, mark.owner, mark.head, mark.starts])
         return died
 
+    def disclaim(self, place: Place, lane: int, row: int, owner: int, /) -> None:
+        """See ``Held.disclaim``."""
+        if self._is_in_memory():
+            _in_memory(self._alias).disclaim((place.name, lane), row, owner)
+            return
+        with self._file() as file:
+            of_lane = "WHERE queue = ? AND lane = ? AND owner = ? AND head = ?"
+            file.execute(f"UPDATE mark SET head = 0 {of_lane}", [place.name, lane, owner, row])
+
     def forget(self, place: Place, lane: int, /) -> None:
         """Forget it, whatever becomes of the transaction that is open."""
         if self._is_in_memory():

@@ -50,6 +50,10 @@ class Marks(Protocol):
         """See ``Held.claim``."""
         ...
 
+    def disclaim(self, place: Place, lane: int, row: int, owner: int, /) -> None:
+        """See ``Held.disclaim``."""
+        ...
+
     def forget(self, place: Place, lane: int, /) -> None:
         """Forget what a lane was begun with."""
         ...

@@ -50,6 +50,16 @@ class TableMarks:
                 cursor.execute(f"INSERT INTO {TABLE} {columns} VALUES (%s, %s, %s, %s, %s, %s)", written)
         return died
 
+    def disclaim(self, place: Place, lane: int, row: int, owner: int, /) -> None:
+        """See ``Held.disclaim``."""
+        if not self._is_held():
+            return
+        with self._beside() as cursor:
+            cursor.execute(
+                f"UPDATE {TABLE} SET head = 0 {OF_LANE} AND owner = %s AND head = %s",
+                [place.box, place.queue, lane, owner, row],
+            )
+
     def forget(self, place: Place, lane: int, /) -> None:
         """Forget it with the transaction that is open."""
         if not self._is_held():

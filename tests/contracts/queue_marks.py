@@ -74,6 +74,23 @@ class MarksContract(QueueHarness):
 
         assert starts == [0, 1, 0, 1]
 
+    def test_who_has_come_back_from_a_row_is_not_counted(self, storage: Storage) -> None:
+        """Though the transaction is lost; nobody takes back what another one has begun."""
+        self.fill(storage, make("1", key="a"))
+        for owner in (ANNE, BERT):
+            with suppress(Boom), self.hold(storage) as held:
+                assert held is not None
+                row = held.read(1, MiB)[0]
+                assert held.claim(row, owner, most=1) == 0
+                held.disclaim(row, owner)
+                raise Boom
+
+        assert self.claim(storage, CORA, most=9, dies=True) == 0
+        with self.hold(storage) as held:
+            assert held is not None
+            held.disclaim(held.read(1, MiB)[0], ANNE)
+        assert self.claim(storage, ANNE, most=9) == 1
+
     def test_after_so_many_the_row_is_to_be_put_aside_and_the_count_begins_anew(self, storage: Storage) -> None:
         """Whoever is told puts it aside."""
         self.fill(storage, make("1", key="a"))

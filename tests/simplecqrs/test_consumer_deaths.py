@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 
 from simplecqrs.backoff import Retry
+from simplecqrs.consumer import Policy
+from simplecqrs.envelope import Envelope
 from tests.simplecqrs.dying import NAME, Mailing
 
 
@@ -71,6 +75,31 @@ def test_failures_are_not_taken_for_deaths() -> None:
         mailing.now += 1000
 
     assert mailing.tried == ["a1"] * 4
+
+
+def test_a_worker_that_is_quicker_than_who_has_failed_does_not_take_it_for_dead(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It gets the lane between failure and parking, and fails in its turn: that is one attempt, and no death."""
+    mailing = Mailing(retry=Retry(5, first=1, jitter=0))
+    mailing.bad = {"a1"}
+    mailing.store("a1")
+    mailing.work(3)
+    mailing.now += 10
+    quick, ticks = mailing.hire(), count()
+    quick._territory.clock = lambda: next(ticks)
+
+    def meanwhile(_: Envelope) -> Policy:
+        mailing.worker._failing.policy = lambda _: Policy(mailing.retry)
+        quick.step()
+        return Policy(mailing.retry)
+
+    mailing.worker._failing.policy = meanwhile
+    mailing.worker.step()
+
+    assert mailing.tried == ["a1"] * 3
+    assert mailing.inbox.blocked()[0].reason == "ValueError: no"
+    assert "hang until the database takes the lane" not in caplog.text
 
 
 def test_a_handler_that_exits_has_failed() -> None:
