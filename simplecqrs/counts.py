@@ -42,7 +42,7 @@ class Waits:
         waits = [max(0.0, now - moment) for moment in stored]
         with self._lock:
             number, seconds, longest = self._waited
-            self._waited = Waited(number + len(waits), seconds + sum(waits), max(longest, *waits))
+            self._waited = Waited(number + len(waits), seconds + sum(waits), max([longest, *waits]))
 
     def take(self) -> Waited:
         """Return what was added since the last time."""
