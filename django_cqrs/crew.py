@@ -16,7 +16,7 @@ from django_cqrs.bells import Bells
 from django_cqrs.loops import close, make_loop
 from django_cqrs.meter import Meter, Metered
 from django_cqrs.processes import end_if_orphaned
-from django_cqrs.pulse import Pulse, Sign
+from django_cqrs.pulse import Pulse, Sign, trouble_of
 from django_cqrs.watchdog import Watch, limit_of
 from simplecqrs.bell import Bell, Stop
 from simplecqrs.loop import Job, Loop
@@ -126,5 +126,5 @@ class _Hand:
     watch: Watch
 
     def sign(self) -> Sign:
-        bell = self.loop.bell
-        return Sign(self.watch.job, 0 if bell is None else bell.rings, self.watch.age, "".join(self.loop.down))
+        bell, job = self.loop.bell, self.watch.job
+        return Sign(job, 0 if bell is None else bell.rings, self.watch.age, trouble_of(job, self.loop.down))

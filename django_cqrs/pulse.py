@@ -13,13 +13,14 @@ from typing import Any
 from attrs import frozen
 from django.db import Error, connections, transaction
 
+from django_cqrs.brokers import INBOXES
 from django_cqrs.counting import Counted, ledger, where
 from django_cqrs.loops import make_loop
 from django_cqrs.tallies import add
 from django_cqrs.workers import TICKS, Beat, beat, forget, leave
 from simplecqrs.loop import Job, Loop
 
-__all__ = ["Pulse", "Sign", "record", "recorded"]
+__all__ = ["Pulse", "Sign", "record", "recorded", "trouble_of"]
 
 log = logging.getLogger("django_cqrs")
 
@@ -62,7 +63,7 @@ class Pulse:
     def __init__(self, look: Callable[[], Sequence[Sign]]) -> None:
         self._look = look
         self._counted = _counted([sign.job for sign in look()])
-        self._aliases = sorted({one.place[0] for one in self._counted})
+        self._aliases = _aliases(self._counted)
         self._began = time.monotonic()
         self._ending = threading.Event()
         self._failing: set[str] = set()
@@ -155,15 +156,20 @@ def record(counted: Sequence[Counted], down: Sequence[str] = ()) -> None:
         ledger.note(one.place[0], one.entries())
     ledger.note_doors()
     now = time.monotonic()
-    for alias in sorted({one.place[0] for one in counted}):
+    for alias in _aliases(counted):
         due = [one for one in counted if one.place[0] == alias and _is_due(one, now)]
-        beats = [_beat(Sign(one.job, trouble=_trouble(one.job, down)), one, 0.0) for one in due]
+        beats = [_beat(Sign(one.job, trouble=trouble_of(one.job, down)), one, 0.0) for one in due]
         if _survives(alias, partial(beat, alias, beats, pid=TICKS) if beats else None):
             _ticked.update({(alias, one.job.name): now for one in due})
 
 
 #: When the ticks of this process have last said that there are any, for each alias and job.
 _ticked: dict[tuple[str, str], float] = {}
+
+
+def _aliases(counted: Sequence[Counted]) -> list[str]:
+    """Return where something may have been counted: a relay of any alias fills the inboxes."""
+    return sorted({INBOXES, *(one.place[0] for one in counted)}) if counted else []
 
 
 def _is_due(one: Counted, now: float) -> bool:
@@ -175,8 +181,10 @@ def _counted(jobs: Sequence[Any]) -> list[Counted]:
     return [Counted(job, place) for job, place in places if place is not None]
 
 
-def _trouble(job: Any, down: Sequence[str]) -> str:
-    return next((said for said in down if said.startswith(f"{job.name}: ")), "")
+def trouble_of(job: Any, down: Sequence[str]) -> str:
+    """Return for what a job pauses, of what its loop says is down."""
+    said = f"{job.name}: "
+    return next((text.removeprefix(said) for text in down if text.startswith(said)), "")
 
 
 def _beat(sign: Sign, one: Counted, up: float) -> Beat:

@@ -138,7 +138,7 @@ def pulse_alarms(alias: str, backlogs: Iterable[Backlog], limits: Limits) -> Ite
     for backlog in backlogs:
         yield from _unattended(backlog, states, limits)
     yield from dict.fromkeys(
-        f"{state.job} ({state.host} {state.pid}) pauses: {cause_of(state.trouble)}"
+        f"{state.job} ({state.who}) pauses: {cause_of(state.trouble)}"
         for state in states
         if state.is_alive and state.trouble
     )
@@ -157,5 +157,5 @@ def _unattended(backlog: Backlog, states: Sequence[WorkerState], limits: Limits)
     if backlog.oldest is None or backlog.oldest <= limits.silent or any(s.silent <= limits.silent for s in there):
         return
     last = min(there, key=lambda state: state.silent, default=None)
-    who = "nobody works there" if last is None else f"{last.host} {last.pid} has been silent for {last.silent:,.0f} s"
+    who = "nobody works there" if last is None else f"{last.who} has been silent for {last.silent:,.0f} s"
     yield f"{backlog.box} {backlog.queue}: {count_of(backlog.pending)} messages wait, and {who}"

@@ -78,6 +78,11 @@ class WorkerState:
         return self.silent <= SILENT
 
     @property
+    def who(self) -> str:
+        """Name the process."""
+        return f"{self.host} {self.pid}" if self.pid else f"{self.host}, ticks"
+
+    @property
     def works(self) -> bool:
         """Tell whether it empties its queue; a fetcher fills it."""
         return bool(self.queue) and not self.job.startswith("fetcher ")

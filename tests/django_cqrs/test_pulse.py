@@ -38,6 +38,7 @@ from django_cqrs.tallies import Entry, Flow, add, ever, lately, minute_of, throu
 from django_cqrs.workers import Beat, beat, forget, workers
 from simplecqrs import NotificationEvent, Publish, Retry
 from simplecqrs.bell import Stop
+from simplecqrs.errors import BrokerDown
 from simplecqrs.queue import DATABASE
 from tests.desk import processes
 from tests.desk.project import Project
@@ -252,13 +253,27 @@ def test_an_idle_process_writes_three_times_a_minute(monkeypatch: pytest.MonkeyP
     with CaptureQueriesContext(connection) as queries:
         pulse.write()
         assert len(queries) == 0
-        look.signs = [Sign(look.signs[0].job, trouble="relay redis: BrokerDown: no route")]
+        look.signs = [Sign(look.signs[0].job, trouble="BrokerDown: no route")]
         pulse.write()
     if connection.vendor != "sqlite":  # which has BEGIN and COMMIT around
         assert len(queries) == 1
 
     [state] = workers("default")
-    assert (state.box, state.queue, state.trouble) == ("outbox", "redis", "relay redis: BrokerDown: no route")
+    assert (state.box, state.queue, state.trouble) == ("outbox", "redis", "BrokerDown: no route")
+
+
+def test_a_relay_of_another_alias_counts_what_it_brings_into_the_inboxes(project: Project) -> None:
+    """They are on the alias default, and nobody else in that process writes there."""
+    project.consume(Rang, consumer="one")
+    consumers()
+    project.publish(Rang("ada"))
+    door("default").store("one", [envelope_of(Outbox.objects.get())])
+
+    Pulse(Look([Sign(Job(place=("audit", "outbox:redis")))])).write()
+
+    assert flow("inbox", "one").counts == {"received": 1}
+    assert [state.job for state in workers("audit")] == ["relay redis"]
+    assert workers("default") == []
 
 
 def test_what_may_be_lost_or_came_late_is_counted() -> None:
@@ -270,6 +285,25 @@ def test_what_may_be_lost_or_came_late_is_counted() -> None:
     pulse.write()
 
     assert flow("outbox", "redis").counts == {"late": 2, "lost": 1}
+
+
+def test_a_relay_whose_breaker_is_open_says_for_what_it_waits() -> None:
+    """In its heartbeat, without its own name."""
+
+    @define
+    class Down(Job):
+        def step(self) -> int:
+            raise BrokerDown("no route")
+
+    stop = Stop()
+    crew = Crew([Down()], stop, Bells(stop), Meter(OutputWrapper(StringIO())))
+    thread = threading.Thread(target=crew.run)
+    thread.start()
+    try:
+        processes.until(lambda: [sign.trouble for sign in crew.signs()] == ["BrokerDown: no route"])
+    finally:
+        stop.set()
+        thread.join(20)
 
 
 def test_who_says_nothing_is_silent_after_a_minute_and_forgotten_after_an_hour() -> None:
@@ -325,11 +359,11 @@ def test_a_critical_time_that_is_too_long_is_an_alarm() -> None:
 
 def test_who_pauses_is_an_alarm_that_asks_no_broker() -> None:
     """The relay has found out."""
-    beat("default", [Beat(job="relay redis", box="outbox", queue="redis", trouble="relay redis: BrokerDown: no route")])
+    beat("default", [Beat(job="relay redis", box="outbox", queue="redis", trouble="BrokerDown: no route")])
 
     [alarm] = alarms()
 
-    assert alarm.endswith("pauses: relay redis: BrokerDown: no route")
+    assert alarm.endswith(") pauses: BrokerDown: no route")
 
 
 def test_status_tells_of_throughput_workers_and_lanes(project: Project) -> None:
