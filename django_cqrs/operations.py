@@ -21,6 +21,7 @@ from django_cqrs.relay import aliases
 from django_cqrs.saga_status import STUCK, trouble_of
 from django_cqrs.sparkline import sparkline
 from django_cqrs.status import QueueStatus, Status, read_status
+from django_cqrs.storage import TableStatus
 from django_cqrs.tallies import EVER, an_hour_ago
 from simplecqrs.letters import cause_of
 from simplecqrs.queue import DATABASE, DEFERRED, SAGAS
@@ -29,6 +30,8 @@ __all__ = ["ConsumerLine", "Operations", "QueueLine", "RouteLine", "StuckSaga", 
 
 #: Sagas that wait for a person and are named, of each status and alias.
 NAMED = 3
+#: Tables whose sizes are told, of each alias.
+LARGEST = 5
 #: Minutes of a sparkline; the one that has just begun is left out.
 MINUTES = 60
 #: What is counted as done, of either box.
@@ -128,6 +131,7 @@ class Operations:
     consumers: Sequence[ConsumerLine]
     workers: Sequence[WorkerLine]
     stuck: Sequence[StuckSaga]
+    storage: Sequence[TableStatus]
     several: bool
 
 
@@ -143,6 +147,7 @@ def read_operations() -> Operations:
         consumers=list(_consumers(status, waiting)),
         workers=list(_workers(status)),
         stuck=[saga for alias in aliases() for saga in _stuck(alias)],
+        storage=[table for alias in aliases() for table in _largest(status, alias)],
         several=len(aliases()) > 1,
     )
 
@@ -213,6 +218,11 @@ def _workers(status: Status) -> Iterator[WorkerLine]:
         alive = [worker for worker in doing if worker.alive]
         troubles = dict.fromkeys(cause_of(worker.trouble) for worker in alive if worker.trouble)
         yield WorkerLine(job, alive, [worker for worker in doing if not worker.alive], [*troubles])
+
+
+def _largest(status: Status, alias: str) -> list[TableStatus]:
+    """Return the size of a database, and of our largest tables there."""
+    return [table for table in status.storage if table.database == alias][: 1 + LARGEST]
 
 
 def _stuck(alias: str) -> Iterator[StuckSaga]:

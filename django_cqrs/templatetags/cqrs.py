@@ -8,15 +8,16 @@ from django import template
 from django.utils.timezone import is_aware, localtime
 
 from django_cqrs.management.letters import count_of
+from django_cqrs.storage import written_bytes
 
-__all__ = ["ago", "counted", "cut", "exactly", "moment"]
+__all__ = ["ago", "as_bytes", "counted", "cut", "exactly", "hours", "moment"]
 
 register = template.Library()
 
 #: Characters of a name or a key.
 LONGEST = 60
 #: Seconds of what is said in larger units, the largest first.
-UNITS = ((86400 * 2, 86400, "d"), (3600 * 2, 3600, "h"), (120, 60, "min"))
+UNITS = ((86400 * 365 * 2, 86400 * 365, "y"), (86400 * 2, 86400, "d"), (3600 * 2, 3600, "h"), (120, 60, "min"))
 
 
 @register.filter
@@ -40,6 +41,18 @@ def ago(seconds: float | str | None) -> str:
         if abs(seconds) >= least:
             return f"{seconds / unit:,.0f} {name}"
     return f"{seconds:,.1f} s" if abs(seconds) < 10 else f"{seconds:,.0f} s"
+
+
+@register.filter(name="bytes")
+def as_bytes(number: float | None) -> str:
+    """Write a number of bytes."""
+    return "-" if number is None else written_bytes(number)
+
+
+@register.filter
+def hours(number: float) -> str:
+    """Write so many hours, in days if there are many."""
+    return ago(number * 3600)
 
 
 @register.filter

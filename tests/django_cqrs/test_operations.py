@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 from django.test import Client
 from django.utils import timezone
 
-from django_cqrs.models import Blocked, Dead, Saga
+from django_cqrs.models import Blocked, Dead, Saga, Size
 from django_cqrs.promises import ASKED, promises
 from django_cqrs.sparkline import sparkline
 from django_cqrs.tallies import Entry, add, minute_of
@@ -106,6 +106,16 @@ def test_it_tells_what_went_through_and_who_works(busy: Project, root: Client) -
     assert re.search(r"relay file 2 \S+ 7, \S+ 8 - 0.0 s BrokerDown: no answer", page["Workers"])
     assert re.search(r"consumer mailing 1 \S+ 7 - 3.0 s -", page["Workers"])
     assert ElementTree.fromstring(re.findall(r"<svg class=.cqrs-spark.*?</svg>", root.get(PAGE).content.decode())[0])
+
+
+def test_it_tells_when_the_disk_is_full(project: Project, settings: Any, root: Client) -> None:
+    """By what was noted before, and by how large the disk is."""
+    settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "DISK_BYTES": {"default": 10**12}}
+    Size.objects.create(at=timezone.now() - timedelta(hours=10), name="", bytes=0)
+
+    storage = parts(root)["Storage"]
+
+    assert re.search(r"the whole database on default [\d.]+ .B [\d.]+ .B [\d,]+ y ", storage)
 
 
 def test_it_leads_to_what_it_tells_of(busy: Project, trips: Trips, root: Client) -> None:
