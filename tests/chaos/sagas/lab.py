@@ -42,7 +42,7 @@ class Tally:
 def main() -> None:
     """Go through shapes, and crash at each of their points."""
     options = _options()
-    chosen = [shape for shape in shapes(options.most) if options.only in shape.name]
+    chosen = [shape for shape in shapes(options.most) if options.only in shape.name][options.skip :]
     rnd = random.Random(options.seed)
     if options.sample or options.seconds < 1e9:
         chosen = rnd.sample(chosen, min(options.sample or len(chosen), len(chosen)))
@@ -72,6 +72,7 @@ def _options() -> Any:
     parser.add_argument("--points", type=int, default=10**6, help="so many crashes of each shape at most, at random")
     parser.add_argument("--pairs", type=int, default=0, help="so many crashes during the recovery from each of them")
     parser.add_argument("--seconds", type=float, default=1e9, help="begin with no further shape after so long")
+    parser.add_argument("--skip", type=int, default=0, help="so many shapes, to go on where a run was ended")
     parser.add_argument("--only", default="", help="shapes whose name has this in it")
     parser.add_argument("--statements", action="store_true", help="crash before each statement as well")
     parser.add_argument("--until-found", action="store_true", help="end with the first shape that shows a fault")
