@@ -88,6 +88,10 @@ class PostgreSQLStore:
         """Use our databases as templates."""
         return PostgreSQLStore(self._server, f"chaos_{os.getpid()}_{name}", template=self._name)
 
+    def restore(self, copy: PostgreSQLStore, /) -> None:
+        """Put a copy in the place of what is there."""
+        PostgreSQLStore(self._server, self._name, template=copy._name)
+
     def drop(self) -> None:
         """Drop the databases."""
         for alias in ALIASES:

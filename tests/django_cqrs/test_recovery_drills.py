@@ -202,68 +202,81 @@ def test_what_is_missing_is_noticed_though_nobody_was_there(shop: Project, strea
     assert Position.objects.get(consumer="mailing").lost == 1
 
 
-class Copies:
-    """Copies of the database of this test run; SQLite's are files."""
+class Copy:
+    """A copy of the database of this test run, as its server makes one."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = folder / "copy.sqlite3"
+        self._live = connection.settings_dict["NAME"]
+        self._copy = str(folder / "copy.sqlite3") if connection.vendor == "sqlite" else f"{self._live}_copy"
 
     def make(self) -> None:
         """Make a copy of all that is committed."""
-        with closing(sqlite3.connect(connection.settings_dict["NAME"])) as live, closing(self._open()) as copy:
-            live.backup(copy)
+        self._replace(self._copy, self._live)
 
     def restore(self) -> None:
         """Put the copy in the place of what is there."""
+        self._replace(self._live, self._copy)
+
+    def drop(self) -> None:
+        """Remove it."""
+        if connection.vendor == "postgresql":
+            with connection._nodb_cursor() as cursor:
+                cursor.execute(f'DROP DATABASE IF EXISTS "{self._copy}" WITH (FORCE)')
+
+    def _replace(self, old: str, new: str) -> None:
         connections.close_all()
-        with closing(self._open()) as copy, closing(sqlite3.connect(connection.settings_dict["NAME"])) as live:
-            copy.backup(live)
+        if connection.vendor == "sqlite":
+            with closing(sqlite3.connect(new)) as source, closing(sqlite3.connect(old)) as target:
+                source.backup(target)
+            return
+        with connection._nodb_cursor() as cursor:
+            cursor.execute(f'DROP DATABASE IF EXISTS "{old}" WITH (FORCE)')
+            cursor.execute(f'CREATE DATABASE "{old}" TEMPLATE "{new}"')
 
-    def _open(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._file)
 
-
-@pytest.mark.needs("sqlite")
+@pytest.mark.needs("copies")
 class TestDatabases:
-    """Databases that were restored; where they are no files, tests/chaos restores them."""
+    """Databases that were restored from a copy, where one is made in a moment; tests/chaos has others."""
 
-    sqlite = connection.vendor == "sqlite"
+    copies = connection.vendor == "sqlite" or (connection.vendor == "postgresql" and "CHAOS_SOAK" in os.environ)
 
     @pytest.fixture
-    def copies(self, tmp_path: Path) -> Copies:
-        return Copies(tmp_path)
+    def copy(self, tmp_path: Path) -> Iterator[Copy]:
+        copy = Copy(tmp_path)
+        yield copy
+        copy.drop()
 
-    def test_a_consumer(self, shop: Project, copies: Copies) -> None:
+    def test_a_consumer(self, shop: Project, copy: Copy) -> None:
         """What others have published in the meantime is handled again, for the first time as far as it knows."""
         tell(shop, 1, 2)
         consume()
-        copies.make()
+        copy.make()
         since = datetime.now(timezone.utc).isoformat()
         tell(shop, 3, 4)
         consume()
         tell(shop, 5)
 
-        hands = {**HANDS, "now restore the database": copies.restore}
+        hands = {**HANDS, "now restore the database": copy.restore}
         said = follow("recovery-consumer.md", "What to do", hands, SINCE=since)
 
         assert effects() == once(1, 2, 3, 4, 5)
         assert "mailing reads drill-" in said
         assert alarms() == []
 
-    def test_a_producer(self, shop: Project, copies: Copies) -> None:
+    def test_a_producer(self, shop: Project, copy: Copy) -> None:
         """What it had shipped since comes back to it, what waited in its outbox is sent twice, and handled once."""
         shop.consume(Counted, consumer="ledger", work=put_back)
         consumers("ledger")
         order(shop, 1)
         relay()
         order(shop, 2)
-        copies.make()
+        copy.make()
         since = datetime.now(timezone.utc).isoformat()
         order(shop, 3)
         relay()
         consume("ledger")
 
-        hands = {**HANDS, "now restore the database": copies.restore}
+        hands = {**HANDS, "now restore the database": copy.restore}
         follow("recovery-producer.md", "What to do", hands, SINCE=since)
 
         assert sorted(Tally.objects.filter(name__startswith="order").values_list("name", "n")) == [

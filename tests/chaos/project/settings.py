@@ -73,6 +73,8 @@ DJANGO_CQRS: dict[str, Any] = {
 }
 if interval := os.environ.get("CHAOS_RECOVERY_INTERVAL"):
     DJANGO_CQRS["SAGAS"] = {"interval": float(interval), "take_overs": Retry(1000, first=0.01, cap=0.1)}
+if keep := os.environ.get("CHAOS_KEEP_HISTORY"):
+    DJANGO_CQRS["KEEP_HISTORY"] = keep
 if REDIS:
     DJANGO_CQRS["BROKERS"] = {
         "redis": {
