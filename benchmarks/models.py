@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from django_cqrs.models import MessageRow
+from django_cqrs.message_models import MessageRow
 
 
 class Account(models.Model):

@@ -12,7 +12,8 @@ from attrs import Attribute, fields
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 
-from django_cqrs.entries import BrokerSettings, ConsumerSettings, Settings, list_of_names
+from django_cqrs.entries import BrokerSettings, ConsumerSettings, Settings
+from django_cqrs.entry_fields import list_of_names
 from simplecqrs.errors import NotConfigured
 from simplecqrs.queue import DATABASE, DEFERRED, LANES, SAGAS
 

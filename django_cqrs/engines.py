@@ -8,7 +8,8 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
-from django_cqrs.entries import DAEMON, Settings
+from django_cqrs.entries import Settings
+from django_cqrs.entry_fields import DAEMON
 from simplecqrs.errors import CQRSError
 
 __all__ = ["Ring", "problems_of", "ring"]

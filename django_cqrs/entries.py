@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -11,103 +11,40 @@ from attrs import field, frozen
 from attrs.converters import optional as optionally
 from attrs.validators import ge, in_, instance_of, le, matches_re, optional
 
-from django_cqrs.ages import age_of
+from django_cqrs.entry_fields import (
+    DAEMON,
+    age,
+    bytes_of_aliases,
+    is_engine,
+    is_on_error,
+    list_of_names,
+    mapping,
+    names_or_path,
+    number,
+    object_of,
+    text,
+)
 from django_cqrs.pending_limits import PendingLimit, pending_limits
 from simplecqrs.backoff import Retry
-from simplecqrs.errors import NotConfigured
 from simplecqrs.middlewares.log import MASK
 from simplecqrs.packing import Compress, Signer
 from simplecqrs.policies import GRACE
 from simplecqrs.queue import DATABASE, LANES
-from simplecqrs.registration import Fate, OnDead, check_on_error
+from simplecqrs.registration import Fate, OnDead
 
 __all__ = [
-    "DAEMON",
     "BrokerSettings",
     "ClaimSettings",
     "ConsumerSettings",
     "Guard",
     "SagaSettings",
     "Settings",
-    "list_of_names",
     "most_specific",
     "most_specific_pattern",
 ]
 
 Guard = Literal["raise", "log", "off", "database"]
 MOST_LANES = 256
-#: The engine that looks for work by itself, and those that are rung for and have names.
-DAEMON, RUNG = "daemon", ("celery", "django-tasks")
-
-
-def list_of_names(value: Any) -> tuple[str, ...]:
-    """Make a tuple of a list of names; one string is no list of its letters."""
-    if isinstance(value, str) or not all(isinstance(name, str) for name in value):
-        raise TypeError(f"it is a list of strings, not {value!r}")
-    return tuple(value)
-
-
-def _names_or_path(value: Any) -> tuple[str, ...] | str | None:
-    return value if value is None or isinstance(value, str) else list_of_names(value)
-
-
-def _mapping(**metadata: object) -> Any:
-    return field(factory=dict, validator=_is_dict, metadata=metadata, repr=not metadata.get("secret"))
-
-
-def _is_dict(_: Any, __: Any, value: object) -> None:
-    if not isinstance(value, Mapping):
-        raise TypeError("it is a dict")  # without the value, which may hold a password
-
-
-def _object(kind: type, make: Callable[..., object] | None = None, **metadata: object) -> Any:
-    """Return a field that makes an object of a dict; what is wrong is a ValueError, as for any other entry."""
-
-    def converted(value: Any) -> Any:
-        if value is None or isinstance(value, kind):
-            return value
-        if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-            raise TypeError("it is a dict with names as keys")
-        try:
-            return (make or kind)(**value)
-        except (NotConfigured, TypeError) as error:
-            raise ValueError(error.args[0]) from None
-
-    return field(default=None, converter=converted, metadata=metadata)
-
-
-def _text(default: str) -> Any:
-    return field(default=default, validator=instance_of(str))
-
-
-def _number(kind: type | tuple[type, ...], default: float, *limits: Any) -> Any:
-    of_kind: Any = instance_of(kind)
-    return field(default=default, validator=[of_kind, *limits])
-
-
-def _age(value: Any) -> timedelta:
-    return value if isinstance(value, timedelta) else timedelta(0) if value is None else age_of(value)
-
-
-def _bytes_of_aliases(_: Any, __: Any, value: Any) -> None:
-    if not isinstance(value, Mapping) or not all(isinstance(size, int) and size > 0 for size in value.values()):
-        raise TypeError("it is a dict of aliases and bytes")
-
-
-def _engine(_: Any, __: Any, value: Any) -> None:
-    if value not in (DAEMON, *RUNG) and not (isinstance(value, str) and "." in value):
-        raise ValueError(
-            f"an engine is one of {DAEMON}, {', '.join(RUNG)}, or the dotted path of a function that rings"
-        )
-
-
-def _on_error(_: Any, __: Any, value: Any) -> None:
-    """Check fates as they are for handlers; exceptions may be named by dotted paths, which are looked up later."""
-    if not isinstance(value, Mapping):
-        raise TypeError("it is a dict of exceptions and what becomes of the message")
-    found: Mapping[Any, Any] = value
-    for cls, fate in found.items():
-        check_on_error(None, None, {Exception if isinstance(cls, str) else cls: fate})
 
 
 @frozen(kw_only=True)
@@ -115,7 +52,7 @@ class BrokerSettings:
     """One entry of BROKERS: the dotted path of a class, and what it is called with."""
 
     backend: str = field(validator=instance_of(str))
-    options: Mapping[str, Any] = _mapping(secret=True)
+    options: Mapping[str, Any] = mapping(secret=True)
 
 
 @frozen(kw_only=True)
@@ -129,8 +66,8 @@ class ClaimSettings:
         store: the dotted path of a ClaimStore, an object or a class without arguments, instead.
     """
 
-    above: int = _number(int, 256 * 1024, ge(0))
-    storage: str = _text("default")
+    above: int = number(int, 256 * 1024, ge(0))
+    storage: str = text("default")
     store: str | None = field(default=None, validator=optional(instance_of(str)))
 
 
@@ -159,15 +96,15 @@ class ConsumerSettings:
     """
 
     topics: tuple[str, ...] | None = field(default=None, converter=optionally(list_of_names))
-    broker: str = _text(DATABASE)
-    engine: str = field(default=DAEMON, validator=_engine)
-    lanes: int = _number(int, LANES, ge(1), le(MOST_LANES))
-    timeout: float = _number((int, float), 300.0, ge(0.001))
-    batch: int = _number(int, 1, ge(1), le(1000))
+    broker: str = text(DATABASE)
+    engine: str = field(default=DAEMON, validator=is_engine)
+    lanes: int = number(int, LANES, ge(1), le(MOST_LANES))
+    timeout: float = number((int, float), 300.0, ge(0.001))
+    batch: int = number(int, 1, ge(1), le(1000))
     apps: tuple[str, ...] = field(default=(), converter=list_of_names)
     retry: Retry = field(factory=Retry, validator=instance_of(Retry))
     on_dead: OnDead = field(default="hold", validator=in_(("hold", "continue")))
-    on_error: Mapping[type[Exception] | str, Fate] = field(factory=dict, validator=_on_error)
+    on_error: Mapping[type[Exception] | str, Fate] = field(factory=dict, validator=is_on_error)
     strict: bool = field(default=False, validator=instance_of(bool))
     allow_commands: bool = field(default=False, validator=instance_of(bool))
     replay: bool = field(default=False, validator=instance_of(bool))
@@ -186,10 +123,10 @@ class SagaSettings:
         patience: seconds to wait for attempts that are due later; else they are left to a later look.
     """
 
-    interval: float = _number((int, float), 5.0, ge(0.001))
-    batch: int = _number(int, 100, ge(1))
+    interval: float = number((int, float), 5.0, ge(0.001))
+    batch: int = number(int, 100, ge(1))
     take_overs: Retry = field(factory=lambda: Retry(5, first=5.0, cap=600.0), validator=instance_of(Retry))
-    patience: float = _number((int, float), 0.0, ge(0))
+    patience: float = number((int, float), 0.0, ge(0))
 
 
 @frozen(kw_only=True)
@@ -232,48 +169,48 @@ class Settings:
         mask: names whose values are not shown; ``*`` stands for any characters.
     """
 
-    brokers: Mapping[str, BrokerSettings] = _mapping(secret=True)
-    routes: Mapping[str, tuple[str, ...]] = _mapping()
-    consumers: Mapping[str, ConsumerSettings] = _mapping()
+    brokers: Mapping[str, BrokerSettings] = mapping(secret=True)
+    routes: Mapping[str, tuple[str, ...]] = mapping()
+    consumers: Mapping[str, ConsumerSettings] = mapping()
     middlewares: tuple[str, ...] = field(default=(), converter=list_of_names)
     container: str | None = field(default=None, validator=optional(instance_of(str)))
     codec: str | None = field(default=None, validator=optional(instance_of(str)))
-    codecs: Mapping[str, str] = _mapping()
-    compress: Compress | None = _object(Compress)  # noqa: RUF009 - it is a field
-    claims: ClaimSettings | None = _object(ClaimSettings)  # noqa: RUF009 - it is a field
-    signature_keys: Signer | None = _object(Signer, lambda **keys: Signer(keys), secret=True)  # noqa: RUF009 - it is a field
+    codecs: Mapping[str, str] = mapping()
+    compress: Compress | None = object_of(Compress)  # noqa: RUF009 - it is a field
+    claims: ClaimSettings | None = object_of(ClaimSettings)  # noqa: RUF009 - it is a field
+    signature_keys: Signer | None = object_of(Signer, lambda **keys: Signer(keys), secret=True)  # noqa: RUF009 - it is a field
     scope: Literal["message", "handler"] = field(default="message", validator=in_(("message", "handler")))
-    event_workers: int = _number(int, 1, ge(1))
-    databases: Mapping[str, str] = _mapping()
-    mediator: str = _text("django_cqrs.bus")
-    source: str = _text("")
+    event_workers: int = number(int, 1, ge(1))
+    databases: Mapping[str, str] = mapping()
+    mediator: str = text("django_cqrs.bus")
+    source: str = text("")
     query_guard: Guard = field(default="raise", validator=in_(("raise", "log", "off", "database")))
     alias_guard: Guard = field(default="raise", validator=in_(("raise", "log", "off")))
-    relay_tick_seconds: float = _number((int, float), 5.0, ge(0.001))
-    relay_batch: int = _number(int, 1000, ge(1))
+    relay_tick_seconds: float = number((int, float), 5.0, ge(0.001))
+    relay_batch: int = number(int, 1000, ge(1))
     relay_retry: Retry = field(factory=Retry, validator=instance_of(Retry))
     relay_on_dead: OnDead = field(default="hold", validator=in_(("hold", "continue")))
-    max_bytes: int = _number(int, 1024 * 1024, ge(1))
+    max_bytes: int = number(int, 1024 * 1024, ge(1))
     max_pending: Mapping[str, PendingLimit] = field(factory=dict, converter=pending_limits)
     wakeup: Literal["notify", "none"] = field(default="notify", validator=in_(("notify", "none")))
-    listen_alias: Mapping[str, str] = _mapping()
-    celery_queue: str = _text("cqrs")
-    tasks_backend: str = _text("default")
-    tasks_queue: str = _text("default")
-    deploy_grace: float = _number((int, float), GRACE, ge(0))
-    seen_days: float = _number((int, float), 14.0, ge(0))
-    stream_days: float = _number((int, float), 0.0, ge(0))
-    cdc_days: float = _number((int, float), 3.0, ge(0))
-    dead_days: float = _number((int, float), 0.0, ge(0))
-    action_days: float = _number((int, float), 0.0, ge(0))
-    idempotency_days: float = _number((int, float), 7.0, ge(0))
-    sagas: SagaSettings | None = _object(SagaSettings)  # noqa: RUF009 - it is a field
-    saga_days: float = _number((int, float), 30.0, ge(0))
-    tally_days: float = _number((int, float), 14.0, ge(0))
-    keep_history: timedelta = field(default=timedelta(0), converter=_age)
-    disk_bytes: Mapping[str, int] = field(factory=dict, validator=_bytes_of_aliases)
-    idempotency_wait: float = _number((int, float), 10.0, ge(0))
-    schemas: tuple[str, ...] | str | None = field(default=None, converter=_names_or_path)
+    listen_alias: Mapping[str, str] = mapping()
+    celery_queue: str = text("cqrs")
+    tasks_backend: str = text("default")
+    tasks_queue: str = text("default")
+    deploy_grace: float = number((int, float), GRACE, ge(0))
+    seen_days: float = number((int, float), 14.0, ge(0))
+    stream_days: float = number((int, float), 0.0, ge(0))
+    cdc_days: float = number((int, float), 3.0, ge(0))
+    dead_days: float = number((int, float), 0.0, ge(0))
+    action_days: float = number((int, float), 0.0, ge(0))
+    idempotency_days: float = number((int, float), 7.0, ge(0))
+    sagas: SagaSettings | None = object_of(SagaSettings)  # noqa: RUF009 - it is a field
+    saga_days: float = number((int, float), 30.0, ge(0))
+    tally_days: float = number((int, float), 14.0, ge(0))
+    keep_history: timedelta = field(default=timedelta(0), converter=age)
+    disk_bytes: Mapping[str, int] = field(factory=dict, validator=bytes_of_aliases)
+    idempotency_wait: float = number((int, float), 10.0, ge(0))
+    schemas: tuple[str, ...] | str | None = field(default=None, converter=names_or_path)
     schema_of: str | None = field(default=None, validator=optional(instance_of(str)))
     tenant: str | None = field(default=None, validator=optional(instance_of(str)))
     tracing: bool = field(default=False, validator=instance_of(bool))

@@ -8,7 +8,8 @@ from typing import Any
 from attrs import define, field, frozen
 from django.db.models import Count, Min, QuerySet
 
-from django_cqrs.models import Dead, Inbox, MessageRow, Outbox, ParkedInbox, ParkedOutbox, Scheduled
+from django_cqrs.letter_models import Dead
+from django_cqrs.message_models import Inbox, MessageRow, Outbox, ParkedInbox, ParkedOutbox, Scheduled
 from django_cqrs.rows import envelope_of
 from simplecqrs.envelope import Envelope
 from simplecqrs.queue import Box

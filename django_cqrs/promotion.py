@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 
 from django_cqrs.databases import dialect, now
 from django_cqrs.databases.statements import placeholders
-from django_cqrs.models import Inbox, MessageRow, Outbox, Scheduled
+from django_cqrs.message_models import Inbox, MessageRow, Outbox, Scheduled
 from django_cqrs.probes import of_schedule
 from django_cqrs.relay import choose_aliases
 from django_cqrs.rounds import everywhere

@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_cqrs.conf import table
 from django_cqrs.databases import Dialect, dialect
-from django_cqrs.models import TRACEPARENT, Inbox, MessageRow, Outbox, ParkedInbox, ParkedOutbox
+from django_cqrs.message_models import TRACEPARENT, Inbox, MessageRow, Outbox, ParkedInbox, ParkedOutbox
 from simplecqrs.envelope import Envelope
 from simplecqrs.queue import Row
 

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django_cqrs.conf import settings
 from django_cqrs.consumers import consumer_names, consumers
 from django_cqrs.daemon import serve
-from django_cqrs.entries import DAEMON
+from django_cqrs.entry_fields import DAEMON
 from django_cqrs.management.errors import explaining
 from django_cqrs.management.going_back import add_arguments, go_back
 from django_cqrs.management.schemas import add_schemas
