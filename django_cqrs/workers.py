@@ -27,7 +27,7 @@ TROUBLE = 500
 #: Workers that are read.
 MOST = 1000
 KEY = ("host", "pid", "job")
-MERGED = dict.fromkeys(("box", "queue", "since", "at", "age", "trouble"), NEW)
+MERGED: dict[str, str] = dict.fromkeys(("box", "queue", "since", "at", "age", "trouble"), NEW)
 
 
 @frozen(kw_only=True)
