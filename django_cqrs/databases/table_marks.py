@@ -46,8 +46,8 @@ class TableMarks:
             if known:
                 cursor.execute(f"UPDATE {TABLE} SET owner = %s, head = %s, starts = %s {OF_LANE}", written)
             else:
-                columns = "(owner, head, starts, box, queue, lane)"
-                cursor.execute(f"INSERT INTO {TABLE} {columns} VALUES (%s, %s, %s, %s, %s, %s)", written)
+                columns = "owner, head, starts, box, queue, lane"
+                cursor.execute(f"INSERT INTO {TABLE} ({columns}) VALUES (%s, %s, %s, %s, %s, %s)", written)
         return died
 
     def disclaim(self, place: Place, lane: int, row: int, owner: int, /) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -11,6 +14,18 @@ from django.conf import settings
 from django.db import transaction
 
 KEYS = 5
+#: Seconds that the longest transaction of this process has taken, its commit included.
+longest = 0.0
+
+
+@contextmanager
+def timed() -> Generator[None, None, None]:
+    """Remember how long the longest transaction took."""
+    global longest  # noqa: PLW0603 - of this process
+    began = time.monotonic()
+    with transaction.atomic():
+        yield
+    longest = max(longest, time.monotonic() - began)
 
 
 def produce(rounds: int) -> None:
@@ -26,12 +41,12 @@ def produce(rounds: int) -> None:
     for turn in range(rounds):
         key = f"k{turn % KEYS}"
         for what, message in [*shop.EVENTS.items(), *shop.COMMANDS.items()]:
-            with transaction.atomic():
+            with timed():
                 number = Told.objects.filter(key=key).count()
                 tell(what, key, number)
                 do = bus.publish if what in shop.EVENTS else bus.defer
                 do(message(key, number))
-        with transaction.atomic():
+        with timed():
             number = Told.objects.filter(key="saga").count()
             for what in ("packed", "posted"):
                 tell(what, "saga", number)
@@ -58,14 +73,23 @@ def consume() -> None:
     run(jobs, drain=True)
 
 
+def read(seconds: int) -> None:
+    """Look at the outbox in a transaction that stays open for so long, as a report or a backup does."""
+    from django_cqrs.models import Outbox
+
+    with transaction.atomic():
+        Outbox.objects.count()
+        time.sleep(seconds)
+
+
 def main() -> None:
     """Do what comes, line by line."""
     django.setup()
     print("ready", flush=True)
     for line in sys.stdin:
         command, *numbers = line.split()
-        {"produce": produce, "relay": relay, "consume": consume}[command](*map(int, numbers))
-        print("done", flush=True)
+        {"produce": produce, "relay": relay, "consume": consume, "read": read}[command](*map(int, numbers))
+        print(f"done {longest}", flush=True)
 
 
 if __name__ == "__main__":

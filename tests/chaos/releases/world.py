@@ -31,19 +31,30 @@ class Actor:
                 [sys.executable, "-u", "-m", "tests.chaos.releases.actor"],
                 cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
             )  # fmt: skip
+        #: Seconds that the longest of its transactions has taken.
+        self.longest = 0.0
         self._expect("ready")
 
-    def _expect(self, said: str) -> None:
+    def _expect(self, wanted: str) -> str:
         assert self._process.stdout is not None
-        line = self._process.stdout.readline().strip()
-        assert line == said, f"{line!r}\n{self._log.read_text(errors='replace')[-3000:]}"
+        said, _, rest = self._process.stdout.readline().strip().partition(" ")
+        assert said == wanted, f"{said!r}\n{self._log.read_text(errors='replace')[-3000:]}"
+        return rest
 
     def do(self, what: str) -> None:
         """Have something done, and wait for its end."""
+        self.begin(what)
+        self.end()
+
+    def begin(self, what: str) -> None:
+        """Have something done."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{what}\n")
         self._process.stdin.flush()
-        self._expect("done")
+
+    def end(self) -> None:
+        """Wait until it is done."""
+        self.longest = float(self._expect("done"))
 
     def close(self) -> None:
         """End it."""
