@@ -12,9 +12,10 @@ from django.utils.module_loading import import_string
 
 from django_cqrs import cdc, fitting
 from django_cqrs.conf import read_settings
-from django_cqrs.databases.checks import check_server, check_settings_of
+from django_cqrs.databases.checks import check_schemas, check_server, check_settings_of
 from django_cqrs.entries import Settings
 from django_cqrs.mediator import DjangoMediator
+from django_cqrs.schemas import TENANTS
 from simplecqrs.errors import CQRSError, NotConfigured
 from simplecqrs.messages import Command, IntegrationEvent, Message, Query, Stream
 from simplecqrs.queue import DATABASE, DEFERRED, SAGAS
@@ -48,7 +49,8 @@ def check_settings(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]:
     for name, broker in found.brokers.items():
         messages += _importable(broker.backend, f"BROKERS[{name!r}]")
     store = None if found.claims is None else found.claims.store
-    optional = [path for path in (found.container, found.codec, found.tenant, store) if path is not None]
+    tenants = (found.tenant, found.schema_of, found.schemas if isinstance(found.schemas, str) else None)
+    optional = [path for path in (found.container, found.codec, store, *tenants) if path is not None]
     for path in (*found.middlewares, *optional, *found.codecs.values(), found.mediator):
         messages += _importable(path, "DJANGO_CQRS")
     if not problems and not messages:
@@ -209,7 +211,10 @@ def check_databases(app_configs: Any, **_: Any) -> Sequence[checks.CheckMessage]
     for alias in dict.fromkeys(["default", *found.databases.values()]):
         configured: Any = django_settings.DATABASES.get(alias, {})
         messages += check_settings_of(alias, configured)
-    return messages
+    return [
+        *messages,
+        *(check_schemas(django_settings.DATABASES.get(TENANTS, {})) if found.schemas is not None else ()),
+    ]
 
 
 def check_servers(app_configs: Any, databases: Sequence[str] | None = None, **_: Any) -> Sequence[checks.CheckMessage]:

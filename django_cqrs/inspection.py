@@ -24,6 +24,7 @@ from django_cqrs.pausing import keys_alone, without_past_pauses
 from django_cqrs.queue import DjangoStorage, inbox, outbox
 from django_cqrs.saga_letters import let_recovery_take_it
 from django_cqrs.schedule import scheduled
+from django_cqrs.tenants import NO_SCHEMA, let_in
 from simplecqrs.letters import ANY, CAP, LONGEST_CAUSE, BlockedKey, Wanted, cause_of
 from simplecqrs.packing.signatures import FORGED
 from simplecqrs.queue import LANES, Backlog, Box, Letter, lane_of_key
@@ -140,6 +141,8 @@ class DjangoInspection:
             dead = self._lock(letter)
             if dead is not None and dead.reason.startswith(FORGED) and dead.message_id is not None:
                 return door(self.alias).believe(dead)
+            if dead is not None and dead.reason.startswith(NO_SCHEMA) and dead.message_id is not None:
+                return let_in(dead)
             if dead is None or (dead.row is None and dead.reason != TOO_LATE):
                 return False
             storage = self._storage(dead)

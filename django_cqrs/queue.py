@@ -18,6 +18,7 @@ from django_cqrs.history import remember
 from django_cqrs.locks import refuse_inside
 from django_cqrs.models import Blocked
 from django_cqrs.safe_ids import SafeIds
+from django_cqrs.schemas import with_tenant
 from django_cqrs.wakeup import wake_after_commit
 from simplecqrs.envelope import Envelope
 from simplecqrs.queue import Box, Row, Work
@@ -50,6 +51,8 @@ class DjangoStorage:
 
     def append(self, rows_: Sequence[tuple[str, int, Envelope]], /) -> None:
         """Add rows, in several INSERTs if they are many or large, in the transaction that is open; its commit wakes."""
+        if settings().schemas is not None:
+            rows_ = [(queue, lane, with_tenant(self.alias, envelope)) for queue, lane, envelope in rows_]
         for portion in rows.portions(rows_, CHUNK):
             rows.insert(connections[self.alias], self.hot, portion)
         if rows_:

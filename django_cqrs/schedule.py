@@ -17,6 +17,7 @@ from django.utils import timezone
 from django_cqrs.databases import now
 from django_cqrs.models import Scheduled
 from django_cqrs.rows import fields_of
+from django_cqrs.schemas import with_tenant
 from django_cqrs.wakeup import wake_after_commit
 from simplecqrs.envelope import Envelope
 from simplecqrs.letters import CAP
@@ -40,7 +41,7 @@ def keep(alias: str, box: Box, rows: Iterable[tuple[Moment, str, int, Envelope]]
     A timedelta counts from now by the database's clock, which tells as well when the time has come.
     """
     later = [
-        Scheduled(box=box, due=_when(alias, due), queue=queue, lane=lane, **fields_of(envelope))
+        Scheduled(box=box, due=_when(alias, due), queue=queue, lane=lane, **fields_of(with_tenant(alias, envelope)))
         for due, queue, lane, envelope in rows
     ]
     if later:

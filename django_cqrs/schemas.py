@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from attrs import evolve
 from django.db import Error, connections
 from django.db.backends.signals import connection_created
 from django.utils.module_loading import import_string
@@ -16,9 +17,11 @@ from django.utils.module_loading import import_string
 from django_cqrs.conf import settings, table
 from django_cqrs.locks import is_given_up
 from simplecqrs.ambient import context
+from simplecqrs.envelope import Envelope
 from simplecqrs.errors import NotConfigured
 
 __all__ = [
+    "TENANT",
     "TENANTS",
     "CarriedSchemas",
     "ask_in",
@@ -30,6 +33,7 @@ __all__ = [
     "quoted",
     "schemas_of",
     "with_tables",
+    "with_tenant",
 ]
 
 log = logging.getLogger("django_cqrs")
@@ -38,6 +42,8 @@ log = logging.getLogger("django_cqrs")
 TENANTS = "default"
 #: Set on a connection as long as it is in a schema: a new connection to the server is put there as well.
 SCHEMA = "_cqrs_schema"
+#: The header with the tenant, and the schema that is nobody's: where django-tenants is while no tenant was chosen.
+TENANT, SHARED = "tenant", "public"
 #: The longest name of a schema, in bytes.
 LONGEST = 63
 #: What ``search_path`` was on connections to the server before we changed it.
@@ -157,6 +163,16 @@ def known_here(alias: str) -> str | None:
     """Return the schema in which ``in_schema`` has put this thread; None: in none."""
     found: str | None = getattr(connections[alias], SCHEMA, None)
     return found
+
+
+def with_tenant(alias: str, envelope: Envelope) -> Envelope:
+    """Say in an envelope in which schema it was stored, unless it says whose it is; of SCHEMAS only."""
+    if settings().schemas is None or TENANT in envelope.headers:
+        return envelope
+    schema = known_schema(connections[alias])
+    if schema is None or schema == SHARED:
+        return envelope
+    return evolve(envelope, headers={**envelope.headers, TENANT: schema})
 
 
 def carry(connection: Any, beside: Any) -> None:

@@ -12,17 +12,17 @@ from django.utils.module_loading import import_string
 
 from django_cqrs.conf import settings
 from django_cqrs.inbox import door
-from django_cqrs.schemas import TENANTS, in_schema, schemas_of, with_tables
+from django_cqrs.models import Dead
+from django_cqrs.rows import envelope_of
+from django_cqrs.schemas import TENANT, TENANTS, in_schema, schemas_of, with_tables
 from simplecqrs.envelope import Envelope
 from simplecqrs.queue import Stored
 from simplecqrs.transport import Destination, Garbage, Receipt
 
-__all__ = ["HEADER", "NO_SCHEMA", "SchemasDoor", "by_schema", "stamping"]
+__all__ = ["NO_SCHEMA", "SchemasDoor", "by_schema", "let_in", "stamping"]
 
 log = logging.getLogger("django_cqrs")
 
-#: The header with the tenant.
-HEADER = "tenant"
 #: How the reason begins for which a message is dead that belongs to no schema.
 NO_SCHEMA = "there is no schema for its tenant"
 
@@ -39,7 +39,7 @@ class _Stamping:
 
     def publish(self, envelopes: Sequence[Envelope], /, *, deadline: float) -> Sequence[Receipt]:
         stamped = [
-            e if HEADER in e.headers else evolve(e, headers={**e.headers, HEADER: self.schema}) for e in envelopes
+            e if TENANT in e.headers else evolve(e, headers={**e.headers, TENANT: self.schema}) for e in envelopes
         ]
         return self.publisher.publish(stamped, deadline=deadline)
 
@@ -50,7 +50,7 @@ class _Stamping:
 def by_schema(envelopes: Sequence[Envelope]) -> dict[str | None, list[Envelope]]:
     """Sort messages by the schemas in whose inboxes they belong; None: there is none for them."""
     path = settings().schema_of
-    schema_of: Any = import_string(path) if path is not None else lambda envelope: envelope.headers.get(HEADER)
+    schema_of: Any = import_string(path) if path is not None else lambda envelope: envelope.headers.get(TENANT)
     known = with_tables(TENANTS, schemas_of(TENANTS))
     found: dict[str | None, list[Envelope]] = {}
     for envelope in envelopes:
@@ -92,7 +92,18 @@ class SchemasDoor:
         door(self.alias).bury(consumer, garbage)
 
 
+def let_in(dead: Dead) -> bool:
+    """Let a message in that belonged to no schema, if there is one for it now."""
+    [(schema, [envelope])] = by_schema([envelope_of(dead)]).items()
+    if schema is None:
+        return False
+    with in_schema(schema, TENANTS):
+        door(TENANTS).store(dead.queue, [envelope])
+    dead.delete()
+    return True
+
+
 def _homeless(envelope: Envelope) -> Garbage:
-    tenant = envelope.headers.get(HEADER)
+    tenant = envelope.headers.get(TENANT)
     log.error("%s %s: %s %r", envelope.name, envelope.id, NO_SCHEMA, tenant)
     return Garbage(f"{NO_SCHEMA} {tenant!r}", envelope.payload, envelope.headers, envelope)

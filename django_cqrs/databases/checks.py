@@ -8,7 +8,7 @@ from typing import Any
 from django.core import checks
 from django.db import connections
 
-__all__ = ["check_server", "check_settings_of"]
+__all__ = ["check_schemas", "check_server", "check_settings_of"]
 
 
 def check_settings_of(alias: str, configured: Any) -> Iterator[checks.CheckMessage]:
@@ -28,6 +28,17 @@ def check_settings_of(alias: str, configured: Any) -> Iterator[checks.CheckMessa
             "reads under a lane's lock would be as old as its transaction, and be done twice",
             hint=f"Take isolation_level out of DATABASES[{alias!r}]['OPTIONS']: Django's default is READ COMMITTED.",
             id="cqrs.E009",
+        )
+
+
+def check_schemas(configured: Any) -> Iterator[checks.CheckMessage]:
+    """Complain of an entry of DATABASES that has no schemas, though the setting SCHEMAS names some."""
+    engine = str(configured.get("ENGINE", ""))
+    if engine.endswith(("sqlite3", "mysql", "oracle")):
+        yield checks.Error(
+            f"SCHEMAS names schemas of PostgreSQL, and DATABASES['default'] is {engine}",
+            hint="Take SCHEMAS out, or use PostgreSQL.",
+            id="cqrs.E021",
         )
 
 

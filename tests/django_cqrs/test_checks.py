@@ -14,6 +14,7 @@ from django.core import checks
 
 import simplecqrs
 from django_cqrs.brokers import broker
+from django_cqrs.databases.checks import check_schemas
 from simplecqrs import Command, NotificationEvent
 from simplecqrs.containers import Provider
 from tests.desk.project import Project
@@ -291,3 +292,13 @@ def test_check_ends_with_an_error_if_the_setting_is_wrong(tmp_path: Path) -> Non
     warned = check(tmp_path)
     assert warned.returncode == 0
     assert "(cqrs.W008)" in warned.stderr
+
+
+def test_schemas_of_a_database_that_has_none_are_an_error(settings: Any) -> None:
+    """And what names functions of tenants can be imported."""
+    configure(settings, SCHEMAS="no.names", TENANT="no.where", SCHEMA_OF="not.there")
+    [error] = check_schemas({"ENGINE": "django.db.backends.sqlite3"})
+
+    assert len(told("cqrs.E002")) == 3
+    assert error.msg == "SCHEMAS names schemas of PostgreSQL, and DATABASES['default'] is django.db.backends.sqlite3"
+    assert list(check_schemas({"ENGINE": "django_tenants.postgresql_backend"})) == []

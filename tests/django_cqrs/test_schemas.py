@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from attrs import frozen
 from django.apps import apps
 from django.core.management import call_command
 from django.db import ProgrammingError, connection, connections, transaction
+from django.db.models.functions import Now
 
 from django_cqrs import ticks
 from django_cqrs.bells import Bells
 from django_cqrs.consumers import consumers
 from django_cqrs.databases import dialect
+from django_cqrs.inspection import DjangoInspection
 from django_cqrs.listening import Listener
 from django_cqrs.loops import run
 from django_cqrs.models import Dead, Inbox, Outbox, Scheduled
+from django_cqrs.models import Saga as SagaRow
 from django_cqrs.places import places_of
 from django_cqrs.promotion import promoters
 from django_cqrs.queue import DjangoStorage
 from django_cqrs.relay import relays
 from django_cqrs.rounds import Rounds
-from django_cqrs.schemas import in_schema
-from simplecqrs import Command, DomainEvent, NotificationEvent, Publish, current
+from django_cqrs.schemas import ask_in, in_schema
+from simplecqrs import Command, DomainEvent, NotificationEvent, Publish, Saga, Step, context, current
 from simplecqrs.bell import Stop
+from simplecqrs.envelope import Envelope
 from simplecqrs.errors import NotConfigured
 from simplecqrs.queue import DEFERRED
+from simplecqrs.transport import ACCEPTED, Delivery
 from tests.desk import processes
 from tests.desk.models import Note
 from tests.desk.project import Project
@@ -47,6 +53,13 @@ class Write(Command[int], name="desk.Write", key="text"):
 @frozen
 class Written(NotificationEvent, name="desk.written", topic="written", key="who"):
     """A note was written."""
+
+    who: str
+
+
+@frozen
+class Trip:
+    """What a saga knows."""
 
     who: str
 
@@ -212,6 +225,19 @@ class TestSchemas:
 
         assert (notes(A), sorted(notes(B)), Note.objects.count()) == ([], ["0", "1"], 0)
 
+    def test_messages_name_their_tenant_whoever_chose_it(self, desk: Project) -> None:
+        """Unless they say another one; as with a middleware that knows connections, and not us."""
+        with in_schema(A), context(tenant="acme"):
+            desk.bus.send(Write("said"))
+        with ask_in(B):
+            desk.bus.send(Write("unsaid"))
+        found = []
+        for schema in BOTH:
+            with in_schema(schema):
+                found += Outbox.objects.values_list("headers", flat=True)
+
+        assert [json.loads(headers) for headers in found] == [{"tenant": "acme"}, {"tenant": B}]
+
     def test_an_idempotency_key_is_a_tenants_own(self, desk: Project) -> None:
         """Neither an answer nor a lock of one is another's."""
         with in_schema(A), transaction.atomic():
@@ -312,6 +338,24 @@ class TestRelaysAndConsumers:
         assert (kept, promoted) == ([0, 1, 0], [0, 1, 0])
         assert (notes(A), notes(B)) == ([], ["later"])
 
+    def test_sagas_are_each_tenants_own(self, desk: Project) -> None:
+        """Begun, run, left by a process that died, and taken over."""
+        trip = Saga(
+            "trip",
+            Trip,
+            [Step("note", act=lambda state: Note.objects.create(text=state.who) and None)],
+            registry=desk.registry,
+        )
+        with in_schema(A):
+            trip.start(desk.bus, Trip("begun"))
+        with in_schema(B):
+            trip.start(desk.bus, Trip("left"))
+            Inbox.objects.all().delete()
+            SagaRow.objects.update(due_at=Now())
+        run(consumers("sagas"), drain=True)
+
+        assert (notes(A), notes(B), count(SagaRow)) == (["begun"], ["left"], [1, 1, 0])
+
     def test_ticks_serve_all_tenants(self, desk: Project) -> None:
         """Those of Celery."""
         write_in(desk, a="one", b="two")
@@ -361,6 +405,99 @@ class TestRelaysAndConsumers:
 
         assert count(Outbox) == [0, 0, 0]
         assert caplog.text.count("no tables in nobody") == 1
+
+
+class Wire:
+    """A broker that keeps what it is given."""
+
+    promise = "memory"
+    sent: ClassVar[list[Envelope]] = []
+
+    def publish(self, envelopes: Any, /, *, deadline: float) -> Any:
+        """Keep them."""
+        Wire.sent += envelopes
+        return [ACCEPTED] * len(envelopes)
+
+    def ping(self, *, deadline: float) -> None:
+        """Answer."""
+
+    def feeds(self, consumer: str, topics: Any, /) -> Any:
+        """Return one."""
+        return [WireFeed()]
+
+
+class WireFeed:
+    """What was sent, once."""
+
+    name = "wire"
+
+    def fetch(self, limit: int, /) -> list[Delivery]:
+        """Return what is left."""
+        return [Delivery(str(envelope.id), envelope) for envelope in Wire.sent[:limit]]
+
+    def acknowledge(self, deliveries: Any, /) -> None:
+        """Drop them."""
+        del Wire.sent[: len(deliveries)]
+
+
+@pytest.fixture
+def wired(desk: Project, settings: Any) -> Project:
+    """Return the same project with a broker of its own."""
+    wire = {"BACKEND": f"{__name__}.Wire"}
+    settings.DJANGO_CQRS = {
+        **settings.DJANGO_CQRS, "BROKERS": {"wire": wire}, "ROUTES": {"*": ["wire"]},
+        "CONSUMERS": {"mailing": {"broker": "wire"}},
+    }  # fmt: skip
+    return desk
+
+
+@pytest.mark.needs("postgresql")
+class TestBrokers:
+    """What leaves the database, and comes back."""
+
+    postgresql = connection.vendor == "postgresql"
+
+    def test_events_go_through_a_broker_into_the_schema_of_their_tenant(self, wired: Project) -> None:
+        """The relay says whose they are, and the fetcher goes by that."""
+        write_in(wired, a="one", b="two")
+        run(relays(), drain=True)
+        said = sorted(envelope.headers["tenant"] for envelope in Wire.sent)
+        run(consumers("mailing"), drain=True)
+
+        assert said == sorted(BOTH)
+        assert (notes(A), notes(B)) == (["one", f"{A} one"], ["two", f"{B} two"])
+
+    def test_what_belongs_to_no_schema_is_dead_until_there_is_one(self, wired: Project, settings: Any) -> None:
+        """It is kept where new connections are; what belongs to others is not held up."""
+        write_in(wired, a="one", b="two")
+        run(relays(), drain=True)
+        settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "SCHEMAS": [A]}
+        run(consumers("mailing"), drain=True)
+        [dead] = Dead.objects.all()
+        early = DjangoInspection("default").retry(dead.pk)
+        settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "SCHEMAS": [A, B]}
+        late = DjangoInspection("default").retry(dead.pk)
+        run(consumers("mailing"), drain=True)
+
+        assert dead.reason.startswith("there is no schema for its tenant")
+        assert (early, late, Dead.objects.count()) == (False, True, 0)
+        assert (notes(A), notes(B)) == (["one", f"{A} one"], ["two", f"{B} two"])
+
+    def test_a_project_may_find_the_schema_itself(self, wired: Project, settings: Any) -> None:
+        """By anything in an envelope."""
+        settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "SCHEMA_OF": f"{__name__}.always_b"}
+        consumers()
+        with in_schema(A):
+            wired.bus.send(Write("one"))
+        run(relays(), drain=True)
+        run(consumers("mailing"), drain=True)
+
+        assert (notes(A), notes(B)) == (["one"], [f"{A} one"])
+
+
+def always_b(envelope: Envelope) -> str:
+    """Return the same schema for all."""
+    return B
 
 
 @pytest.mark.needs("postgresql")
