@@ -68,7 +68,7 @@ class Pulse:
         self._ending = threading.Event()
         self._failing: set[str] = set()
         self._said: list[str] = []
-        self._said_at = self._forgot_at = float("-inf")
+        self._said_at = float("-inf")
         self._thread = threading.Thread(target=self._run, name="cqrs pulse", daemon=True)
 
     def start(self) -> None:
@@ -99,16 +99,12 @@ class Pulse:
         """Write what there is to write by now."""
         signs, now = self._note(), time.monotonic()
         troubles = [sign.trouble for sign in signs]
-        is_due, is_hour = now - self._said_at >= BEATS or troubles != self._said, now - self._forgot_at >= HOURLY
+        is_due = now - self._said_at >= BEATS or troubles != self._said
         for alias in self._aliases:
             beats = [_beat(sign, one, now - self._began) for sign, one in self._of(alias, signs)] if is_due else []
-            self._write(alias, partial(beat, alias, beats) if beats else None)
-            if is_hour:
-                self._write(alias, partial(forget, alias))
+            self._write(alias, partial(_say, alias, beats) if beats else None)
         if is_due:
             self._said, self._said_at = troubles, now
-        if is_hour:
-            self._forgot_at = now
 
     def _note(self) -> Sequence[Sign]:
         signs = self._look()
@@ -159,7 +155,7 @@ def record(counted: Sequence[Counted], down: Sequence[str] = ()) -> None:
     for alias in _aliases(counted):
         due = [one for one in counted if one.place[0] == alias and _is_due(one, now)]
         beats = [_beat(Sign(one.job, trouble=trouble_of(one.job, down)), one, 0.0) for one in due]
-        if _survives(alias, partial(beat, alias, beats, pid=TICKS) if beats else None):
+        if _survives(alias, partial(_say, alias, beats, pid=TICKS) if beats else None):
             _ticked.update({(alias, one.job.name): now for one in due})
 
 
@@ -190,6 +186,18 @@ def trouble_of(job: Any, down: Sequence[str]) -> str:
 def _beat(sign: Sign, one: Counted, up: float) -> Beat:
     _, box, queue = one.place
     return Beat(job=sign.job.name, box=box, queue=queue, up=up, age=sign.age, trouble=sign.trouble)
+
+
+def _say(alias: str, beats: Sequence[Beat], *, pid: int | None = None) -> None:
+    """Write heartbeats, and forget those who have said nothing for long: now, and once an hour."""
+    beat(alias, beats, pid=pid)
+    if time.monotonic() - _forgot.get(alias, float("-inf")) >= HOURLY:
+        forget(alias)
+        _forgot[alias] = time.monotonic()
+
+
+#: When this process has last forgotten others, for each alias.
+_forgot: dict[str, float] = {}
 
 
 def _survives(alias: str, rest: Rest, *, is_first: bool = True) -> bool:

@@ -35,7 +35,7 @@ from django_cqrs.relay import relays
 from django_cqrs.rows import envelope_of
 from django_cqrs.status import read_status
 from django_cqrs.tallies import Entry, Flow, add, ever, lately, minute_of, throughput
-from django_cqrs.workers import Beat, beat, forget, workers
+from django_cqrs.workers import Beat, beat, workers
 from simplecqrs import NotificationEvent, Publish, Retry
 from simplecqrs.bell import Stop
 from simplecqrs.errors import BrokerDown
@@ -56,6 +56,7 @@ def talkative(monkeypatch: pytest.MonkeyPatch) -> None:
         with ledger.taken(alias):
             pass
     monkeypatch.setattr("django_cqrs.pulse.BEATS", 0.0)
+    monkeypatch.setattr("django_cqrs.pulse.HOURLY", 0.0)
 
 
 @frozen
@@ -247,6 +248,7 @@ class Look:
 def test_an_idle_process_writes_three_times_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """A heartbeat is one statement, and there is none while nothing has changed; a trouble is told at once."""
     monkeypatch.setattr("django_cqrs.pulse.BEATS", 20.0)
+    monkeypatch.setattr("django_cqrs.pulse.HOURLY", 3600.0)
     look = Look()
     pulse = Pulse(look)
     pulse.write()
@@ -313,12 +315,13 @@ def test_who_says_nothing_is_silent_after_a_minute_and_forgotten_after_an_hour()
     Worker.objects.update(at=timezone.now() - timedelta(seconds=90))
     [state] = workers("default")
     Worker.objects.update(at=timezone.now() - timedelta(hours=2))
+    assert workers("default") == []
 
-    forget("default")
+    ticks.relay()
 
     assert not state.is_alive
     assert state.silent == pytest.approx(90, abs=5)
-    assert not Worker.objects.exists()
+    assert not Worker.objects.filter(job="relay redis").exists()
 
 
 # -- status ------------------------------------------------------------------------------------------------------------
