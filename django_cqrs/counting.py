@@ -22,6 +22,8 @@ __all__ = ["Counted", "Ledger", "Where", "ledger", "where"]
 
 #: Alias, box and queue of a job; box and queue are empty for one that works no queue.
 Where = tuple[str, str, str]
+#: Minutes that are kept apart while a database is down.
+MINUTES = 60
 #: What ``Counts`` calls what tallies call the same, or otherwise.
 COUNTS = {
     "published": "published", "handled": "handled", "failed": "failed", "dead": "dead", "discarded": "discarded",
@@ -125,20 +127,28 @@ class Ledger:
         return alias in self._waiting
 
     def _keep(self, alias: str, minutes: Mapping[datetime, Sequence[Entry]]) -> None:
-        """Put entries together with those that wait, one for each thing that happened in a minute."""
+        """Put entries to those that wait; beyond an hour the oldest minutes become one, so that memory has a bound."""
         with self._lock:
             kept = self._waiting.setdefault(alias, {})
             for minute, entries in minutes.items():
-                found = {entry[:3]: entry for entry in kept.get(minute, ())}
-                for entry in entries:
-                    before = found.get(entry[:3], Entry(*entry[:3], 0))
-                    found[entry[:3]] = Entry(
-                        *entry[:3],
-                        before.number + entry.number,
-                        before.seconds + entry.seconds,
-                        max(before.longest, entry.longest),
-                    )
-                kept[minute] = list(found.values())
+                kept[minute] = _together(kept.get(minute, ()), entries)
+            while len(kept) > MINUTES:
+                first, second = sorted(kept)[:2]
+                kept[second] = _together(kept.pop(first), kept[second])
+
+
+def _together(some: Sequence[Entry], others: Sequence[Entry]) -> list[Entry]:
+    """Add up entries, one for each thing that happened in a queue."""
+    found = {entry[:3]: entry for entry in some}
+    for entry in others:
+        before = found.get(entry[:3], Entry(*entry[:3], 0))
+        found[entry[:3]] = Entry(
+            *entry[:3],
+            before.number + entry.number,
+            before.seconds + entry.seconds,
+            max(before.longest, entry.longest),
+        )
+    return list(found.values())
 
 
 #: Of this process.

@@ -22,7 +22,7 @@ from django_cqrs import ticks
 from django_cqrs.alarms import Limits
 from django_cqrs.bells import Bells
 from django_cqrs.consumers import consumers
-from django_cqrs.counting import ledger
+from django_cqrs.counting import Ledger, ledger
 from django_cqrs.crew import Crew
 from django_cqrs.inbox import door
 from django_cqrs.inspection import DjangoInspection
@@ -199,6 +199,22 @@ def test_what_cannot_be_written_is_written_later(project: Project, caplog: pytes
     ticks.relay()
 
     assert flow("outbox", DATABASE).done == 2
+
+
+def test_what_waits_for_a_database_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a day without it the oldest minutes become one; no number is lost."""
+    kept, began = Ledger(), minute_of(timezone.now())
+    minutes = iter(began + timedelta(minutes=number) for number in range(24 * 60))
+    monkeypatch.setattr("django_cqrs.counting.timezone.now", lambda: next(minutes))
+
+    for _ in range(24 * 60):
+        kept.note("default", [Entry("inbox", "one", "handled", 1, 2.0, 3.0)])
+
+    with kept.taken("default") as waiting:
+        entries = [entry for minute in waiting.values() for entry in minute]
+    assert len(entries) == 60
+    assert sum(entry.number for entry in entries) == 24 * 60
+    assert max(entry.longest for entry in entries) == 3.0
 
 
 # -- workers -----------------------------------------------------------------------------------------------------------
