@@ -11,7 +11,7 @@ from django.utils.module_loading import import_string
 
 from django_cqrs.permissions import permits
 from simplecqrs.dispatch import stack
-from simplecqrs.errors import InvalidMessage
+from simplecqrs.errors import InvalidMessage, SagaChanged
 from simplecqrs.mediator import Mediator
 from simplecqrs.messages import Command, Event, Message
 from simplecqrs.registration import Registration
@@ -222,6 +222,18 @@ class DjangoMediator(Mediator):
         from django_cqrs.conf import settings
 
         return settings().alias_for(f"saga.{name}")
+
+    def refuse_newer_saga(self, saga: str, fingerprint: str, /) -> None:
+        """
+        Refuse a saga that was stored under the definition of a newer release, which may have more steps than ours.
+
+        Raises:
+            SagaChanged: if there is such a release.
+        """
+        from django_cqrs.releases import handles_of, newer_than
+
+        if any(newer.sagas.get(saga) == fingerprint for newer in newer_than(handles_of(self))):
+            raise SagaChanged(f"the saga {saga!r} goes on under the definition of a newer release than this one")
 
     def _how_to_provide(self, kind: str) -> str:
         if self._container is not None:

@@ -24,7 +24,6 @@ from django_cqrs.models import Blocked, Release
 from django_cqrs.relay import aliases
 from simplecqrs.messages import Command, Message, traits
 from simplecqrs.queue import DEFERRED
-from simplecqrs.saga.definition import Saga
 
 __all__ = ["Handles", "all_known", "end_waits", "handles_of", "newer_than", "register", "settle"]
 
@@ -42,12 +41,12 @@ class Handles:
     Args:
         topics: of each consumer, the brokers and topics that it subscribes to.
         names: of each consumer, the names of what it handles, and up to which version.
-        steps: of each saga, the names of its steps, those that they had before included.
+        sagas: of each saga, the fingerprint of its definition.
     """
 
     topics: Mapping[str, Sequence[Sequence[str]]]
     names: Mapping[str, Mapping[str, int]]
-    steps: Mapping[str, Sequence[str]]
+    sagas: Mapping[str, str]
 
     @cached_property
     def text(self) -> str:
@@ -64,18 +63,13 @@ def handles_of(mediator: DjangoMediator) -> Handles:
     """Return what this release has handlers for."""
     from django_cqrs.consumers import consumer_names, topics_of
 
-    names, sagas = consumer_names(mediator), mediator.saga_definitions
+    names = consumer_names(mediator)
     subscribed = {name: [] if name == DEFERRED else sorted(topics_of(name, mediator)) for name in names}
     return Handles(
         topics={name: [[settings().consumer(name).broker, topic] for topic in subscribed[name]] for name in names},
         names={name: dict(_handled(name, mediator)) for name in names},
-        steps={name: sorted(_names_of_steps(saga)) for name, saga in sagas.items()},
+        sagas={name: saga.fingerprint for name, saga in mediator.saga_definitions.items()},
     )
-
-
-def _names_of_steps(saga: Saga[Any]) -> Iterator[str]:
-    for step in saga.by_name.values():
-        yield from (step.name, *step.aliases)
 
 
 def _handled(consumer: str, mediator: DjangoMediator) -> Iterator[tuple[str, int]]:
@@ -154,4 +148,4 @@ def _read(fingerprint: str) -> Handles:
     """Return what is stored under a fingerprint, which never changes."""
     text = Release.objects.using(INBOXES).filter(fingerprint=fingerprint).values_list("handles", flat=True).get()
     stored: dict[str, Any] = json.loads(text)
-    return Handles(stored["topics"], stored["names"], stored["steps"])
+    return Handles(stored["topics"], stored["names"], stored["sagas"])

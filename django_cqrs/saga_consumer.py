@@ -63,13 +63,12 @@ class SagaConsumer:
 
     def __call__(self, envelope: Envelope) -> bool:
         """Handle a message; False if there is no handler for it."""
-        if not is_to_go_on(envelope):
-            return self._others(envelope)
-        wanted = read(envelope)
         try:
-            saga = saga_named(self._bus, wanted.saga)
-            self._go_on(saga, wanted, envelope.key)
-        except (SagaNotFound, SagaChanged) as error:
+            if not is_to_go_on(envelope):
+                return self._others(envelope)
+            wanted = read(envelope)
+            self._go_on(_known_here(self._bus, wanted.saga), wanted, envelope.key)
+        except SagaChanged as error:
             # What a step raises is its failure, and is stored; so this is about the saga itself.
             raise NotHandledHere(str(error)) from error
         return True
@@ -166,6 +165,14 @@ class SagaConsumer:
         except SagaMovedOn:
             record.owner = owner
             raise
+
+
+def _known_here(bus: DjangoMediator, name: str) -> Saga[Any]:
+    """Return a definition, unless only another release has it."""
+    try:
+        return saga_named(bus, name)
+    except SagaNotFound as error:
+        raise NotHandledHere(str(error)) from error
 
 
 def _is_to_be_done(saga: Saga[Any], record: Record, known: Progress, run: Run) -> bool:

@@ -199,6 +199,9 @@ class Composition:
     def _refuse_uncommitted(self, message: Message) -> None:
         """Let Django's mediator refuse what is to be committed where a transaction is open already."""
 
+    def refuse_newer_saga(self, saga: str, fingerprint: str, /) -> None:
+        """Let Django's mediator refuse a stored saga that only a newer release may go on with."""
+
     def in_thread(self) -> AbstractContextManager[object]:
         """
         Return what surrounds the life of a thread that works for this one.

@@ -52,7 +52,7 @@ def adopt(bus: Mediator, saga: Saga[Any], saga_id: UUID, *, lock: bool = False) 
 
     Raises:
         SagaNotFound: if there is none of this id, or if it is one of another definition.
-        SagaChanged: if it has gone through steps that the definition lacks now.
+        SagaChanged: if it has gone through steps that the definition lacks now, or that of a newer release has it.
     """
     record = bus.sagas.load(saga_id, lock=lock)
     if record is None:
@@ -60,6 +60,7 @@ def adopt(bus: Mediator, saga: Saga[Any], saga_id: UUID, *, lock: bool = False) 
     if record.saga != saga.name:
         raise SagaNotFound(f"{saga_id} is a saga {record.saga!r}, not {saga.name!r}")
     if record.fingerprint != saga.fingerprint and record.status not in SETTLED:
+        bus.refuse_newer_saga(saga.name, record.fingerprint)
         _fit(saga, record)
     unpack(record, saga.state, bus.sagas.codec)
     return record

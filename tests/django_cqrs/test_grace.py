@@ -15,13 +15,14 @@ from django_cqrs.consumers import consumers, subscribe, subscribe_after_migrate
 from django_cqrs.inbox import lanes_of
 from django_cqrs.loops import run
 from django_cqrs.models import Blocked, Dead, Inbox, ParkedInbox, Release, Subscription
+from django_cqrs.models import Saga as Stored
 from django_cqrs.promotion import promoters
 from django_cqrs.releases import all_known, handles_of, newer_than, settle
 from django_cqrs.status import read_status
 from simplecqrs import Command, NotificationEvent, Retry
 from simplecqrs.queue import DEFERRED, SAGAS
 from tests.desk.project import Project
-from tests.desk.trips import Trip, noted, trip_saga
+from tests.desk.trips import PaymentCame, Trip, noted, paid, trip_saga
 
 pytestmark = pytest.mark.usefixtures("committed")
 HOUR = timedelta(hours=1)
@@ -246,6 +247,47 @@ def test_a_saga_whose_step_is_not_here_waits_for_its_release(older: Project) -> 
     work(newer, SAGAS)
 
     assert noted() == ["flight ann", "hotel ann"]
+
+
+def test_an_older_release_does_not_end_a_saga_without_the_steps_of_a_newer_one(project: Project) -> None:
+    """It knows all steps that the saga has gone through, and not the one that is to come."""
+    trip_saga(project.registry, "flight", "hotel")
+    newer = Project()
+    saga = trip_saga(newer.registry, "flight", "hotel", "car")
+    for release in (project, newer):
+        Project.current = release
+        consumers()
+    with transaction.atomic():
+        saga.start(newer.bus, Trip())
+
+    work(project, SAGAS)
+    assert noted() == []
+    assert "newer release" in Blocked.objects.get().error
+    pass_time(timedelta(seconds=70))
+    work(newer, SAGAS)
+
+    assert noted() == ["flight ann", "hotel ann", "car ann"]
+
+
+def test_an_event_for_a_saga_of_a_newer_release_waits_for_that(project: Project) -> None:
+    """Handing it in would go on with the saga."""
+    trip_saga(project.registry, "flight", "paid", paid=paid())
+    newer = Project()
+    saga = trip_saga(newer.registry, "plane", "paid", paid=paid())
+    for release in (project, newer):
+        Project.current = release
+        consumers()
+    with transaction.atomic():
+        saga.start(newer.bus, Trip())
+    work(newer, SAGAS)
+    ship(newer, PaymentCame("ann"))
+
+    work(project, SAGAS)
+    assert (Blocked.objects.get().attempts, noted()) == (0, ["plane ann"])
+    pass_time(timedelta(seconds=70))
+    work(newer, SAGAS)
+
+    assert Stored.objects.get().status == "COMPLETED"
 
 
 def test_a_newer_release_looks_at_once_at_what_has_waited_for_it(older: Project, newer: Project) -> None:

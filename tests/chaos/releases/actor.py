@@ -48,7 +48,7 @@ def produce(rounds: int) -> None:
                 do(message(key, number))
         with timed():
             number = Told.objects.filter(key="saga").count()
-            for what in ("packed", "posted"):
+            for what in shop.STEPS:
                 tell(what, "saga", number)
             shop.delivery.start(bus, shop.FIRST("saga", number))
 

@@ -8,7 +8,7 @@ from simplecqrs import Command, NotificationEvent, handles
 from simplecqrs.saga import NO_COMPENSATION, Saga, Step
 from tests.chaos.releases.models import Done
 
-__all__ = ["COMMANDS", "EVENTS", "FIRST", "Remind", "delivery"]
+__all__ = ["COMMANDS", "EVENTS", "FIRST", "STEPS", "Remind", "delivery"]
 
 RELEASE = "one"
 
@@ -83,6 +83,7 @@ def post(parcel: Parcel) -> Parcel:
 
 
 delivery = Saga("delivery", Parcel, [Step("pack", pack, NO_COMPENSATION), Step("post", post, NO_COMPENSATION)])
+STEPS = ("packed", "posted")
 FIRST = Parcel
 EVENTS = {"placed": Placed, "shipped": Shipped}
 COMMANDS = {"reminded": Remind}

@@ -11,7 +11,7 @@ from simplecqrs.saga import NO_COMPENSATION, Saga, Step
 from simplecqrs.upcasting import upcasts
 from tests.chaos.releases.models import Done
 
-__all__ = ["COMMANDS", "EVENTS", "FIRST", "Remind", "delivery"]
+__all__ = ["COMMANDS", "EVENTS", "FIRST", "STEPS", "Remind", "delivery"]
 
 RELEASE = "two"
 
@@ -122,21 +122,34 @@ def thank(command: Thank) -> None:
     note("thanked", command.key, command.number)
 
 
-def wrap(parcel: Parcel) -> Parcel:
-    """Do a step, which was called ``pack``."""
-    note("packed", parcel.key, parcel.number)
-    return evolve(parcel, done=("wrap",))
-
-
-def post(parcel: Parcel) -> Parcel:
+def pack(parcel: Parcel) -> Parcel:
     """Do a step."""
+    note("packed", parcel.key, parcel.number)
+    return evolve(parcel, done=("pack",))
+
+
+def mail(parcel: Parcel) -> Parcel:
+    """Do a step, which was called ``post``."""
     note("posted", parcel.key, parcel.number)
-    return evolve(parcel, done=(*parcel.done, "post"))
+    return evolve(parcel, done=(*parcel.done, "mail"))
+
+
+def bill(parcel: Parcel) -> Parcel:
+    """Do a step, which is new."""
+    note("billed", parcel.key, parcel.number)
+    return evolve(parcel, done=(*parcel.done, "bill"))
 
 
 delivery = Saga(
-    "delivery", Parcel, [Step("wrap", wrap, NO_COMPENSATION, aliases=("pack",)), Step("post", post, NO_COMPENSATION)]
+    "delivery",
+    Parcel,
+    [
+        Step("pack", pack, NO_COMPENSATION),
+        Step("mail", mail, NO_COMPENSATION, aliases=("post",)),
+        Step("bill", bill, NO_COMPENSATION),
+    ],
 )
+STEPS = ("packed", "posted", "billed")
 FIRST = Parcel
 EVENTS = {"placed": Placed, "shipped": Dispatched, "refunded": Refunded, "rated": Rated}
 COMMANDS = {"reminded": Remind, "thanked": Thank}
