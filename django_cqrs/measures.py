@@ -15,12 +15,11 @@ from django.utils import timezone
 
 from django_cqrs.brokers import INBOXES, broker_names
 from django_cqrs.consumers import consumer_names
-from django_cqrs.inspection import DjangoInspection
 from django_cqrs.mediator import project_mediator
 from django_cqrs.pausing import pauses
 from django_cqrs.relay import aliases
-from django_cqrs.saga_status import saga_counts
 from django_cqrs.tallies import Flow, ever, lately
+from django_cqrs.totals import backlogs_of, sagas_of_all
 from django_cqrs.workers import WorkerState, workers
 from simplecqrs.letters import Backlog
 
@@ -158,7 +157,7 @@ def _read() -> Readings:
 
 def _of_alias(alias: str) -> Iterator[tuple[Measure, Sample]]:
     """Go through all samples of one database."""
-    backlogs: dict[tuple[str, str], Backlog] = {(b.box, b.queue): b for b in DjangoInspection(alias).backlogs()}
+    backlogs: dict[tuple[str, str], Backlog] = {(b.box, b.queue): b for b in backlogs_of(alias)}
     totals: dict[tuple[str, str], Flow] = {(flow.box, flow.queue): flow for flow in ever(alias)}
     for box, queue in sorted({*backlogs, *totals, *_known(alias)}):
         labels = (alias, box, queue)
@@ -173,8 +172,8 @@ def _of_alias(alias: str) -> Iterator[tuple[Measure, Sample]]:
     for flow in lately(alias, timezone.now() - LATELY):
         yield LONGEST, Sample((alias, flow.box, flow.queue), flow.longest)
     yield from _of_jobs(alias)
-    for count in saga_counts(alias):
-        yield SAGAS, Sample((alias, count.status), count.count)
+    for status, count in sagas_of_all(alias).items():
+        yield SAGAS, Sample((alias, status), count)
     yield UP, Sample((alias,), 1)
 
 

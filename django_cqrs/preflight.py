@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from django_cqrs.brokers import INBOXES, broker_names
 from django_cqrs.conf import settings
@@ -15,6 +15,8 @@ from django_cqrs.inbox import lanes_of
 from django_cqrs.mediator import DjangoMediator
 from django_cqrs.models import Inbox, Subscription
 from django_cqrs.pending import Look, Pending, pending_in
+from django_cqrs.places import places_of
+from django_cqrs.probes import of_anything
 from django_cqrs.relay import aliases
 from django_cqrs.releases import Handles, all_known, handles_of
 from django_cqrs.saga_messages import PREFIX
@@ -49,14 +51,13 @@ def preflight(mediator: DjangoMediator, *, most: int, samples: int, dead: bool =
     """
     report = Preflight()
     release = _Release(mediator)
-    for alias in aliases():
-        pending, looks = pending_in(alias, most=most, samples=samples, dead=dead)
-        report.looked_at.extend(looks)
-        for found in pending:
-            report.problems.extend(release.problems(found))
-        problems, look = saga_findings(mediator, alias, most=most, samples=samples)
-        report.problems.extend(problems)
-        report.looked_at.append(look)
+    for place in places_of(aliases(), of_anything()):
+        with place.entered():
+            pending, looks = pending_in(place.alias, most=most, samples=samples, dead=dead)
+            problems, look = saga_findings(mediator, place.alias, most=most, samples=samples)
+            here = [problem for found in pending for problem in release.problems(found)] + list(problems)
+        report.problems.extend(evolve(problem, database=str(place)) for problem in here)
+        report.looked_at.extend(evolve(one, database=str(place)) for one in (*looks, look))
     for name in consumer_names(mediator):
         report.problems.extend(_lost_lanes(name))
         report.notes.extend(_lanes(name))

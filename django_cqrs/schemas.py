@@ -160,8 +160,14 @@ def known_schema(connection: Any) -> str | None:
 
 
 def known_here(alias: str) -> str | None:
-    """Return the schema in which ``in_schema`` has put this thread; None: in none."""
-    found: str | None = getattr(connections[alias], SCHEMA, None)
+    """Return the tenant's schema in which this thread is, if it, or django-tenants, was told one; None: in none."""
+    found = known_schema(connections[alias])
+    return None if found == SHARED and known_by_us(connections[alias]) is None else found
+
+
+def known_by_us(connection: Any) -> str | None:
+    """Return the schema in which ``in_schema`` has put a connection."""
+    found: str | None = getattr(connection, SCHEMA, None)
     return found
 
 

@@ -26,6 +26,7 @@ from django_cqrs.relay import aliases
 from django_cqrs.saga_status import SagaCount, saga_alarms, saga_counts
 from django_cqrs.schemas import has_tables
 from django_cqrs.storage import TableStatus, read_storage, storage_alarms
+from django_cqrs.totals import together
 from simplecqrs.letters import BlockedKey
 from simplecqrs.queue import Backlog, Box
 
@@ -133,7 +134,7 @@ def read_status(
     here = [_read(place, limits) for place in places_of(aliases(), of_anything(), schemas)]
     brokers = [BrokerStatus(name, promise(name)) for name in broker_names()]
     homes = [alias for alias in aliases() if has_tables(alias)]
-    backlogs = {alias: _together(b for one in here if one.alias == alias for b in one.backlogs) for alias in homes}
+    backlogs = {alias: together(b for one in here if one.alias == alias for b in one.backlogs) for alias in homes}
     storage = [table for alias in homes for table in read_storage(alias)]
     there = {alias: workers_of(alias) for alias in homes}
     silent = [b for b in brokers if b.promise.startswith(UNKNOWN)]
@@ -176,23 +177,6 @@ def _read(place: SchemaPlace, limits: Limits) -> _Here:
 
 def _queue(where: str, b: Backlog) -> QueueStatus:
     return QueueStatus(where, b.box, b.queue, b.pending, b.parked, b.blocked, b.dead, b.oldest, b.scheduled, b.next_due)
-
-
-def _together(backlogs: Iterable[Backlog]) -> list[Backlog]:
-    """Put together what waits in the queues of one name in several schemas, of which the same workers take it."""
-    found: dict[tuple[str, str], Backlog] = {}
-    for one in backlogs:
-        known = found.get((one.box, one.queue))
-        found[one.box, one.queue] = (
-            one
-            if known is None
-            else evolve(
-                known,
-                pending=known.pending + one.pending,
-                oldest=max((age for age in (known.oldest, one.oldest) if age is not None), default=None),
-            )
-        )
-    return list(found.values())
 
 
 def _causes(inspection: DjangoInspection) -> Iterator[CauseStatus]:

@@ -51,7 +51,7 @@ INTERNAL = {
     "django_cqrs.saga_status", "django_cqrs.saga_transactions", "django_cqrs.saga_waits", "django_cqrs.sagas",
     "django_cqrs.schedule", "django_cqrs.single", "django_cqrs.size_models", "django_cqrs.sparkline",
     "django_cqrs.status", "django_cqrs.stepping", "django_cqrs.storage", "django_cqrs.subscriptions",
-    "django_cqrs.tallies", "django_cqrs.telling", "django_cqrs.tenants", "django_cqrs.tracing",
+    "django_cqrs.tallies", "django_cqrs.telling", "django_cqrs.tenants", "django_cqrs.totals", "django_cqrs.tracing",
     "django_cqrs.transactions", "django_cqrs.trimming", "django_cqrs.wakeup", "django_cqrs.watchdog",
     "django_cqrs.workers", "django_cqrs.working",
 }  # fmt: skip

@@ -21,14 +21,17 @@ from django_cqrs.databases import dialect
 from django_cqrs.inspection import DjangoInspection
 from django_cqrs.listening import Listener
 from django_cqrs.loops import run
+from django_cqrs.measures import MEASURES, Reader
 from django_cqrs.models import Dead, Inbox, Outbox, Scheduled
 from django_cqrs.models import Saga as SagaRow
 from django_cqrs.places import places_of
+from django_cqrs.preflight import preflight
 from django_cqrs.promotion import promoters
 from django_cqrs.queue import DjangoStorage
 from django_cqrs.relay import relays
 from django_cqrs.rounds import Rounds
 from django_cqrs.schemas import ask_in, in_schema
+from django_cqrs.status import read_status
 from simplecqrs import Command, DomainEvent, NotificationEvent, Publish, Saga, Step, context, current
 from simplecqrs.bell import Stop
 from simplecqrs.envelope import Envelope
@@ -589,6 +592,31 @@ class TestCommands:
 
         said = capsys.readouterr().out
         assert [f"default/{schema}" in said for schema in BOTH] == [True, True]
+
+    def test_what_a_release_lacks_is_found_in_all_tenants(self, desk: Project) -> None:
+        """And whose it is."""
+        with in_schema(B), transaction.atomic():
+            desk.bus.defer(Write("later"))
+            Inbox.objects.update(name="desk.Unknown")
+        report = preflight(desk.bus, most=100, samples=1)
+
+        assert {problem.database for problem in report.problems} == {f"default/{B}"}
+
+    def test_metrics_are_of_all_tenants_together(self, desk: Project) -> None:
+        """Hundreds of tenants would be hundreds of series."""
+        write_in(desk, a="one", b="two")
+        pending = next(measure for measure in MEASURES if measure.name == "pending_messages")
+        samples = Reader().read()[pending]
+
+        assert [s.value for s in samples if s.labels == ("default", "outbox", "database")] == [2]
+
+    def test_a_tenants_page_tells_of_no_other(self, desk: Project) -> None:
+        """Where somebody has chosen a schema, nobody looks into the others."""
+        write_in(desk, a="one", b="two")
+        with in_schema(A):
+            seen = {queue.database for queue in read_status().queues}
+
+        assert seen == {f"default/{A}"}
 
     def test_places_are_aliases_and_schemas(self, desk: Project, settings: Any) -> None:
         """Those that have our tables."""

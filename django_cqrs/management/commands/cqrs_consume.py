@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from django_cqrs.places import places_of
 from django_cqrs.probes import of_waits
 from django_cqrs.processes import LOST, multiply
 from django_cqrs.releases import end_waits
-from django_cqrs.schemas import TENANTS
+from django_cqrs.schemas import TENANTS, in_schema
 from simplecqrs.loop import Job
 
 
@@ -43,8 +44,10 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         """Run until a signal, or until there is nothing to do."""
         with explaining():
-            if not go_back(options, self.stdout.write):
-                return
+            schemas: list[str] = options["schema"]
+            with in_schema(schemas[0]) if len(schemas) == 1 else nullcontext():
+                if not go_back(options, self.stdout.write):
+                    return
             if options["workers"] > 1:
                 lost = multiply(options["workers"], f"{__name__}.work", options)
             else:
