@@ -9,8 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "django_cqrs").rglob("*.py"))
-#: What a module has whose functions yield alarms, each a line of text, or add them to a list of that name.
-ALARMING = re.compile(r"^def \w*alarms\w*\(|^    alarms \+= ", re.MULTILINE)
+#: What a module has whose functions yield alarms, each a line of text, or hold them in a list of that name.
+ALARMING = re.compile(r"^def \w*alarms\w*\(|^ +alarms=\[", re.MULTILINE)
 PAGE = (ROOT / "docs" / "alarms.md").read_text()
 EXPLAINED = dict(re.findall(r"^\| `([^`]+)` \| (.+) \|$", PAGE, re.MULTILINE))
 
@@ -28,18 +28,16 @@ def alarms() -> Iterator[tuple[str, str]]:
     for source in SOURCES:
         if ALARMING.search(source.read_text()):
             for node in ast.walk(ast.parse(source.read_text())):
-                said = node.value if isinstance(node, ast.Yield) else _several(node)
-                if isinstance(said, ast.JoinedStr | ast.Constant):
-                    yield shape(said), f"{source.stem}:{said.lineno}"
+                found = ((shape(said), f"{source.stem}:{said.lineno}") for said in _said(node))
+                yield from (one for one in found if re.search(r"\w", one[0]))  # not: where an alarm is of
 
 
-def _several(node: ast.AST) -> ast.expr | None:
-    """Return what ``alarms += [... for ... in ...]`` adds, or ``yield from`` such a thing yields."""
-    is_ours = isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) and node.target.id == "alarms"
-    if not (is_ours or isinstance(node, ast.YieldFrom)):
-        return None
-    made = (inner for inner in ast.walk(node) if isinstance(inner, ast.ListComp | ast.GeneratorExp))
-    return next((one.elt for one in made), None)
+def _said(node: ast.AST) -> Iterator[ast.expr]:
+    """Go through the texts that are yielded, or that ``alarms=[...]`` holds."""
+    if isinstance(node, ast.Yield) and isinstance(node.value, ast.JoinedStr | ast.Constant):
+        yield node.value
+    elif isinstance(node, ast.YieldFrom) or (isinstance(node, ast.keyword) and node.arg == "alarms"):
+        yield from (inner for inner in ast.walk(node.value) if isinstance(inner, ast.JoinedStr))
 
 
 def texts() -> Iterator[str]:

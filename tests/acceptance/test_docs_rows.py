@@ -131,6 +131,8 @@ OTHERWISE = {
         (f"recovery-{disaster}", "sh"): "tests/django_cqrs/test_recovery_drills.py types it"
         for disaster in ("broker-emptied", "broker-restored", "consumer", "producer")
     },
+    ("cdc", "properties"): "tests/acceptance/test_cdc_rows.py, by tests/desk/event_router.py",
+    ("cdc", "sql"): "tests/chaos/test_96_cdc.py",
     ("systemd", "ini"): "tests/test_docs_running.py",
     ("containers", "yaml"): "tests/test_docs_running.py",
 }
