@@ -19,7 +19,7 @@ from django.urls import URLPattern, path
 from django_cqrs.admin_causes import alone, by_cause, one_cause
 from django_cqrs.admin_lists import ActFilter, BoxFilter, CauseFilter, DatabaseFilter, PlaceFilter, QueueFilter
 from django_cqrs.admin_operations import OperationsAdmin
-from django_cqrs.admin_pages import SHOWN, ReadOnly, may, operator_of
+from django_cqrs.admin_pages import SHOWN, ReadOnly, found_by, may, operator_of
 from django_cqrs.inspection import DjangoInspection
 from django_cqrs.masking import masked, shown_headers, shown_message
 from django_cqrs.models import Action, Blocked, Dead
@@ -75,7 +75,7 @@ class DeadAdmin(ReadOnly):
         try:
             return queryset.filter(message_id=UUID(search_term)), False
         except ValueError:
-            return queryset.filter(key=search_term) | queryset.filter(queue=search_term), False
+            return found_by(queryset, search_term), False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Leave the bytes in the database until one letter is looked at."""
@@ -136,7 +136,7 @@ class BlockedAdmin(ReadOnly):
         """Look for a whole key or queue."""
         if not search_term:
             return queryset, False
-        return queryset.filter(key=search_term) | queryset.filter(queue=search_term), False
+        return found_by(queryset, search_term), False
 
     @admin.display(description="cause")
     def cause(self, blocked: Blocked) -> str:

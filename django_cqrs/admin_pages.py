@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qs
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from django_cqrs.actions import Operator
 from django_cqrs.admin_lists import CappedPaginator, ReasonForm
+from django_cqrs.inspection import BOXES
 from django_cqrs.relay import aliases
 
-__all__ = ["SHOWN", "ReadOnly", "alias_of", "may", "operator_of"]
+__all__ = ["SHOWN", "ReadOnly", "alias_of", "found_by", "may", "operator_of"]
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -41,6 +42,13 @@ def alias_of(request: HttpRequest) -> str:
 def operator_of(request: HttpRequest) -> Operator:
     """Return who acts, and why."""
     return Operator(alias_of(request), request.user.get_username(), request.POST.get("reason", "").strip())
+
+
+def found_by(found: QuerySet[Any], searched: str) -> QuerySet[Any]:
+    """Return what has this key, or is in a queue of this name; to ask for either at once would be a scan."""
+    rows = found.model._default_manager.using(found.db)
+    is_queue = rows.filter(box__in=BOXES, queue=searched).exists()
+    return found.filter(Q(key=searched) | Q(queue=searched) if is_queue else Q(key=searched))
 
 
 class ReadOnly(ModelAdmin):

@@ -66,6 +66,8 @@ class Dead(MessageRow):
         indexes = [
             models.Index(fields=["box", "queue", "id"], name=table("dead_queue")),
             models.Index(fields=["since"], name=table("dead_since")),
+            models.Index(fields=["key"], name=table("dead_key")),
+            models.Index(fields=["message_id"], name=table("dead_message")),
         ]
         verbose_name = "dead letter"
         permissions = [

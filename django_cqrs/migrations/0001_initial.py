@@ -117,7 +117,7 @@ class Migration(migrations.Migration):
                 'db_table': table('dead'),
                 'verbose_name': 'dead letter',
                 'permissions': [('retry_dead', 'Can retry dead letters'), ('skip_dead', 'Can skip dead letters'), ('view_payload', 'Can see what dead letters and sagas hold')],
-                'indexes': [models.Index(fields=['box', 'queue', 'id'], name=table('dead_queue')), models.Index(fields=['since'], name=table('dead_since'))],
+                'indexes': [models.Index(fields=['box', 'queue', 'id'], name=table('dead_queue')), models.Index(fields=['since'], name=table('dead_since')), models.Index(fields=['key'], name=table('dead_key')), models.Index(fields=['message_id'], name=table('dead_message'))],
             },
         ),
         CreatePartitioned(
