@@ -18,7 +18,6 @@ from django_cqrs.management.letters import count_of
 from django_cqrs.mediator import project_mediator
 from django_cqrs.models import Blocked, Idempotency, Seen
 from django_cqrs.pausing import pauses
-from django_cqrs.positions import loss_alarms
 from django_cqrs.pressure import limit_of, pending
 from simplecqrs.letters import CAP, Backlog, BlockedKey, cause_of
 
@@ -78,7 +77,6 @@ def alarms_of(
     yield from _crowded(inspection, limits, crowds_of(inspection) if crowds is None else crowds)
     yield from _retention(inspection)
     yield from misfits(inspection, backlogs)
-    yield from loss_alarms(inspection.alias)
     yield from slot_alarms(inspection.alias)
 
 

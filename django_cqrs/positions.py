@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from django_cqrs.brokers import INBOXES
 from django_cqrs.models import Position
+from django_cqrs.schemas import has_tables
 from simplecqrs.transport import Feed
 
 __all__ = ["Positions", "loss_alarms", "settle"]
@@ -37,12 +38,13 @@ class Positions:
     consumer: str
     broker: str
     feeds: Sequence[Feed]
+    _is_kept: bool = field(factory=lambda: has_tables(INBOXES), init=False)
     _written: dict[str, tuple[str, int]] = field(factory=dict, init=False)
     _wrote: float = field(factory=time.monotonic, init=False)
 
     def compare(self) -> None:
         """Let feeds compare how far their broker is with how far it was.  Raises BrokerDown."""
-        known = dict(self._rows().values_list("feed", "mark"))
+        known = dict(self._rows().values_list("feed", "mark")) if self._is_kept else {}
         for feed in self._watchful():
             self._written[feed.name] = known.get(feed.name[:LONGEST], ""), 0
             feed.compare(known.get(feed.name[:LONGEST], ""))
@@ -59,6 +61,8 @@ class Positions:
             self._wrote = time.monotonic()
 
     def _write(self, feed: str, mark: str, lost: int) -> None:
+        if not self._is_kept:
+            return
         new: dict[str, Any] = {"mark": mark, "at": timezone.now()}
         more: dict[str, Any] = {"lost": F("lost") + lost, "lost_at": timezone.now()} if lost else {}
         first = {"lost": lost, "lost_at": timezone.now() if lost else None}
@@ -80,7 +84,8 @@ def settle(**which: str) -> None:
     Args:
         which: a ``consumer``, or a ``broker``.
     """
-    Position.objects.using(INBOXES).filter(**which).update(lost_at=None)
+    if has_tables(INBOXES):
+        Position.objects.using(INBOXES).filter(**which).update(lost_at=None)
 
 
 def loss_alarms(alias: str) -> Iterator[str]:

@@ -15,21 +15,27 @@ from django_cqrs.consumers import subscribe, topics_of
 from django_cqrs.inbox import door
 from django_cqrs.mediator import project_mediator
 from django_cqrs.models import Dead, History, Inbox, ParkedInbox, Scheduled, Seen
+from django_cqrs.places import SchemaPlace
 from django_cqrs.relay import aliases
 from django_cqrs.rows import envelope_of
+from django_cqrs.schemas import has_tables
 from django_cqrs.workers import workers
 from simplecqrs.errors import NotConfigured
 from simplecqrs.queue import DATABASE, DEFERRED, SAGAS
 
 __all__ = ["forget", "refuse_while_working", "refuse_with_waiting", "rewind"]
 
+#: Where inboxes are that are no tenants'.
+HERE = SchemaPlace(INBOXES)
 #: How often, and after how many seconds, a feed is asked for that somebody is fetching.
 TRIES, PAUSE = 100, 0.1
 #: Messages that are read of the history, or ids that are forgotten, at a time.
 CHUNK = 500
 
 
-def rewind(name: str, since: datetime | None, say: Callable[[str], object]) -> None:
+def rewind(
+    name: str, since: datetime | None, say: Callable[[str], object], places: Sequence[SchemaPlace] = (HERE,)
+) -> None:
     """
     Let a consumer read once more what came at a time or later; None: all that is there.
 
@@ -37,6 +43,7 @@ def rewind(name: str, since: datetime | None, say: Callable[[str], object]) -> N
 
     Args:
         say: is told what was done.
+        places: of its inboxes; what comes from a broker is sorted at the door.
 
     Raises:
         NotConfigured: if that is no longer there.
@@ -45,7 +52,9 @@ def rewind(name: str, since: datetime | None, say: Callable[[str], object]) -> N
     subscribe([name], project_mediator())
     source = settings().consumer(name).broker
     if source == DATABASE:
-        _from_history(name, since, say)
+        for place in places:
+            with place.entered():
+                _from_histories(name, since, say, place)
     else:
         _in_broker(name, source, since, say)
 
@@ -75,18 +84,19 @@ def _alone(name: str, feed: Any, since: datetime | None) -> None:
     raise NotConfigured(f"somebody fetches from {feed.name} for {name} all the time; stop it, or try again")
 
 
-def _from_history(name: str, since: datetime | None, say: Callable[[str], object]) -> None:
+def _from_histories(name: str, since: datetime | None, say: Callable[[str], object], place: SchemaPlace) -> None:
     """Put events into an inbox that the database's own broker has handed on; it keeps none but in the history."""
     if name == DEFERRED:
         raise NotConfigured("deferred commands are not kept: there is nothing to go back to")
     topics = topics_of(name, project_mediator())
-    for alias in aliases():
+    for alias in aliases() if place.schema is None else [place.alias]:
         new = known = 0
         for envelopes in _pages(alias, topics, since):
             stored = door(INBOXES).store(name, [envelope_of(row) for row in envelopes], once=True)
             new, known = new + stored.new, known + stored.seen
         if new or known or alias == INBOXES:
-            say(f"{name} gets {new:,} events {_from(since)} out of the history of {alias}; it had seen {known:,} more")
+            where = alias if place.schema is None else place
+            say(f"{name} gets {new:,} events {_from(since)} out of the history of {where}; it had seen {known:,} more")
     if not settings().keep_history:
         say("KEEP_HISTORY is off: nothing that is shipped is kept")
 
@@ -139,7 +149,8 @@ def refuse_with_waiting(name: str) -> None:
 def refuse_while_working(name: str, what: str) -> None:
     """Raise NotConfigured if a process fetches or works for a consumer, as far as they say so."""
     jobs = {f"consumer {name}", f"fetcher {name}"}
-    there = [found for found in workers(INBOXES) if found.job in jobs and found.is_alive]
+    told = workers(INBOXES) if has_tables(INBOXES) else []
+    there = [found for found in told if found.job in jobs and found.is_alive]
     if there:
         first = min(there, key=lambda found: found.silent)
         who = f"{first.host} {first.pid or '(ticks)'}"

@@ -11,6 +11,7 @@ from django_cqrs.brokers import broker_names
 from django_cqrs.causes import count_causes
 from django_cqrs.inspection import DjangoInspection
 from django_cqrs.places import SchemaPlace, places_of
+from django_cqrs.positions import loss_alarms
 from django_cqrs.probes import of_anything
 from django_cqrs.promises import UNKNOWN, ask
 from django_cqrs.pulse_status import (
@@ -146,6 +147,7 @@ def read_status(
         alarms=[
             *(alarm for one in here for alarm in one.alarms),
             *(alarm for alias in homes for alarm in pulse_alarms(alias, backlogs[alias], limits)),
+            *(alarm for alias in homes for alarm in loss_alarms(alias)),
             *storage_alarms(storage, limits.full),
             *(f"the broker {b.name!r} cannot be asked: {b.promise.removeprefix(UNKNOWN)}" for b in silent),
         ],

@@ -16,6 +16,7 @@ from django_cqrs.consumers import consumer_names
 from django_cqrs.management.asking import said_moment
 from django_cqrs.management.confirming import confirm
 from django_cqrs.mediator import project_mediator
+from django_cqrs.places import places_of
 from django_cqrs.positions import settle
 from django_cqrs.purging import horizon
 from django_cqrs.rewinding import forget, refuse_while_working, refuse_with_waiting, rewind
@@ -52,26 +53,35 @@ def go_back(options: Mapping[str, Any], say: Callable[[str], object]) -> bool:
     back = [option for option in ("rewind", "reset", "replay") if options[option]]
     if not back:
         return True
-    name, told = _name_of(options["names"], back), options["reason"]
+    name, places = _name_of(options["names"], back), places_of([INBOXES], schemas=options["schema"])
     since = said_moment(options["rewind"], "--rewind") if options["rewind"] else None
     if options["replay"]:
         refuse_while_working(name, "--replay")
     if options["reset"]:
         refuse_while_working(name, "--reset")
-        refuse_with_waiting(name)
+        for place in places:
+            with place.entered():
+                refuse_with_waiting(name)
     confirm(_question(name, options), yes=options["yes"])
-    if options["reset"]:
-        _record(name, "reset", f"all that {name} has seen is forgotten", told)
-        say(f"{name} has forgotten the ids of {forget(name):,} messages")
-    elif options["rewind"]:
-        _record(name, "rewind", f"back to {options['rewind']}", told)
-    if options["replay"]:
-        _record(name, "replay", "what is older than SEEN_DAYS is let in", told)
+    for place in places:
+        with place.entered():
+            _prepare(name, options, say, "" if place.schema is None else f"{place}: ")
     if options["rewind"] or options["reset"]:
-        rewind(name, since, say)
+        rewind(name, since, say, places)
         settle(consumer=name)
         _warn_of_age(name, since, options, say)
     return bool(options["replay"])
+
+
+def _prepare(name: str, options: Mapping[str, Any], say: Callable[[str], object], where: str) -> None:
+    """Record what is done, and forget what is to be forgotten."""
+    if options["reset"]:
+        _record(name, "reset", f"all that {name} has seen is forgotten", options["reason"])
+        say(f"{where}{name} has forgotten the ids of {forget(name):,} messages")
+    elif options["rewind"]:
+        _record(name, "rewind", f"back to {options['rewind']}", options["reason"])
+    if options["replay"]:
+        _record(name, "replay", "what is older than SEEN_DAYS is let in", options["reason"])
 
 
 def _name_of(names: list[str], back: list[str]) -> str:

@@ -130,12 +130,12 @@ def test_a_consumer_is_restored_under_load(make_world: MakeWorld) -> None:
     copy = None
     try:
         with desk(world, default=theirs.url()) as terminal:
-            relay = world.relay()
+            since, relay = datetime.now(timezone.utc).isoformat(), world.relay()
             terminal.systemctl("start", "cqrs-consume")
             producer = world.producer("p1", FEW, rate=RATE)
             wait_until(lambda: handled(theirs) > FEW, seconds=PATIENCE, what="some of it")
             terminal.systemctl("stop", "cqrs-consume")
-            since, copy = datetime.now(timezone.utc).isoformat(), theirs.copy("copy")
+            copy = theirs.copy("copy")
             terminal.systemctl("start", "cqrs-consume")
             wait_until(lambda: handled(theirs) > 2 * FEW, seconds=PATIENCE, what="more of it")
 

@@ -14,6 +14,8 @@ from django_cqrs.conf import settings
 from django_cqrs.management.asking import said_moment
 from django_cqrs.management.confirming import confirm
 from django_cqrs.management.errors import explaining
+from django_cqrs.management.schemas import add_schemas
+from django_cqrs.places import SchemaPlace, places_of
 from django_cqrs.positions import settle
 from django_cqrs.relay import choose_aliases, choose_routes
 from django_cqrs.resending import Choice, Counted, begins, counted, resend
@@ -48,44 +50,49 @@ class Command(BaseCommand):
         parser.add_argument("--reason", default="", help="why; recorded")
         parser.add_argument("--yes", action="store_true", help="do not ask")
         parser.add_argument("--database", action="append", default=[], help="only this alias; may be repeated")
+        add_schemas(parser)
 
     def handle(self, **options: Any) -> None:
         """Do it."""
         with explaining():
             choose_routes([options["route"]])
             choice = _choice_of(options)
-            found = {alias: counted(alias, choice) for alias in choose_aliases(options["database"])}
-            for alias, each in found.items():
-                self._tell(alias, choice, each)
-            total = sum(one.count for each in found.values() for one in each)
-            if options["dry_run"] or not total:
+            places = places_of(choose_aliases(options["database"], options["schema"]), schemas=options["schema"])
+            counts = [self._count(place, choice) for place in places]
+            if options["dry_run"] or not sum(counts):
                 return
-            confirm(f"send {total:,} events to {choice.route} once more", yes=options["yes"])
-            for alias, each in found.items():
-                self._resend(alias, choice, sum(one.count for one in each), options["reason"])
+            confirm(f"send {sum(counts):,} events to {choice.route} once more", yes=options["yes"])
+            for place, count in zip(places, counts, strict=True):
+                if count:
+                    with place.entered():
+                        self._resend(place, choice, count, options["reason"])
             settle(broker=choice.route)
 
-    def _tell(self, alias: str, choice: Choice, each: list[Counted]) -> None:
-        start = begins(alias)
+    def _count(self, place: SchemaPlace, choice: Choice) -> int:
+        with place.entered():
+            each = counted(place.alias, choice)
+            self._tell(place, choice, each)
+        return sum(one.count for one in each)
+
+    def _tell(self, place: SchemaPlace, choice: Choice, each: list[Counted]) -> None:
+        start = begins(place.alias)
         if start is None:
             off = "" if settings().keep_history else "; KEEP_HISTORY is off"
-            self.stdout.write(f"{alias}: the history is empty{off}")
+            self.stdout.write(f"{place}: the history is empty{off}")
         elif start > choice.since:
-            self.stdout.write(f"{alias}: the history begins at {_time(start)}; nothing of before can be sent again")
+            self.stdout.write(f"{place}: the history begins at {_time(start)}; nothing of before can be sent again")
         for one in each:
             times = f"acknowledged {_time(one.first)} to {_time(one.last)}"
-            self.stdout.write(f"{alias}: {one.count:,} x {one.name} (topic {one.topic}), {times}")
+            self.stdout.write(f"{place}: {one.count:,} x {one.name} (topic {one.topic}), {times}")
         if start is not None and not each:
-            self.stdout.write(f"{alias}: nothing of that was sent to {choice.route}")
+            self.stdout.write(f"{place}: nothing of that was sent to {choice.route}")
 
-    def _resend(self, alias: str, choice: Choice, count: int, reason: str) -> None:
-        if not count:
-            return
+    def _resend(self, place: SchemaPlace, choice: Choice, count: int, reason: str) -> None:
         until = "" if choice.until is None else f" until {choice.until.isoformat()}"
         cause = f"acknowledged since {choice.since.isoformat()}{until}"
         who = system_user()
         record(
-            alias, "resend", who=who, reason=reason, number=count, cause=cause, box="outbox", queue=choice.route,
+            place.alias, "resend", who=who, reason=reason, number=count, cause=cause, box="outbox", queue=choice.route,
             topic=choice.topic or "", key=choice.key or "", name=choice.name or "",
         )  # fmt: skip
         log.warning(
@@ -93,10 +100,10 @@ class Command(BaseCommand):
             extra=named(act="resend", who=who, queue=choice.route, topic=choice.topic, key=choice.key),
         )  # fmt: skip
         total = 0
-        for total in resend(alias, choice):
+        for total in resend(place.alias, choice):
             if self.stdout.isatty():
-                self.stdout.write(f"\r{alias}: {total:,} of {count:,}", ending="")
-        self.stdout.write(f"{alias}: {total:,} events wait in the outbox for {choice.route} once more")
+                self.stdout.write(f"\r{place}: {total:,} of {count:,}", ending="")
+        self.stdout.write(f"{place}: {total:,} events wait in the outbox for {choice.route} once more")
 
 
 def _choice_of(options: Any) -> Choice:
