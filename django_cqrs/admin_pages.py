@@ -48,7 +48,9 @@ def found_by(found: QuerySet[Any], searched: str) -> QuerySet[Any]:
     """Return what has this key, or is in a queue of this name; to ask for either at once would be a scan."""
     rows = found.model._default_manager.using(found.db)
     is_queue = rows.filter(box__in=BOXES, queue=searched).exists()
-    return found.filter(Q(key=searched) | Q(queue=searched) if is_queue else Q(key=searched))
+    chosen = Q(key=searched) | Q(queue=searched) if is_queue else Q(key=searched)
+    narrowed: QuerySet[Any] = found.filter(chosen)
+    return narrowed
 
 
 class ReadOnly(ModelAdmin):
