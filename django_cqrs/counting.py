@@ -27,7 +27,7 @@ MINUTES = 60
 #: What ``Counts`` calls what tallies call the same, or otherwise.
 COUNTS = {
     "published": "published", "handled": "handled", "failed": "failed", "dead": "dead", "discarded": "discarded",
-    "unclaimed": "unclaimed", "paused": "pauses",
+    "unclaimed": "unclaimed", "paused": "pauses", "awaited": "awaited",
 }  # fmt: skip
 
 

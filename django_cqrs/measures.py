@@ -91,6 +91,7 @@ COUNTED: Final[Mapping[str, Measure]] = {
         ("expired", "expired_messages", "{message}", "Messages that came too late to be of use"),
         ("seen", "seen_messages", "{message}", "Messages that came a second time"),
         ("pauses", "pauses", "{pause}", "How often a consumer was stopped for a while"),
+        ("awaited", "looks_for_release", "{look}", "How often a message was looked at that waits for another release"),
         ("wakeups", "wakeups", "{wakeup}", "How often a waiting loop was told of work"),
         ("lost", "losses", "{loss}", "How often something may have been lost on the way from a broker"),
         ("late", "late_rows", "{row}", "Rows that only the sweep found"),

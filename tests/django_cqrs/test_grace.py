@@ -107,13 +107,13 @@ def test_a_message_for_a_handler_of_a_newer_release_waits_with_an_alarm(older: P
     ship(newer, Ran("ada"), Moved("ada"), Moved("bob"))
     for _ in range(3):
         work(older)
-        pass_time(timedelta(seconds=70))
+        pass_time(timedelta(seconds=75))
 
     assert (older.seen, Dead.objects.count(), ParkedInbox.objects.count()) == (["walkers bob"], 0, 2)
     [blocked] = Blocked.objects.all()
     assert (blocked.attempts, blocked.error.partition(":")[0]) == (0, "NotHandledHere")
     [alarm] = read_status().alarms
-    assert alarm.startswith("1 keys wait for another release, 'ada' of moves (inbox walkers) for 210 of 900 s: ")
+    assert alarm.startswith("1 keys wait for another release, 'ada' of moves (inbox walkers) for 225 of 900 s: ")
 
     work(newer)
     assert newer.seen == ["walkers ada", "walkers ada"]
@@ -242,7 +242,7 @@ def test_a_saga_whose_step_is_not_here_waits_for_its_release(older: Project) -> 
         work(release, SAGAS)
         assert Blocked.objects.get().attempts == 0
         assert Blocked.objects.get().error.startswith("NotHandledHere: ")
-        pass_time(timedelta(seconds=70))
+        pass_time(timedelta(seconds=75))
 
     work(newer, SAGAS)
 
@@ -263,7 +263,7 @@ def test_an_older_release_does_not_end_a_saga_without_the_steps_of_a_newer_one(p
     work(project, SAGAS)
     assert noted() == []
     assert "newer release" in Blocked.objects.get().error
-    pass_time(timedelta(seconds=70))
+    pass_time(timedelta(seconds=75))
     work(newer, SAGAS)
 
     assert noted() == ["flight ann", "hotel ann", "car ann"]
@@ -284,7 +284,7 @@ def test_an_event_for_a_saga_of_a_newer_release_waits_for_that(project: Project)
 
     work(project, SAGAS)
     assert (Blocked.objects.get().attempts, noted()) == (0, ["plane ann"])
-    pass_time(timedelta(seconds=70))
+    pass_time(timedelta(seconds=75))
     work(newer, SAGAS)
 
     assert Stored.objects.get().status == "COMPLETED"
@@ -308,7 +308,7 @@ def test_a_release_that_was_withdrawn_is_waited_for_no_more(older: Project, newe
     work(older)
 
     settle(handles_of(older.bus))
-    pass_time(timedelta(seconds=70))
+    pass_time(timedelta(seconds=75))
     work(older)
 
     assert (Blocked.objects.count(), Dead.objects.count(), newer_than(handles_of(older.bus))) == (0, 0, [])
