@@ -14,6 +14,7 @@ from simplecqrs.describing import describe
 from simplecqrs.errors import InvalidMessage, NotConfigured, NotPermitted
 from simplecqrs.memory_idempotency import MemoryIdempotency
 from simplecqrs.messages import traits
+from simplecqrs.pipeline import gated
 
 
 @frozen
@@ -87,6 +88,15 @@ def test_what_may_not_be_given_is_refused_before_anything_is_done() -> None:
         with pytest.raises(NotPermitted):
             give()
     assert done == []
+
+
+def test_what_needs_nothing_has_the_way_that_it_had() -> None:
+    """Not even a call more."""
+
+    def call(given: object) -> object:
+        return given
+
+    assert gated(call, None) is call
 
 
 def test_an_idempotency_key_is_no_way_around() -> None:
