@@ -85,7 +85,8 @@ def grow(kind: Any, number: int) -> None:
     """Copy rows until there are so many."""
     from django.db import connection
 
-    columns = ", ".join(field.column for field in kind._meta.concrete_fields if not field.primary_key)
+    quoted = connection.ops.quote_name
+    columns = ", ".join(quoted(field.column) for field in kind._meta.concrete_fields if not field.primary_key)
     table = kind._meta.db_table
     with connection.cursor() as cursor:
         while (there := kind.objects.count()) < number:

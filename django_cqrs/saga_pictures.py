@@ -44,4 +44,4 @@ def svg_of(bus: DjangoMediator, record: Record) -> SafeString:
         saga = saga_named(bus, record.saga)
     except SagaNotFound:
         return SafeString("no definition of this name is here; it is drawn, and goes on, when one is deployed")
-    return mark_safe(saga_svg(saga, record, bus.sagas.history(record.id)))
+    return mark_safe(saga_svg(saga, record, bus.sagas.history(record.id), style=""))

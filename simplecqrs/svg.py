@@ -16,6 +16,8 @@ __all__ = ["saga_svg"]
 
 #: Pixels: of a box, between boxes, and of a row.
 WIDTH, HEIGHT, GAP, ROW = 148, 44, 28, 76
+#: So that it fits its page.
+STYLE: Final = "max-width: 100%; height: auto; color: inherit"
 #: Characters of a box's line.
 LONGEST: Final = 19
 #: Colours that can be told apart on white and on black; pages may set ``--cqrs-done`` and so on.
@@ -32,7 +34,7 @@ SIGNS: Final[dict[Standing, str]] = {
 BELOW: Final[dict[Action, str]] = {"fallback": "fallback ", "undo act": "undo ", "undo fallback": "undo "}
 
 
-def saga_svg(saga: Saga[Any], record: Record, history: Sequence[Entry] = ()) -> str:
+def saga_svg(saga: Saga[Any], record: Record, history: Sequence[Entry] = (), *, style: str = STYLE) -> str:
     """
     Draw a stored saga as an ``<svg>`` element for a page: no script, no style sheet, and dark pages suit it as well.
 
@@ -41,9 +43,10 @@ def saga_svg(saga: Saga[Any], record: Record, history: Sequence[Entry] = ()) -> 
 
     Args:
         history: its log, ``bus.sagas.history(record.id)``.  Without it, failures before a step's last call are missing.
+        style: of the element; empty for a page whose policy forbids style attributes, and whose style sheet knows it.
     """
     picture = _Picture(saga, record, standings(saga, record, history))
-    return picture.svg()
+    return picture.svg(style)
 
 
 class _Picture:
@@ -54,15 +57,16 @@ class _Picture:
         self.mark = f"cqrs-arrow-{record.id}"  # ids belong to a whole page
         self.depth = 0
 
-    def svg(self) -> str:
+    def svg(self, style: str) -> str:
         """Draw all of it."""
         drawn = [text for index, group in enumerate(self.saga.groups) for text in self._column(index, group)]
         width = len(self.saga.groups) * (WIDTH + GAP) - GAP + 2
         height = self.depth + 2
         name = f"saga {self.saga.name}: {self.record.status}"
+        styled = f' style="{escape(style)}"' if style else ""
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {width} {height}" width="{width}" '
-            f'height="{height}" style="max-width: 100%; height: auto; color: inherit" font-family="inherit" '
+            f'height="{height}"{styled} font-family="inherit" '
             f'font-size="13" aria-labelledby="{self.mark}-title {self.mark}-desc">'
             f'<title id="{self.mark}-title">{_text(name, 300)}</title>'
             f'<desc id="{self.mark}-desc">{_text(self._told(), 2000)}</desc>'

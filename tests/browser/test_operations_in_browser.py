@@ -202,6 +202,12 @@ def test_it_fits_a_phone(user: Page) -> None:
     user.locator("#cqrs-reason").wait_for()
     picture(user, "cause-phone")
     assert user.evaluate("document.documentElement.scrollWidth") <= 360
+    user.goto(OPERATIONS)
+    user.locator("#cqrs-sagas ~ .cqrs-wide a").click()
+    box = user.locator(".field-picture svg").bounding_box()
+    picture(user, "saga-phone")
+    assert box is not None
+    assert 100 < box["width"] < 360
 
 
 def test_a_cause_is_retried_by_hand(user: Page, full: Project) -> None:
