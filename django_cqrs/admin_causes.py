@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from django_cqrs.admin_pages import alias_of, may, operator_of
 from django_cqrs.bounded import capped, narrowed
-from django_cqrs.causes import CauseCount, count_causes
+from django_cqrs.causes import CauseCount, before_newest, count_causes
 from django_cqrs.group_acts import ACTS, act_on_group, said_of
 from django_cqrs.inspection import BOXES
 from django_cqrs.management.letters import count_of
@@ -81,7 +81,8 @@ def one_cause(admin: Any, request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         return _act(admin, request, wanted)
     alias = alias_of(request)
-    dead = narrowed(Dead.objects.using(alias).defer("payload", "headers"), wanted).order_by("pk")
+    every = Dead.objects.using(alias).defer("payload", "headers")
+    dead = narrowed(every.filter(pk__gt=before_newest(every)), wanted).order_by("pk")
     first = dead.first()
     context = {
         "title": "Dead letters of one cause",

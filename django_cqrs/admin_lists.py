@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 
 from django_cqrs.bounded import capped, narrowed, queues_of
-from django_cqrs.causes import count_causes
+from django_cqrs.causes import before_newest, count_causes
 from django_cqrs.inspection import BOXES
 from django_cqrs.models import Dead
 from django_cqrs.relay import aliases
@@ -128,9 +128,10 @@ class QueueFilter(OneOf):
 
 
 class CauseFilter(OneOf):
-    """Chooses by what letters died of."""
+    """Chooses by what letters died of, of those that causes are counted of."""
 
-    title = parameter_name = "cause"
+    title = "cause, of the newest 10,000"
+    parameter_name = "cause"
 
     def values(self, alias: str) -> Iterable[str]:
         """Return the most frequent causes of the newest letters."""
@@ -139,5 +140,8 @@ class CauseFilter(OneOf):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Narrow the list."""
-        chosen: QuerySet[Any] = narrowed(queryset, Wanted(whole_cause=self.value()))
+        if self.value() is None:
+            return queryset
+        newest = queryset.filter(pk__gt=before_newest(Dead.objects.using(queryset.db)))
+        chosen: QuerySet[Any] = narrowed(newest, Wanted(whole_cause=self.value()))
         return chosen

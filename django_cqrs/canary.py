@@ -96,13 +96,18 @@ class Canary:
     _until: int = 0
     _ends: float = math.inf
 
-    def run(self, wanted: Wanted) -> Result:
-        """Retry what is wanted and dead now, the oldest first."""
-        dead = narrowed(Dead.objects.using(self.operator.alias).defer("payload"), wanted).order_by("pk")
+    def run(self, wanted: Wanted, *, after: int = 0) -> Result:
+        """
+        Retry what is wanted and dead now, the oldest first.
+
+        Args:
+            after: only letters with higher numbers.
+        """
+        every = Dead.objects.using(self.operator.alias).defer("payload").filter(pk__gt=after)
+        dead = narrowed(every, wanted).order_by("pk")
         # What dies again has a higher number, and is not retried again.
         self._until = dead.values_list("pk", flat=True).last() or 0
         self._ends = time.monotonic() + self.most
-        after = 0
         for size in chain(self.stages, repeat(self.stages[-1])):
             page = list(dead.filter(pk__gt=after, pk__lte=self._until)[:size])
             if not page:

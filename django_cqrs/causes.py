@@ -14,7 +14,7 @@ from django_cqrs.bounded import narrowed
 from django_cqrs.models import Dead
 from simplecqrs.letters import ANY, CAP, LONGEST_CAUSE, Wanted
 
-__all__ = ["CauseCount", "count_causes"]
+__all__ = ["CauseCount", "before_newest", "count_causes"]
 
 #: Causes that are told at most, the most frequent ones.
 MOST = 500
@@ -53,9 +53,8 @@ def count_causes(
         named: with names, which takes the database longer.
     """
     dead = narrowed(Dead.objects.using(alias), wanted)
-    beyond = dead.order_by("-pk").values_list("pk", flat=True)[CAP - 1 : CAP].first()
-    if beyond is not None:
-        dead = dead.filter(pk__gt=beyond)
+    beyond = before_newest(dead)
+    dead = dead.filter(pk__gt=beyond)
     start = Substr("reason", 1, LONGEST_CAUSE)
     line = Substr(start, 1, StrIndex(Concat(start, Value("\n")), Value("\n")) - 1)
     groups = dead.order_by().values("box", "queue", line=line)
@@ -63,7 +62,17 @@ def count_causes(
     if named:
         groups = groups.annotate(one=Min("name"), other=Max("name"), kinds=Count("name", distinct=True))
     ordered = groups.order_by("-count", "box", "queue", "line")[:most]
-    return [_count_of(group) for group in ordered], beyond is None
+    return [_count_of(group) for group in ordered], beyond == 0
+
+
+def before_newest(dead: Any) -> int:
+    """
+    Return the number behind which the newest letters are, as many as are counted; 0 if these are all.
+
+    What is asked of a cause is asked of these: a cause that few have died of would be looked for among all others.
+    """
+    found: int | None = dead.order_by("-pk").values_list("pk", flat=True)[CAP - 1 : CAP].first()
+    return found or 0
 
 
 def _count_of(group: Mapping[str, Any]) -> CauseCount:

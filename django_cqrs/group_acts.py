@@ -11,6 +11,7 @@ from attrs import define, field
 from django_cqrs.actions import Operator
 from django_cqrs.bounded import capped, narrowed
 from django_cqrs.canary import Canary, Result
+from django_cqrs.causes import before_newest
 from django_cqrs.management.letters import count_of
 from django_cqrs.models import Dead
 from simplecqrs.letters import Wanted
@@ -43,18 +44,28 @@ def act_on_group(act: str, operator: Operator, wanted: Wanted, *, seconds: float
     """
     Do one of ``ACTS`` to the letters that are wanted, the oldest first, each in a transaction of its own.
 
+    Only the newest ten thousand letters of all causes are looked at, as by who counts causes; so what is left may be
+    more than was seen before.
+
     Args:
         seconds: after which the rest is left.
     """
-    return ACTS[act](operator, wanted, seconds)
+    outcome = ACTS[act](operator, wanted, seconds)
+    outcome.left = capped(_group(operator.alias, wanted))
+    return outcome
+
+
+def _group(alias: str, wanted: Wanted) -> Any:
+    dead = Dead.objects.using(alias)
+    return narrowed(dead.filter(pk__gt=before_newest(dead)), wanted).order_by("pk")
 
 
 def _retry(operator: Operator, wanted: Wanted, seconds: float) -> Outcome:
     """Retry one, then ten, then hundreds, and no further once a failure repeats."""
     canary = Canary(operator, seconds, say=lambda _: None, most=seconds, advice="")
-    result = canary.run(wanted)
-    done = f"{result.done:,} of {result.retried:,} went well" if result.retried else ""
-    return Outcome(done, list(_troubles(result)), result.left + len(result.refused))
+    result = canary.run(wanted, after=before_newest(Dead.objects.using(operator.alias)))
+    done = f"{result.done:,} of {result.retried:,} went well" if result.done else ""
+    return Outcome(done, list(_troubles(result)))
 
 
 def _troubles(result: Result) -> Iterator[str]:
@@ -70,15 +81,15 @@ def _troubles(result: Result) -> Iterator[str]:
 
 def _retry_now(operator: Operator, wanted: Wanted, seconds: float) -> Outcome:
     """Retry them and wait for no outcome."""
-    done, refused, left = _each(operator, wanted, operator.retry, seconds)
+    done, refused = _each(operator, wanted, operator.retry, seconds)
     trouble = [f"{refused:,} can only be skipped"] if refused else []
-    return Outcome(f"{done:,} are tried again now" if done else "", trouble, left + refused)
+    return Outcome(f"{done:,} are tried again now" if done else "", trouble)
 
 
 def _skip(operator: Operator, wanted: Wanted, seconds: float) -> Outcome:
     """Drop them."""
-    done, _, left = _each(operator, wanted, operator.skip, seconds)
-    return Outcome(f"{done:,} are dropped; what waited behind them goes on" if done else "", [], left)
+    done, _ = _each(operator, wanted, operator.skip, seconds)
+    return Outcome(f"{done:,} are dropped; what waited behind them goes on" if done else "")
 
 
 #: What can be done to a group, the careful way first.
@@ -89,9 +100,9 @@ ACTS: dict[str, Callable[[Operator, Wanted, float], Outcome]] = {
 }
 
 
-def _each(operator: Operator, wanted: Wanted, act: Callable[[int], bool], seconds: float) -> tuple[int, int, int]:
-    """Act on letters until time is up, and return how many it was done to, how many refused it, and are left."""
-    dead = narrowed(Dead.objects.using(operator.alias), wanted).order_by("pk").values_list("pk", flat=True)
+def _each(operator: Operator, wanted: Wanted, act: Callable[[int], bool], seconds: float) -> tuple[int, int]:
+    """Act on letters until time is up, and return how many it was done to, and how many refused it."""
+    dead = _group(operator.alias, wanted).values_list("pk", flat=True)
     # What dies again meanwhile has a higher number.
     ends, until, after = time.monotonic() + seconds, dead.last() or 0, 0
     done = refused = 0
@@ -99,13 +110,13 @@ def _each(operator: Operator, wanted: Wanted, act: Callable[[int], bool], second
     while time.monotonic() < ends:
         page = page or list(dead.filter(pk__gt=after, pk__lte=until)[:PAGE])
         if not page:
-            return done, refused, 0
+            break
         after = page.pop(0)
         if act(after):
             done += 1
         else:
             refused += 1
-    return done, refused, capped(dead.filter(pk__gt=after, pk__lte=until))
+    return done, refused
 
 
 def said_of(left: int) -> str:

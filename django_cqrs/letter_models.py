@@ -111,4 +111,8 @@ class Action(Kept):
 
     class Meta:
         db_table = table("action")
-        indexes = [models.Index(fields=["at"], name=table("action_at"))]
+        indexes = [
+            models.Index(fields=["at"], name=table("action_at")),
+            models.Index(fields=["act", "id"], name=table("action_act")),
+            models.Index(fields=["box", "id"], name=table("action_box")),
+        ]

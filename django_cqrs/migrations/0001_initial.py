@@ -57,7 +57,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': table('action'),
-                'indexes': [models.Index(fields=['at'], name=table('action_at'))],
+                'indexes': [models.Index(fields=['at'], name=table('action_at')), models.Index(fields=['act', 'id'], name=table('action_act')), models.Index(fields=['box', 'id'], name=table('action_box'))],
             },
         ),
         migrations.CreateModel(

@@ -195,6 +195,26 @@ def test_a_large_group_takes_several_requests(post: Post, act: str) -> None:
     assert Dead.objects.count() - 32 == some.left
 
 
+def test_only_the_newest_are_looked_at(post: Post, root: Client) -> None:
+    """A cause of long ago comes into sight when what came later is settled: what a look costs has a bound."""
+    multiply(Dead, 12)
+    first = Dead.objects.earliest("pk")
+    Dead.objects.filter(pk=first.pk).update(reason="long ago")
+    wanted, operator = Wanted(whole_cause="long ago"), Operator("default", "ada", "spam")
+
+    hidden = act_on_group("skip", operator, wanted)
+    response = root.get(CAUSES)
+    Dead.objects.filter(pk__gt=first.pk + 100).delete()
+    seen = act_on_group("skip", operator, wanted)
+
+    assert (hidden.done, hidden.left) == ("", 0)
+    assert [group.found.cause for group in response.context["groups"]] == [
+        "ConnectionError: no server", "ConnectionError: no server here",
+    ]  # fmt: skip
+    assert not response.context["is_whole"]
+    assert seen.done.startswith("1 are dropped")
+
+
 def test_a_canary_whose_time_is_up_leaves_the_rest(post: Post) -> None:
     """Those that are at work are told apart from those that nobody works on."""
     post.causes.clear()
