@@ -15,7 +15,7 @@ from django_cqrs.inbox import lanes_of
 from django_cqrs.mediator import DjangoMediator
 from django_cqrs.models import Inbox, Subscription
 from django_cqrs.pending import Look, Pending, pending_in
-from django_cqrs.places import places_of
+from django_cqrs.places import SchemaPlace, places_of
 from django_cqrs.probes import of_anything
 from django_cqrs.relay import aliases
 from django_cqrs.releases import Handles, all_known, handles_of
@@ -49,8 +49,8 @@ def preflight(mediator: DjangoMediator, *, most: int, samples: int, dead: bool =
         samples: messages of each name and version that are truly decoded.
         dead: dead letters, too.
     """
-    report = Preflight()
-    release = _Release(mediator)
+    report, homes = Preflight(), places_of([INBOXES])
+    release = _Release(mediator, homes)
     for place in places_of(aliases(), of_anything()):
         with place.entered():
             pending, looks = pending_in(place.alias, most=most, samples=samples, dead=dead)
@@ -58,25 +58,39 @@ def preflight(mediator: DjangoMediator, *, most: int, samples: int, dead: bool =
             here = [problem for found in pending for problem in release.problems(found)] + list(problems)
         report.problems.extend(evolve(problem, database=str(place)) for problem in here)
         report.looked_at.extend(evolve(one, database=str(place)) for one in (*looks, look))
-    for name in consumer_names(mediator):
-        report.problems.extend(_lost_lanes(name))
-        report.notes.extend(_lanes(name))
-    report.notes.extend(_unsubscribed(release.mine))
+    for place in homes:
+        with place.entered():
+            problems, notes = release.problems_of_inboxes()
+        report.problems.extend(evolve(problem, database=str(place)) for problem in problems)
+        report.notes.extend(evolve(note, database=str(place)) for note in notes)
     return report
 
 
 class _Release:
-    """This release, and what it knows of those before it."""
+    """
+    This release, and what it knows of those before it.
 
-    def __init__(self, mediator: DjangoMediator) -> None:
+    Args:
+        homes: where it is written down what they handle, and subscribe to.
+    """
+
+    def __init__(self, mediator: DjangoMediator, homes: Sequence[SchemaPlace]) -> None:
         self.mine = handles_of(mediator)
-        self._mediator = mediator
         self._vocabulary = mediator.vocabulary
-        self._others = [known for known in all_known() if known.fingerprint != self.mine.fingerprint]
         self._consumers = consumer_names(mediator)
-        self._subscribed = set(Subscription.objects.using(INBOXES).values_list("consumer", "broker", "topic")) | {
-            (name, place[0], place[1]) for name, places in self.mine.topics.items() for place in places
-        }
+        self._subscribed = _places(self.mine)
+        others = dict[str, Handles]()
+        for home in homes:
+            with home.entered():
+                others |= {known.fingerprint: known for known in all_known()}
+                self._subscribed |= _subscriptions()
+        self._others = [known for known in others.values() if known.fingerprint != self.mine.fingerprint]
+
+    def problems_of_inboxes(self) -> tuple[list[Finding], list[Finding]]:
+        """Return what is wrong with the inboxes of a place, and what is worth to be known."""
+        problems = [found for name in self._consumers for found in _lost_lanes(name)]
+        notes = [found for name in self._consumers for found in _lanes(name)]
+        return problems, [*notes, *_unsubscribed(self.mine)]
 
     def problems(self, found: Pending) -> Iterator[Finding]:
         """Go through what is wrong with messages that are alike."""
@@ -191,11 +205,18 @@ def _lanes(name: str) -> Iterator[Finding]:
 
 def _unsubscribed(mine: Handles) -> Iterator[Finding]:
     """Tell of what will not be stored any more once this release has migrated."""
-    wanted = {(name, place[0], place[1]) for name, places in mine.topics.items() for place in places}
-    for consumer, broker, topic in Subscription.objects.using(INBOXES).values_list("consumer", "broker", "topic"):
-        if (consumer, broker, topic) not in wanted:
-            yield Finding(
-                kind="dropped subscription", database=INBOXES, where=f"inbox {consumer}",
-                what=f"{consumer} does not subscribe to {topic} of {broker} any more: what is published later is not "
-                "stored for it", cure="none, if nobody publishes it any more",
-            )  # fmt: skip
+    for consumer, broker, topic in sorted(_subscriptions() - _places(mine)):
+        yield Finding(
+            kind="dropped subscription", database=INBOXES, where=f"inbox {consumer}",
+            what=f"{consumer} does not subscribe to {topic} of {broker} any more: what is published later is not "
+            "stored for it", cure="none, if nobody publishes it any more",
+        )  # fmt: skip
+
+
+def _places(mine: Handles) -> set[tuple[str, str, str]]:
+    """Return what a release subscribes to: consumer, broker and topic."""
+    return {(name, place[0], place[1]) for name, places in mine.topics.items() for place in places}
+
+
+def _subscriptions() -> set[tuple[str, str, str]]:
+    return set(Subscription.objects.using(INBOXES).values_list("consumer", "broker", "topic"))

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from attrs import asdict, frozen
 from django.db import connections, transaction
@@ -19,6 +20,7 @@ from django.db import connections, transaction
 from django_cqrs.brokers import INBOXES
 from django_cqrs.conf import settings
 from django_cqrs.databases import now
+from django_cqrs.entries import Settings
 from django_cqrs.mediator import DjangoMediator
 from django_cqrs.models import Blocked, Release
 from django_cqrs.relay import aliases
@@ -60,7 +62,18 @@ class Handles:
 
 
 def handles_of(mediator: DjangoMediator) -> Handles:
-    """Return what this release has handlers for."""
+    """Return what this release has handlers for; it is asked at each tick, so it is remembered."""
+    state = settings(), sum(1 for _ in mediator.registry)
+    known = _known.get(mediator)
+    if known is None or known[0] is not state[0] or known[1] != state[1]:
+        known = _known[mediator] = (*state, _handles_of(mediator))
+    return known[2]
+
+
+_known: WeakKeyDictionary[DjangoMediator, tuple[Settings, int, Handles]] = WeakKeyDictionary()
+
+
+def _handles_of(mediator: DjangoMediator) -> Handles:
     from django_cqrs.consumers import consumer_names, topics_of
 
     names = consumer_names(mediator)

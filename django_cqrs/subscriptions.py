@@ -32,7 +32,8 @@ def topics_of(name: str, mediator: DjangoMediator) -> list[str]:
     if configured is not None:
         return list(configured)
     handled = [m for r in mediator.registrations() if r.options.consumer == name for m in r.messages]
-    return list(dict.fromkeys(mediator.vocabulary.topic(m) for m in handled))
+    topic = mediator.vocabulary.topic  # made anew each time it is asked for, as long as more may be registered
+    return list(dict.fromkeys(map(topic, handled)))
 
 
 def write(wanted: Wanted, mine: Handles, schemas: Sequence[str] = ()) -> None:

@@ -602,6 +602,19 @@ class TestCommands:
 
         assert {problem.database for problem in report.problems} == {f"default/{B}"}
 
+    def test_a_handler_that_was_taken_out_is_missed_in_each_tenant(self, desk: Project) -> None:
+        """What was handled before is written down in their schemas."""
+        write_in(desk, a="one", b="two")
+        desk.ship()
+        without = Project()
+        without.registry.add(Write, lambda command: 0)
+        report = preflight(without.bus, most=100, samples=1)
+        call_command("cqrs_preflight", "--newest")
+
+        found = [(problem.kind, problem.database) for problem in report.problems]
+        assert found == [("missing consumer", f"default/{schema}") for schema in BOTH]
+        assert {note.database for note in report.notes} == {f"default/{schema}" for schema in BOTH}
+
     def test_metrics_are_of_all_tenants_together(self, desk: Project) -> None:
         """Hundreds of tenants would be hundreds of series."""
         write_in(desk, a="one", b="two")

@@ -8,9 +8,11 @@ from typing import Any
 from attrs import asdict
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from django_cqrs.brokers import INBOXES
 from django_cqrs.findings import Finding
 from django_cqrs.management.errors import explaining
 from django_cqrs.mediator import project_mediator
+from django_cqrs.places import places_of
 from django_cqrs.preflight import Preflight, preflight
 from django_cqrs.releases import handles_of, settle
 
@@ -45,7 +47,9 @@ class Command(BaseCommand):
         with explaining():
             bus = project_mediator()
             if options["newest"]:
-                settle(handles_of(bus))
+                for place in places_of([INBOXES]):
+                    with place.entered():
+                        settle(handles_of(bus))
                 self.stdout.write("this release is the newest one now")
                 return
             found = preflight(bus, most=options["rows"], samples=options["samples"], dead=options["dead"])
