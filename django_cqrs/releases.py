@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from attrs import asdict, frozen
+from attrs import asdict, fields, frozen
 from django.db import connections, transaction
 
 from django_cqrs.brokers import INBOXES
@@ -44,11 +44,13 @@ class Handles:
         topics: of each consumer, the brokers and topics that it subscribes to.
         names: of each consumer, the names of what it handles, and up to which version.
         sagas: of each saga, the fingerprint of its definition.
+        lanes: of each consumer, how many its inbox is to have.
     """
 
     topics: Mapping[str, Sequence[Sequence[str]]]
     names: Mapping[str, Mapping[str, int]]
     sagas: Mapping[str, str]
+    lanes: Mapping[str, int]
 
     @cached_property
     def text(self) -> str:
@@ -82,6 +84,7 @@ def _handles_of(mediator: DjangoMediator) -> Handles:
         topics={name: [[settings().consumer(name).broker, topic] for topic in subscribed[name]] for name in names},
         names={name: dict(_handled(name, mediator)) for name in names},
         sagas={name: saga.fingerprint for name, saga in mediator.saga_definitions.items()},
+        lanes={name: settings().consumer(name).lanes for name in names},
     )
 
 
@@ -161,4 +164,5 @@ def _read(fingerprint: str) -> Handles:
     """Return what is stored under a fingerprint, which never changes."""
     text = Release.objects.using(INBOXES).filter(fingerprint=fingerprint).values_list("handles", flat=True).get()
     stored: dict[str, Any] = json.loads(text)
-    return Handles(stored["topics"], stored["names"], stored["sagas"])
+    # A release of another version of this library may have written more, or less.
+    return Handles(*(stored.get(part.name, {}) for part in fields(Handles)))

@@ -117,15 +117,12 @@ def _lanes(name: str, mine: Handles) -> int:
     remembered = lanes_of(name, INBOXES)
     if not exists or wanted == remembered:
         return wanted
+    why = ""
     if any(name in newer.topics for newer in newer_than(mine)):
-        return remembered
-    if any(kind.objects.using(INBOXES).filter(queue=name).exists() for kind in (Inbox, ParkedInbox)):
-        log.warning(
-            "%s keeps its %d lanes until its inbox is empty; %d are asked for",
-            name,
-            remembered,
-            wanted,
-            extra=named(queue=name),
-        )
-        return remembered
-    return wanted
+        why = "since a newer release has said so"
+    elif any(kind.objects.using(INBOXES).filter(queue=name).exists() for kind in (Inbox, ParkedInbox)):
+        why = "until its inbox is empty"
+    if why:
+        text = "%s keeps its %d lanes %s; %d are asked for"
+        log.warning(text, name, remembered, why, wanted, extra=named(queue=name))
+    return remembered if why else wanted

@@ -197,6 +197,15 @@ def test_an_older_release_does_not_change_lanes(older: Project, newer: Project, 
     assert lanes_of("walkers", "default") == 4
 
 
+def test_a_change_of_lanes_makes_a_new_release(older: Project, newer: Project, settings: Any) -> None:
+    """Though its handlers are those of an old one, it is the newest that was seen."""
+    settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "CONSUMERS": {"walkers": {"lanes": 4}}}
+
+    subscribe(["walkers"], older.bus)
+
+    assert lanes_of("walkers", "default") == 4
+
+
 def test_a_consumer_of_a_newer_release_outlives_the_migrate_of_an_older_one(older: Project) -> None:
     """Its events would go nowhere."""
     newer = Project()
