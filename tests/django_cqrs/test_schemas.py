@@ -22,7 +22,7 @@ from django_cqrs.inspection import DjangoInspection
 from django_cqrs.listening import Listener
 from django_cqrs.loops import run
 from django_cqrs.measures import MEASURES, Reader
-from django_cqrs.models import Dead, Inbox, Outbox, Scheduled
+from django_cqrs.models import Dead, History, Inbox, Outbox, Scheduled
 from django_cqrs.models import Saga as SagaRow
 from django_cqrs.places import places_of
 from django_cqrs.preflight import preflight
@@ -592,6 +592,27 @@ class TestCommands:
 
         said = capsys.readouterr().out
         assert [f"default/{schema}" in said for schema in BOTH] == [True, True]
+
+    def test_each_tenant_has_its_history_and_may_send_and_read_it_once_more(
+        self, desk: Project, settings: Any, capsys: Any
+    ) -> None:
+        """Of all, or of one; what one forgets the others remember."""
+        settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "KEEP_HISTORY": "1h"}
+        write_in(desk, a="one", b="two")
+        call_command("cqrs_relay", "--drain", "--consume")
+        kept = count(History)
+
+        call_command("cqrs_resend", "--route", "database", "--since", "1h", "--schema", B, "--yes")
+        resent = count(Outbox)
+        call_command("cqrs_relay", "--drain", "--consume")
+        call_command("cqrs_consume", "mailing", "--reset", "--schema", A, "--yes")
+        call_command("cqrs_relay", "--drain", "--consume")
+
+        said = capsys.readouterr().out
+        assert (kept, resent, count(History)) == ([1, 1, 0], [0, 1, 0], [1, 1, 0])
+        assert f"default/{B}: 1 events wait in the outbox for database once more" in said
+        assert f"default/{A}: mailing has forgotten the ids of 1 messages" in said
+        assert (notes(A), notes(B)) == (["one", f"{A} one", f"{A} one"], ["two", f"{B} two"])
 
     def test_what_a_release_lacks_is_found_in_all_tenants(self, desk: Project) -> None:
         """And whose it is."""

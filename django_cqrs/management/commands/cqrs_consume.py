@@ -7,19 +7,19 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
+from django.core.management.base import BaseCommand, CommandParser, OutputWrapper
 
 from django_cqrs.conf import settings
 from django_cqrs.consumers import consumer_names, consumers
 from django_cqrs.daemon import serve
 from django_cqrs.entry_fields import DAEMON
-from django_cqrs.management.errors import explaining
+from django_cqrs.management.errors import end_with, explaining, missing_of
 from django_cqrs.management.going_back import add_arguments, go_back
 from django_cqrs.management.schemas import add_schemas
 from django_cqrs.mediator import project_mediator
 from django_cqrs.places import places_of
 from django_cqrs.probes import of_waits
-from django_cqrs.processes import LOST, multiply
+from django_cqrs.processes import multiply
 from django_cqrs.releases import end_waits
 from django_cqrs.schemas import TENANTS, in_schema
 from simplecqrs.loop import Job
@@ -49,13 +49,9 @@ class Command(BaseCommand):
                 if not go_back(options, self.stdout.write):
                     return
             if options["workers"] > 1:
-                lost = multiply(options["workers"], f"{__name__}.work", options)
+                end_with(multiply(options["workers"], f"{__name__}.work", options))
             else:
-                lost = work(options, out=self.stdout)
-        if lost:
-            raise CommandError(
-                "messages were lost at the broker before they were read; the log says which", returncode=LOST
-            )
+                end_with(work(options, out=self.stdout))
 
 
 def work(options: Mapping[str, Any], *, out: OutputWrapper) -> int:
@@ -78,4 +74,4 @@ def work(options: Mapping[str, Any], *, out: OutputWrapper) -> int:
         make, out, once=options["once"], drain=options["drain"], seconds=options["max_seconds"],
         alive=options["alive_file"],
     )  # fmt: skip
-    return sum(getattr(job, "missing", 0) for job in made)
+    return missing_of(made)

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_cqrs.consumers import consumers
 from django_cqrs.daemon import serve
-from django_cqrs.management.errors import explaining
+from django_cqrs.management.errors import end_with, explaining, missing_of
 from django_cqrs.management.schemas import add_schemas, the_one
 from django_cqrs.overdue import errands
 from django_cqrs.processes import multiply
@@ -48,9 +48,9 @@ class Command(BaseCommand):
             if options["message"] is not None:
                 self._ship_one(options)
             elif options["processes"] > 1:
-                multiply(options["processes"], f"{__name__}.ship", options)
+                end_with(multiply(options["processes"], f"{__name__}.ship", options))
             else:
-                ship(options, out=self.stdout)
+                end_with(ship(options, out=self.stdout))
 
     def _ship_one(self, options: Mapping[str, Any]) -> None:
         only = {"routes": options["route"], "databases": options["database"]}
@@ -62,14 +62,15 @@ class Command(BaseCommand):
         self.stdout.write(f"{options['message']} is shipped to {', '.join(shipped)}")
 
 
-def ship(options: Mapping[str, Any], *, out: OutputWrapper) -> None:
-    """Run relays, and consumers if asked to."""
+def ship(options: Mapping[str, Any], *, out: OutputWrapper) -> int:
+    """Run relays, and consumers if asked to; return how many messages these know to be lost."""
+    consuming: list[Any] = []
 
     def make(stopping: Callable[[], bool]) -> list[Job]:
         databases, schemas = options["database"], options["schema"]
         shipping = relays(routes=options["route"], databases=databases, schemas=schemas)
         due = promoters(databases, schemas=schemas)
-        consuming = consumers(stopping=stopping, schemas=schemas) if options["consume"] else []
+        consuming[:] = consumers(stopping=stopping, schemas=schemas) if options["consume"] else []
         # Who was told which brokers to ship to has nothing else to do.
         others = [] if options["consume"] or options["route"] else errands(databases, schemas)
         return [*due, *shipping, *consuming, *others]
@@ -78,3 +79,4 @@ def ship(options: Mapping[str, Any], *, out: OutputWrapper) -> None:
         make, out, once=options["once"], drain=options["drain"], seconds=options["max_seconds"],
         alive=options["alive_file"],
     )  # fmt: skip
+    return missing_of(consuming)
