@@ -16,7 +16,7 @@ from django_cqrs.models import Position
 from django_cqrs.schemas import has_tables
 from simplecqrs.transport import Feed
 
-__all__ = ["Positions", "loss_alarms", "settle"]
+__all__ = ["LONGEST", "Positions", "loss_alarms", "marks", "settle"]
 
 #: Seconds between two writings of how far it is.  What is older notices a little less.
 KEEP = 10.0
@@ -75,6 +75,14 @@ class Positions:
 
     def _watchful(self) -> Iterator[Any]:
         return (feed for feed in self.feeds if hasattr(feed, "compare"))
+
+
+def marks(consumer: str, broker: str) -> dict[str, str]:
+    """Return how far a consumer was in the feeds of a broker, as it has written down."""
+    if not has_tables(INBOXES):
+        return {}
+    found = Position.objects.using(INBOXES).filter(consumer=consumer, broker=broker)
+    return dict(found.values_list("feed", "mark"))
 
 
 def settle(**which: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, Final, Literal, TypeAlias
 
 from django.db.models import Q
 
@@ -16,6 +17,7 @@ from django_cqrs.inbox import door
 from django_cqrs.mediator import project_mediator
 from django_cqrs.models import Dead, History, Inbox, ParkedInbox, Scheduled, Seen
 from django_cqrs.places import SchemaPlace
+from django_cqrs.positions import LONGEST, marks
 from django_cqrs.relay import aliases
 from django_cqrs.rows import envelope_of
 from django_cqrs.schemas import has_tables
@@ -23,21 +25,24 @@ from django_cqrs.workers import workers
 from simplecqrs.errors import NotConfigured
 from simplecqrs.queue import DATABASE, DEFERRED, SAGAS
 
-__all__ = ["forget", "refuse_while_working", "refuse_with_waiting", "rewind"]
+__all__ = ["MARK", "Since", "forget", "refuse_while_working", "refuse_with_waiting", "rewind"]
 
 #: Where inboxes are that are no tenants'.
 HERE = SchemaPlace(INBOXES)
+#: Stands for a time: what a consumer has written down itself.
+MARK: Final = "mark"
+Since: TypeAlias = "datetime | Literal['mark'] | None"
 #: How often, and after how many seconds, a feed is asked for that somebody is fetching.
 TRIES, PAUSE = 100, 0.1
 #: Messages that are read of the history, or ids that are forgotten, at a time.
 CHUNK = 500
 
 
-def rewind(
-    name: str, since: datetime | None, say: Callable[[str], object], places: Sequence[SchemaPlace] = (HERE,)
-) -> None:
+def rewind(name: str, since: Since, say: Callable[[str], object], places: Sequence[SchemaPlace] = (HERE,)) -> None:
     """
     Let a consumer read once more what came at a time or later; None: all that is there.
+
+    ``MARK``: what came since it wrote down last how far it is, which is in its database.
 
     What it has seen, and not forgotten, is dropped at its door.
 
@@ -52,6 +57,10 @@ def rewind(
     subscribe([name], project_mediator())
     source = settings().consumer(name).broker
     if source == DATABASE:
+        if since == MARK:
+            raise NotConfigured(
+                f"{name} has its events in its own database, restored with all else: nothing is to be done"
+            )
         for place in places:
             with place.entered():
                 _from_histories(name, since, say, place)
@@ -59,7 +68,7 @@ def rewind(
         _in_broker(name, source, since, say)
 
 
-def _in_broker(name: str, source: str, since: datetime | None, say: Callable[[str], object]) -> None:
+def _in_broker(name: str, source: str, since: Since, say: Callable[[str], object]) -> None:
     feeds: Sequence[Any] = broker(source).feeds(name, topics_of(name, project_mediator()))
     for feed in feeds:
         if not hasattr(feed, "rewind"):
@@ -67,21 +76,24 @@ def _in_broker(name: str, source: str, since: datetime | None, say: Callable[[st
                 f"{source} ({type(broker(source)).__name__}) keeps nothing that was acknowledged, so {name} cannot go "
                 "back in it; let those who have published it send it once more: manage.py cqrs_resend"
             )
+    known = marks(name, source) if since == MARK else {}
     for feed in feeds:
-        _alone(name, feed, since)
-        say(f"{name} reads {feed.name} {_from(since)}")
+        mark = known.get(feed.name[:LONGEST], "") if hasattr(feed, "rewind_to") else ""
+        to = None if since == MARK and not mark else since
+        _alone(name, partial(feed.rewind_to, mark) if mark else partial(feed.rewind, to), feed.name)
+        say(f"{name} reads {feed.name} {_from(to)}{'' if to == since else ': nobody has written down where it was'}")
 
 
-def _alone(name: str, feed: Any, since: datetime | None) -> None:
+def _alone(name: str, go: Callable[[], None], feed: str) -> None:
     """Let a feed go back while nobody fetches from it."""
     clock = threading.Event()
     for _ in range(TRIES):
-        with door(INBOXES).fetching(name, feed.name) as ours:
+        with door(INBOXES).fetching(name, feed) as ours:
             if ours:
-                feed.rewind(since)
+                go()
                 return
         clock.wait(PAUSE)
-    raise NotConfigured(f"somebody fetches from {feed.name} for {name} all the time; stop it, or try again")
+    raise NotConfigured(f"somebody fetches from {feed} for {name} all the time; stop it, or try again")
 
 
 def _from_histories(name: str, since: datetime | None, say: Callable[[str], object], place: SchemaPlace) -> None:
@@ -160,5 +172,7 @@ def refuse_while_working(name: str, what: str) -> None:
         )
 
 
-def _from(since: datetime | None) -> str:
+def _from(since: Since) -> str:
+    if since == MARK:
+        return "from where it was"
     return "from its beginning" if since is None else f"from {since.isoformat(timespec='seconds')}"

@@ -160,8 +160,8 @@ class Rewindable(Feed, Protocol):
         ...
 
 
-class Watchful(Feed, Protocol):
-    """A feed that notices what is gone before it was fetched."""
+class Watchful(Rewindable, Protocol):
+    """A feed that notices what is gone before it was fetched, and knows how far it is."""
 
     @property
     def lost(self) -> int:
@@ -171,6 +171,10 @@ class Watchful(Feed, Protocol):
     @property
     def mark(self) -> str:
         """Tell how far it is acknowledged, as ``compare`` understands it; empty: nobody knows."""
+        ...
+
+    def rewind_to(self, mark: str, /) -> None:
+        """Let the consumer read once more what came behind a mark; see ``Rewindable``."""
         ...
 
     def compare(self, mark: str, /) -> None:

@@ -19,7 +19,7 @@ from django_cqrs.mediator import project_mediator
 from django_cqrs.places import places_of
 from django_cqrs.positions import settle
 from django_cqrs.purging import horizon
-from django_cqrs.rewinding import forget, refuse_while_working, refuse_with_waiting, rewind
+from django_cqrs.rewinding import MARK, Since, forget, refuse_while_working, refuse_with_waiting, rewind
 from simplecqrs.errors import NotConfigured
 
 __all__ = ["add_arguments", "go_back"]
@@ -34,7 +34,7 @@ def add_arguments(parser: CommandParser) -> None:
     where.add_argument(
         "--rewind",
         metavar="TIME",
-        help="read once more what came then or later (2026-11-21T03:00, 90m, 2h, 3d), and end",
+        help="read once more what came then or later (2026-11-21T03:00, 2h), or since its own mark (mark), and end",
     )
     where.add_argument(
         "--reset", action="store_true", help="forget what it has seen, go back to the beginning, and end: to rebuild"
@@ -54,7 +54,7 @@ def go_back(options: Mapping[str, Any], say: Callable[[str], object]) -> bool:
     if not back:
         return True
     name, places = _name_of(options["names"], back), places_of([INBOXES], schemas=options["schema"])
-    since = said_moment(options["rewind"], "--rewind") if options["rewind"] else None
+    since = _since(options["rewind"])
     if options["replay"]:
         refuse_while_working(name, "--replay")
     if options["reset"]:
@@ -71,6 +71,12 @@ def go_back(options: Mapping[str, Any], say: Callable[[str], object]) -> bool:
         settle(consumer=name)
         _warn_of_age(name, since, options, say)
     return bool(options["replay"])
+
+
+def _since(said: str | None) -> Since:
+    if not said:
+        return None
+    return MARK if said == MARK else said_moment(said, "--rewind")
 
 
 def _prepare(name: str, options: Mapping[str, Any], say: Callable[[str], object], where: str) -> None:
@@ -97,13 +103,14 @@ def _question(name: str, options: Mapping[str, Any]) -> str:
     if options["reset"]:
         return f"let {name} forget all that it has seen, and handle everything again"
     if options["rewind"]:
-        return f"let {name} read once more what came since {options['rewind']}"
+        where = "its own mark" if options["rewind"] == MARK else options["rewind"]
+        return f"let {name} read once more what came since {where}"
     return f"let {name} handle what it may have handled more than {settings().seen_days:g} days ago"
 
 
-def _warn_of_age(name: str, since: Any, options: Mapping[str, Any], say: Callable[[str], object]) -> None:
+def _warn_of_age(name: str, since: Since, options: Mapping[str, Any], say: Callable[[str], object]) -> None:
     oldest = horizon()
-    is_old = oldest is not None and (since is None or since < oldest)
+    is_old = oldest is not None and since != MARK and (since is None or since < oldest)
     if is_old and not options["replay"] and not settings().consumer(name).replay:
         days = f"{settings().seen_days:g} days (SEEN_DAYS)"
         say(f"what is older than {days} becomes dead letters, unless it is consumed with --replay")

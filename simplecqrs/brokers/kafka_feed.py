@@ -20,7 +20,7 @@ from simplecqrs.brokers.kafka_client import Client
 from simplecqrs.brokers.kafka_offsets import Offsets
 from simplecqrs.brokers.kafka_places import Place
 from simplecqrs.brokers.kafka_records import content_of
-from simplecqrs.brokers.kafka_watch import Watch
+from simplecqrs.brokers.kafka_watch import Watch, read_mark
 from simplecqrs.errors import BrokerDown
 from simplecqrs.transport import Delivery
 
@@ -116,13 +116,22 @@ class KafkaFeed:
     def rewind(self, since: datetime | None, /) -> None:
         """Commit the offsets of a time, or the first ones; this waits until nobody can be about to commit others."""
         with self._asking():
-            wanted = self._open().at(self._places, since)
+            self._put_for_good(self._open().at(self._places, since))
+
+    def rewind_to(self, mark: str, /) -> None:
+        """Commit the offsets of a mark, and the first ones of partitions that it does not name; see ``rewind``."""
+        with self._asking():
+            known = read_mark(mark)
+            first = self._open().at([p for p in self._places if p not in known], None)
+            self._put_for_good({p: known[p] if p in known else first[p] for p in self._places})
+
+    def _put_for_good(self, wanted: Mapping[int, int]) -> None:
+        self._put(wanted)
+        settle()
+        assert self._offsets is not None
+        if {p: done for p, (done, _) in self._offsets.known(self._places).items()} != wanted:
             self._put(wanted)
-            settle()
-            assert self._offsets is not None
-            if {p: done for p, (done, _) in self._offsets.known(self._places).items()} != wanted:
-                self._put(wanted)
-            self._look(anew=True)
+        self._look(anew=True)
 
     def _put(self, wanted: Mapping[int, int]) -> None:
         assert self._offsets is not None

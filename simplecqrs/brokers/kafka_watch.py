@@ -10,12 +10,17 @@ from typing import Any, Final
 from simplecqrs.brokers.kafka_offsets import Offsets
 from simplecqrs.brokers.kafka_places import Place
 
-__all__ = ["Watch"]
+__all__ = ["Watch", "read_mark"]
 
 MARK: Final = re.compile(r"(\d{1,9}):(\d{1,18})")
 HELP: Final = "see docs/recovery.md"
 
 log = logging.getLogger("simplecqrs.brokers.kafka")
+
+
+def read_mark(mark: str) -> dict[int, int]:
+    """Return the offsets that a mark says, by partition."""
+    return {int(found[1]): int(found[2]) for found in MARK.finditer(mark)}
 
 
 class Watch:
@@ -37,8 +42,7 @@ class Watch:
 
     def compare(self, mark: str, places: Mapping[int, Place], offsets: Offsets) -> None:
         """Sound an alarm if partitions are shorter than they were."""
-        for found in MARK.finditer(mark):
-            partition, offset = int(found[1]), int(found[2])
+        for partition, offset in read_mark(mark).items():
             end = offsets.range(partition)[1] if partition in places else 0
             if end < offset:
                 text = "%s[%d] ends at %d, and %s has stored all up to %d: it was emptied, or is as it was before; %s"

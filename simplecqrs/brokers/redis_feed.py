@@ -69,6 +69,11 @@ class RedisFeed:
         with self._asking() as client:
             client.xgroup_setid(self.name, self._consumer, before(since))
 
+    def rewind_to(self, mark: str, /) -> None:
+        """Let the group go on behind an entry; others may fetch meanwhile."""
+        with self._asking() as client:
+            client.xgroup_setid(self.name, self._consumer, mark)
+
     def fetch(self, limit: int, /) -> Sequence[Delivery]:
         """Return what was fetched before and never acknowledged, or, if there is no such thing, what is new."""
         try:

@@ -66,12 +66,14 @@ class BrokerContract:
         redelivers: what was fetched and not acknowledged comes again to whoever fetches next.
         rewinds: its feeds can go back.
         rewinds_to_times: not only to their beginning.
+        marks: its feeds know how far they are.
     """
 
     keeps = True
     redelivers = True
     rewinds = False
     rewinds_to_times = False
+    marks = False
 
     @pytest.fixture
     def topic(self) -> str:
@@ -418,6 +420,25 @@ class BrokerContract:
 
         assert again == late
         assert drain(feed) == []
+
+    @pytest.mark.needs("marks")
+    def test_brings_again_what_came_behind_a_mark(
+        self, broker: Broker, topic: str, reopen: Callable[[], Broker]
+    ) -> None:
+        """Whoever has it: it is a text."""
+        sent = [envelope(topic, key="a") for _ in range(4)]
+        broker.publish(sent, deadline=DEADLINE)
+        feed: Any = broker.feeds("mailing", [topic])[0]
+        feed.acknowledge(feed.fetch(2))
+        mark = feed.mark
+        drain(feed)
+
+        later: Any = reopen().feeds("mailing", [topic])[0]
+        later.rewind_to(mark)
+        later.compare(mark)
+
+        assert drain(later, least=2) == sent[2:]
+        assert later.lost == 0
 
 
 def rewound(feed: Any, since: datetime | None) -> None:

@@ -80,6 +80,7 @@ class TestContract(BrokerContract):
     """It does what every adapter does; as all of a topic is to be in order, topics have one partition."""
 
     rewinds = True
+    marks = True
     rewinds_to_times = bool(os.environ.get("CQRS_TEST_KAFKA"))  # the mock knows no times
 
     @pytest.fixture

@@ -33,6 +33,7 @@ class TestContract(BrokerContract, TrimmingContract):
     """It does what every adapter does."""
 
     rewinds = True
+    marks = True
     rewinds_to_times = True
 
     @pytest.fixture
