@@ -3,7 +3,7 @@ Run benchmarks, all or the named ones, and print a table for each.
 
     python -m benchmarks [--full] [core] [combined] [groups] [codec] [packing] [django_commands] [relay] [reading]
                          [several] [consumer] [brokers] [latency] [celery] [writers] [sagas] [sagas_sqlite]
-                         [sagas_django] [operations] [tracing]
+                         [sagas_django] [operations] [tracing] [purge] [week] [pressure]
 
 Without ``--full`` all take about seven minutes.  Those of Django need the servers of ``scripts/services``, and skip
 themselves if the environment names none.
@@ -19,7 +19,7 @@ import sys
 NAMES = (
     "core", "combined", "groups", "codec", "packing", "django_commands", "relay", "reading", "several", "consumer",
     "brokers", "latency", "celery", "writers", "sagas", "sagas_sqlite", "sagas_django", "operations",
-    "tracing",
+    "tracing", "purge", "week", "pressure",
 )  # fmt: skip
 SERVERS = {
     "core": (),
@@ -41,6 +41,9 @@ SERVERS = {
     "sagas_django": ("CQRS_TEST_POSTGRESQL",),
     "operations": ("CQRS_TEST_POSTGRESQL",),
     "tracing": ("CQRS_TEST_POSTGRESQL",),
+    "purge": ("CQRS_TEST_POSTGRESQL",),
+    "week": ("CQRS_TEST_POSTGRESQL",),
+    "pressure": ("CQRS_TEST_POSTGRESQL",),
 }
 
 

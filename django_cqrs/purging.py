@@ -50,8 +50,8 @@ __all__ = [
 
 log = logging.getLogger("django_cqrs")
 
-#: Rows that one statement deletes.
-CHUNK = 5000
+#: Rows that one statement deletes: the more, the longer others wait who write.
+CHUNKS = {"postgresql": 5000, "mysql": 1000, "sqlite": 500}
 #: Sagas that one transaction deletes, with their logs; dead letters between two rests.
 FEW = 500
 #: Statuses in which nobody has anything to do with a saga any more.
@@ -201,7 +201,7 @@ def purge(
     seconds: float,
     of: Remembered = SEEN,
     days: float | None = None,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
     rest: Callable[[float], object] | None = None,
 ) -> tuple[int, bool]:
     """
@@ -214,10 +214,11 @@ def purge(
         seconds: how long it may take.
         of: what is to be forgotten.
         days: for how long it is remembered, instead of what its setting says.
-        chunk: rows at a time.
+        chunk: rows at a time.  Default: as many as others beside it do not notice.
         rest: waits so many seconds between two chunks.
     """
     since, ends, total = horizon(of, days), time.monotonic() + seconds, 0
+    chunk = chunk or CHUNKS[connections[alias].vendor]
     if since is None:
         return 0, True
     wait = rest or threading.Event().wait
