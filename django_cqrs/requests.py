@@ -13,6 +13,7 @@ from django.utils.module_loading import import_string
 
 from django_cqrs.conf import settings
 from django_cqrs.permissions import acting
+from django_cqrs.schemas import TENANTS, known_here
 from simplecqrs.metadata import setting_late, uuid7
 
 __all__ = ["Scene"]
@@ -55,11 +56,12 @@ class Scene:
         return getattr(self.request, "user", None)
 
     def tenant(self) -> str | None:
-        """Return the tenant, as the setting TENANT says."""
+        """Return the tenant, as the setting TENANT says, or else in whose schema this is."""
         path = settings().tenant
+        if path is None:
+            return known_here(TENANTS) if settings().schemas is not None else None
         if not self._known:
-            self._tenant = None if path is None else import_string(path)(self.request)
-            self._known = True
+            self._tenant, self._known = import_string(path)(self.request), True
         return self._tenant
 
     def finish(self, response: HttpResponseBase) -> HttpResponseBase:

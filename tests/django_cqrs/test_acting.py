@@ -14,7 +14,7 @@ from attrs import frozen
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.models import Session
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
+from django.db import connections, transaction
 from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client, RequestFactory
 from django.urls import path
@@ -174,7 +174,9 @@ class TestRequests:
             client = AsyncClient()
             answer = await client.get("/later", headers={"X-Request-ID": "abc-4"})
             streamed: Any = await client.get("/later-stream", headers={"X-Request-ID": "abc-5"})
-            return answer, b"".join([part async for part in streamed.streaming_content])
+            body = b"".join([part async for part in streamed.streaming_content])
+            await sync_to_async(connections.close_all)()  # those of the thread in which the views were
+            return answer, body
 
         answer, body = asyncio.run(both())
 

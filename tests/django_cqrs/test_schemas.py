@@ -13,6 +13,8 @@ from django.apps import apps
 from django.core.management import call_command
 from django.db import ProgrammingError, connection, connections, transaction
 from django.db.models.functions import Now
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory
 
 from django_cqrs import ticks
 from django_cqrs.bells import Bells
@@ -22,6 +24,7 @@ from django_cqrs.inspection import DjangoInspection
 from django_cqrs.listening import Listener
 from django_cqrs.loops import run
 from django_cqrs.measures import MEASURES, Reader
+from django_cqrs.middlewares import acting
 from django_cqrs.models import Dead, History, Inbox, Outbox, Scheduled
 from django_cqrs.models import Saga as SagaRow
 from django_cqrs.places import places_of
@@ -32,7 +35,8 @@ from django_cqrs.relay import relays
 from django_cqrs.rounds import Rounds
 from django_cqrs.schemas import ask_in, in_schema
 from django_cqrs.status import read_status
-from simplecqrs import Command, DomainEvent, NotificationEvent, Publish, Saga, Step, context, current
+from django_cqrs.testing import run_all
+from simplecqrs import Command, DomainEvent, NotificationEvent, Publish, Query, Saga, Step, context, current
 from simplecqrs.bell import Stop
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import NotConfigured
@@ -51,6 +55,11 @@ class Write(Command[int], name="desk.Write", key="text"):
     """Write a note."""
 
     text: str
+
+
+@frozen
+class Whose(Query[str | None], name="desk.Whose"):
+    """Ask for the tenant."""
 
 
 @frozen
@@ -93,7 +102,7 @@ def tables() -> list[str]:
 @pytest.fixture(scope="module")
 def schemas(django_db_setup: None, django_db_blocker: Any) -> None:
     """Make two schemas; they go with the database, since to drop them takes seconds."""
-    with django_db_blocker.unblock(), connection.cursor() as cursor:
+    with django_db_blocker.unblock(), transaction.atomic(), connection.cursor() as cursor:
         for schema in BOTH:
             cursor.execute(f"CREATE SCHEMA {quoted(schema)}")
             for table in tables():
@@ -240,6 +249,17 @@ class TestSchemas:
                 found += Outbox.objects.values_list("headers", flat=True)
 
         assert [json.loads(headers) for headers in found] == [{"tenant": "acme"}, {"tenant": B}]
+
+    def test_requests_have_their_schema_as_their_tenant(self, desk: Project) -> None:
+        """Whoever has chosen it; without the setting TENANT."""
+
+        def view(request: HttpRequest) -> HttpResponse:
+            with ask_in(B):
+                return HttpResponse(str(desk.bus.send(Whose())))
+
+        desk.registry.add(Whose, lambda query: current().headers.get("tenant"))
+
+        assert acting(view)(RequestFactory().get("/")).content == B.encode()
 
     def test_an_idempotency_key_is_a_tenants_own(self, desk: Project) -> None:
         """Neither an answer nor a lock of one is another's."""
@@ -501,6 +521,25 @@ class TestBrokers:
 def always_b(envelope: Envelope) -> str:
     """Return the same schema for all."""
     return B
+
+
+@pytest.mark.needs("postgresql")
+class TestTests:
+    """What a project's own tests do."""
+
+    postgresql = connection.vendor == "postgresql"
+
+    @pytest.mark.django_db(databases=["default"])
+    def test_a_story_is_told_in_a_schema(self, schemas: None, project: Project, settings: Any) -> None:
+        """Inside of a TestCase, where nothing is committed."""
+        settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "SCHEMAS": list(BOTH)}
+        project.registry.add(Write, lambda command, publish: publish(Written(command.text)) or 1)
+        project.consume(Written, consumer="mailing")
+        with in_schema(A):
+            project.bus.send(Write("one"))
+            run_all()
+
+        assert project.seen == ["mailing one"]
 
 
 @pytest.mark.needs("postgresql")
