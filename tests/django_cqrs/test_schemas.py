@@ -99,7 +99,7 @@ def tables() -> list[str]:
     return list(dict.fromkeys(model._meta.db_table for model in models))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def schemas(django_db_setup: None, django_db_blocker: Any) -> None:
     """Make two schemas; they go with the database, since to drop them takes seconds."""
     with django_db_blocker.unblock(), transaction.atomic(), connection.cursor() as cursor:
