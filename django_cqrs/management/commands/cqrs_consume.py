@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from django_cqrs.places import places_of
 from django_cqrs.probes import of_waits
 from django_cqrs.processes import multiply
 from django_cqrs.releases import end_waits
-from django_cqrs.schemas import TENANTS, in_schema
+from django_cqrs.schemas import TENANTS
 from simplecqrs.loop import Job
 
 
@@ -44,10 +43,8 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         """Run until a signal, or until there is nothing to do."""
         with explaining():
-            schemas: list[str] = options["schema"]
-            with in_schema(schemas[0]) if len(schemas) == 1 else nullcontext():
-                if not go_back(options, self.stdout.write):
-                    return
+            if not go_back(options, self.stdout.write):
+                return
             if options["workers"] > 1:
                 end_with(multiply(options["workers"], f"{__name__}.work", options))
             else:
