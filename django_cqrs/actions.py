@@ -17,7 +17,7 @@ from django_cqrs.models import Blocked, Dead
 from django_cqrs.rows import text
 from django_cqrs.wakeup import wake_after_commit
 from simplecqrs.letters import cause_of
-from simplecqrs.log_fields import named
+from simplecqrs.log_fields import named, printable
 
 __all__ = ["Operator", "system_user"]
 
@@ -81,8 +81,8 @@ class Operator:
         log.log(
             level,
             "%s: %s of %s %s (%s %s, topic %s, key %s, message %s): %s",
-            action.who, act, kind._meta.verbose_name, number, action.box, action.queue, action.topic,
-            action.key or "none", action.message_id, self.reason or "no reason given",
+            action.who, act, kind._meta.verbose_name, number, action.box, action.queue, printable(action.topic),
+            printable(action.key) or "none", action.message_id, printable(self.reason) or "no reason given",
             extra=named(
                 message=action.name, id=str(action.message_id or ""), queue=action.queue, topic=action.topic,
                 key=action.key, act=act, who=action.who,

@@ -96,6 +96,7 @@ class DjangoInbox:
         """Keep what could not be read, for people to look at."""
         with transaction.atomic(using=self.alias, savepoint=False):
             Dead.objects.using(self.alias).bulk_create([_unread(consumer, piece) for piece in garbage], FEW)
+        self._count(consumer, dead=len(garbage))
 
     def believe(self, dead: Dead) -> bool:
         """Let a message in that was not believed, if it is now: its key may have become known."""

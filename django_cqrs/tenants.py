@@ -16,6 +16,7 @@ from django_cqrs.models import Dead
 from django_cqrs.rows import envelope_of
 from django_cqrs.schemas import TENANT, TENANTS, in_schema, schemas_of, with_tables
 from simplecqrs.envelope import Envelope
+from simplecqrs.log_fields import printable
 from simplecqrs.queue import Stored
 from simplecqrs.transport import Destination, Garbage, Receipt
 
@@ -105,5 +106,5 @@ def let_in(dead: Dead) -> bool:
 
 def _homeless(envelope: Envelope) -> Garbage:
     tenant = envelope.headers.get(TENANT)
-    log.error("%s %s: %s %r", envelope.name, envelope.id, NO_SCHEMA, tenant)
+    log.error("%s %s: %s %r", printable(envelope.name), envelope.id, NO_SCHEMA, tenant)
     return Garbage(f"{NO_SCHEMA} {tenant!r}", envelope.payload, envelope.headers, envelope)

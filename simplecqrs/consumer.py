@@ -17,7 +17,7 @@ from simplecqrs.deadlines import within
 from simplecqrs.doubts import Doubts
 from simplecqrs.envelope import Envelope
 from simplecqrs.failing import Failing
-from simplecqrs.log_fields import about_row, at_work, named
+from simplecqrs.log_fields import about_row, at_work, named, printable
 from simplecqrs.policies import Policy, Unclaimed
 from simplecqrs.queue import LANES, PASSES, Held, Row, Storage, Work
 from simplecqrs.territory import Territory
@@ -280,7 +280,7 @@ class Consumer:
         finally:
             at_work.row = None
         if self.strict and not claimed:
-            raise Unclaimed(f"{self.consumer} has no handler for {row.envelope.name}")
+            raise Unclaimed(f"{self.consumer} has no handler for {printable(row.envelope.name)}")
         return claimed
 
     def _count(self, row: Row, *, claimed: bool) -> None:
@@ -290,7 +290,7 @@ class Consumer:
             self.counts.waits.add((row.stored,))
         else:
             self.counts.unclaimed += 1
-            log.info("%s has no handler for %s", self.consumer, row.envelope.name, extra=about_row(row))
+            log.info("%s has no handler for %s", self.consumer, printable(row.envelope.name), extra=about_row(row))
 
     def _failed(self, row: Row, error: Exception) -> Literal[1]:
         """Let the policy decide what becomes of a message; that settles it."""

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 from attrs import define
 
 from simplecqrs.envelope import Envelope
-from simplecqrs.log_fields import about
+from simplecqrs.log_fields import about, printable
 from simplecqrs.transport import ACCEPTED, Publisher, Receipt
 
 __all__ = ["handling_unexpired", "shipping_unexpired"]
@@ -79,5 +79,10 @@ def _has_expired(envelope: Envelope, now: datetime) -> bool:
 
 def _say(envelope: Envelope, what: str) -> None:
     log.info(
-        "%s %s expired at %s and is not %s", envelope.name, envelope.id, envelope.expires, what, extra=about(envelope)
+        "%s %s expired at %s and is not %s",
+        printable(envelope.name),
+        envelope.id,
+        envelope.expires,
+        what,
+        extra=about(envelope),
     )

@@ -14,7 +14,7 @@ from simplecqrs.backoff import Pause, Retry
 from simplecqrs.counts import Counts
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import CommandRefused
-from simplecqrs.log_fields import about_row
+from simplecqrs.log_fields import about_row, printable
 from simplecqrs.policies import Policy, look_again, reason_of
 from simplecqrs.queue import Failure, Held, Row, Storage
 
@@ -79,7 +79,7 @@ class Failing:
         self.counts.failed += 1
         self.counts.dead += gone
         log.error(
-            "%s parked %s %s: %s", self.consumer, row.envelope.name, row.envelope.id, KILLS,
+            "%s parked %s %s: %s", self.consumer, printable(row.envelope.name), row.envelope.id, KILLS,
             extra=about_row(row, attempts=attempts),
         )  # fmt: skip
 
@@ -87,7 +87,7 @@ class Failing:
         """Repeat an attempt at once, and return with what it failed in the end."""
         for _ in range(times):
             log.info(
-                "%s repeats %s %s at once: %s", self.consumer, row.envelope.name, row.envelope.id, error,
+                "%s repeats %s %s at once: %s", self.consumer, printable(row.envelope.name), row.envelope.id, error,
                 extra=about_row(row, attempts=row.attempts + 1),
             )  # fmt: skip
             self.wait(AT_ONCE * (0.5 + 0.5 * random.random()))
@@ -117,7 +117,7 @@ class Failing:
         attempts, reason = row.attempts + 1, reason_of(error)
         pause = None if retry is None or retry.exhausted(attempts) else retry.pause(attempts)
         if pause is None and row.envelope.key and not policy.holds:
-            reason += f"\nwhat follows under the key {row.envelope.key} went on without it"
+            reason += f"\nwhat follows under the key {printable(row.envelope.key)} went on without it"
         # A command that is refused was never in an order that we keep, so nothing waits behind it.
         holds = policy.holds and not isinstance(error, CommandRefused)
         with self._holding(row) as held:
@@ -151,7 +151,7 @@ class Failing:
     def _tell(self, level: int, row: Row, error: Exception, held: Held | None, fate: str) -> None:
         # Another worker that was quicker to take the lane tries the message itself; its failure counts then.
         log.log(
-            level, "%s failed on %s %s, attempt %d, %s", self.consumer, row.envelope.name, row.envelope.id,
+            level, "%s failed on %s %s, attempt %d, %s", self.consumer, printable(row.envelope.name), row.envelope.id,
             row.attempts + 1, fate if held is not None else "left to another worker", exc_info=error,
             extra=about_row(row, attempts=row.attempts + 1, error=type(error).__qualname__),
         )  # fmt: skip

@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from simplecqrs.counts import Counts
 from simplecqrs.envelope import Envelope
-from simplecqrs.log_fields import about, named
+from simplecqrs.log_fields import about, named, printable
 from simplecqrs.queue import Inbox, Stored
 from simplecqrs.transport import Delivery, Feed, Garbage
 
@@ -95,9 +95,9 @@ class Fetcher:
         garbage = [d.content for d in deliveries if isinstance(d.content, Garbage)]
         if garbage:
             self.inbox.bury(self.consumer, garbage)
-            claim = garbage[0].claim
+            first, claim = printable(garbage[0].error), garbage[0].claim
             log.error(
-                "%s: %d messages could not be read; first: %s", self.consumer, len(garbage), garbage[0].error,
+                "%s: %d messages could not be read; first: %s", self.consumer, len(garbage), first,
                 extra=named(queue=self.consumer) if claim is None else about(claim, queue=self.consumer),
             )  # fmt: skip
         return stored

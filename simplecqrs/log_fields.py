@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from simplecqrs.envelope import Envelope
 
-__all__ = ["about", "about_row", "about_run", "about_saga", "at_work", "named", "who"]
+__all__ = ["about", "about_row", "about_run", "about_saga", "at_work", "named", "printable", "who"]
 
 
 class _Row(Protocol):
@@ -30,9 +30,17 @@ class _AtWork(threading.local):
 at_work = _AtWork()
 
 
+def printable(text: str, *, keep: str = "") -> str:
+    """Write what would begin a line of its own, act on a terminal, or turn a line round, as its escape."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+
+
 def named(**facts: object) -> dict[str, Any]:
-    """Return facts as fields of a log line; what is None, or empty, is left out."""
-    return {f"cqrs_{name}": fact for name, fact in facts.items() if fact is not None and fact != ""}
+    """Return facts as fields of a log line, texts in one line; what is None, or empty, is left out."""
+    there = {name: fact for name, fact in facts.items() if fact is not None and fact != ""}
+    return {f"cqrs_{name}": printable(fact) if isinstance(fact, str) else fact for name, fact in there.items()}
 
 
 def about(envelope: Envelope, **facts: object) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from simplecqrs.bisection import Bisection
 from simplecqrs.counts import Counts
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import BrokerDown
-from simplecqrs.log_fields import about_row, named
+from simplecqrs.log_fields import about_row, named, printable
 from simplecqrs.pacing import Pace
 from simplecqrs.queue import LANES, PASSES, Failure, Held, Row, Storage
 from simplecqrs.registration import OnDead
@@ -194,7 +194,7 @@ class Relay:
         held.park(row, Failure(reason, attempts, pause, hold=self.on_dead == "hold"))
         fate = "is dead" if pause is None else f"is tried again in {pause:.1f} s"
         log.warning(
-            "%s refused %s %s: %s; it %s", self.queue, row.envelope.name, row.envelope.id, reason, fate,
+            "%s refused %s %s: %s; it %s", self.queue, printable(row.envelope.name), row.envelope.id, reason, fate,
             extra=about_row(row, attempts=attempts),
         )  # fmt: skip
         return pause is None

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, Final, cast, get_args
 
 from simplecqrs.fields import fields_of
+from simplecqrs.log_fields import printable
 from simplecqrs.middlewares.masking import Hidden, marks_of, shown_fields
 from simplecqrs.packing.compression import READERS, opened
 
@@ -125,7 +126,7 @@ def _shown_json(payload: bytes, hidden: Hidden, indent: int | None) -> tuple[str
         return "", "too large to be looked through"
     try:
         data = _without(json.loads(payload), hidden)
-        return _printable(json.dumps(data, ensure_ascii=False, indent=indent)), ""
+        return printable(json.dumps(data, ensure_ascii=False, indent=indent), keep="\n"), ""
     except (ValueError, RecursionError) as error:
         return "", f"not readable as JSON ({type(error).__name__})"
 
@@ -159,11 +160,4 @@ def _decoded(decode: Callable[[], object] | None, hidden: Hidden) -> tuple[str, 
     except Exception as error:  # noqa: BLE001 - it came from outside, and is only looked at
         return "", f"not decoded ({type(error).__name__})"
     text = ", ".join(f"{name}={value}" for name, value in fields.items())
-    return _printable(f"{type(message).__name__}({text})"), ""
-
-
-def _printable(text: str) -> str:
-    """Write what would act on a terminal, or turn a line round, as its escape."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    return printable(f"{type(message).__name__}({text})", keep="\n"), ""

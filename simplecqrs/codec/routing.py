@@ -8,6 +8,7 @@ from typing import Any
 
 from simplecqrs.codec.port import Codec
 from simplecqrs.errors import NotConfigured, UnknownMessage
+from simplecqrs.log_fields import printable
 from simplecqrs.messages import Message
 
 __all__ = ["CodecRoutes", "Codecs", "media_type"]
@@ -60,7 +61,8 @@ class CodecRoutes:
             if content_type == codec.content_type or media_type(content_type) == media_type(codec.content_type):
                 return codec
         reads = " and ".join(dict.fromkeys(codec.content_type for codec in codecs))
-        raise UnknownMessage(f"{name} came as {content_type or 'nothing at all'}; this project reads {reads}")
+        came = printable(content_type) or "nothing at all"
+        raise UnknownMessage(f"{name} came as {came}; this project reads {reads}")
 
     def _readers(self, kind: type[Message], name: str) -> Iterator[Codec]:
         yield self.writer(kind, name)

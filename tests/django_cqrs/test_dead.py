@@ -112,6 +112,21 @@ def test_letters_are_listed_by_what_is_asked_for(bank: Bank) -> None:
     assert names("--since", "2999-01-01") == []
 
 
+def test_what_came_from_outside_prints_in_one_line_and_leaves_the_terminal_alone(bank: Bank) -> None:
+    """In lists, in the record and in cqrs_status; a letter that is shown keeps the lines of its reason."""
+    door("default").bury("one", [Garbage("no\x1b[2J id\rALARM\nsecond line", b"{")])
+    number = str(Dead.objects.get().pk)
+    status = StringIO()
+
+    call_command("cqrs_status", stdout=status)
+    listed, shown, skipped = dead("list"), dead("show", number), dead("skip", number, "--reason", "\x1b[2Jodd")
+
+    assert r"no\x1b[2J id\rALARM" in listed
+    assert r"no\x1b[2J id\rALARM" in status.getvalue()
+    assert "\nsecond line" in shown
+    assert "\x1b" not in listed + shown + skipped + status.getvalue() + dead("log")
+
+
 def test_a_time_that_is_none_is_told(bank: Bank) -> None:
     """With what would be one."""
     assert "neither a time like" in refused("list", "--since", "yesterday")[1]

@@ -27,7 +27,7 @@ from django_cqrs.crew import Crew
 from django_cqrs.inbox import door
 from django_cqrs.inspection import DjangoInspection
 from django_cqrs.meter import Meter
-from django_cqrs.models import Inbox, Outbox, Tally, Worker
+from django_cqrs.models import Dead, Inbox, Outbox, Tally, Worker
 from django_cqrs.pulse import Pulse, Sign
 from django_cqrs.pulse_status import pulse_alarms
 from django_cqrs.purging import TALLIES, purge
@@ -40,6 +40,7 @@ from simplecqrs import NotificationEvent, Publish, Retry
 from simplecqrs.bell import Stop
 from simplecqrs.errors import BrokerDown
 from simplecqrs.queue import DATABASE
+from simplecqrs.transport import Garbage
 from tests.desk import processes
 from tests.desk.project import Project
 
@@ -163,6 +164,17 @@ def test_what_passes_the_door_is_told_apart(project: Project) -> None:
     assert {what: counts[what] for what in ("received", "seen", "mismatch", "outdated")} == {
         "received": 1, "seen": 3, "mismatch": 1, "outdated": 1,
     }  # fmt: skip
+
+
+def test_what_nobody_could_read_is_counted_as_dead(project: Project) -> None:
+    """It never came as far as a consumer, and is a dead letter all the same."""
+    project.consume(Rang, consumer="one")
+    consumers()
+
+    door("default").bury("one", [Garbage("no id", b"{"), Garbage("no id", b"[")])
+    ticks.relay("database")
+
+    assert flow("inbox", "one").counts["dead"] == Dead.objects.count() == 2
 
 
 def test_processes_add_to_one_tally_and_to_what_happened_ever() -> None:

@@ -259,6 +259,20 @@ def unbelieved(envelope: Envelope) -> None:
     Fetcher(consumer="mailing", inbox=MemoryQueue("inbox"), feeds=broker.feeds("mailing", ["orders"])).step()
 
 
+@pytest.mark.parametrize("happen", [refusing, expiring, failing, unclaimed, unbelieved])
+def test_what_came_from_elsewhere_begins_no_line_of_its_own(kept: Keeping, happen: Callable[[Envelope], None]) -> None:
+    """Nor does it act on a terminal: neither in the text nor in a field that a format may show."""
+    evil = "ada\n2026-01-01 CRITICAL root: hacked\r\x1b[2J"
+
+    happen(evolve(placed(), name=evil, key=evil, correlation_id=evil, headers={"user": evil, "tenant": evil}))
+
+    ours = [record for record in kept.records if record.name.startswith("simplecqrs")]
+    fields = [value for record in ours for name, value in vars(record).items() if name.startswith("cqrs_")]
+    said = [record.getMessage() for record in ours] + [value for value in fields if isinstance(value, str)]
+    assert len(ours) >= 1
+    assert [text for text in said if not text.isprintable()] == []
+
+
 @pytest.mark.parametrize(
     ("happen", "lines", "more"),
     [

@@ -17,6 +17,7 @@ from django_cqrs.places import SchemaPlace
 from django_cqrs.probes import of_anything, of_log
 from django_cqrs.working import work
 from simplecqrs.letters import Letter, Wanted
+from simplecqrs.log_fields import printable
 
 #: Letters or keys that are looked at in one go.
 PAGE = 100
@@ -67,7 +68,7 @@ class Command(BaseCommand):
                 with place.entered():
                     self._operator = Operator(place.alias, system_user(), options["reason"])
                     if place.schema is not None:
-                        self.stdout.write(f"{place}:")
+                        self._say(f"{place}:")
                     getattr(self, f"_{options['action']}")(wanted)
 
     def _places(self) -> Sequence[SchemaPlace]:
@@ -77,24 +78,28 @@ class Command(BaseCommand):
             return looked_at(alias, schema, of_anything() if action == "list" else of_log())
         return [the_one(alias, schema, ["cqrs_dead", action])]
 
+    def _say(self, line: str, *, keep: str = "") -> None:
+        """Print a line; what came from outside neither begins another one nor acts on the terminal."""
+        self.stdout.write(printable(line, keep=keep))
+
     def _list(self, wanted: Wanted) -> None:
         listing = list_blocked if self._options["parked"] else list_causes
         for line in listing(self._operator.inspection, wanted, self._options["limit"]):
-            self.stdout.write(line)
+            self._say(line)
 
     def _log(self, wanted: Wanted) -> None:
         for line in list_log(self._operator.alias, wanted, self._options["limit"]):
-            self.stdout.write(line)
+            self._say(line)
 
     def _show(self, wanted: Wanted) -> None:
         for number in self._numbers():
             for line in show(self._letter(number), full=self._options["full"], unmasked=self._options["unmasked"]):
-                self.stdout.write(line)
+                self._say(line, keep="\n\t")
 
     def _skip(self, wanted: Wanted) -> None:
         for letter in self._chosen(wanted):
             if self._operator.skip(letter.id):
-                self.stdout.write(f"{letter.id} is dropped; what waited behind it goes on")
+                self._say(f"{letter.id} is dropped; what waited behind it goes on")
 
     def _retry(self, wanted: Wanted) -> None:
         hastened = self._hasten(wanted) if self._options["parked"] or wanted.key is not None else 0
@@ -114,37 +119,37 @@ class Command(BaseCommand):
         hastened = [one for one in blocked if self._operator.hasten(one.id)]
         for one in hastened[: self._options["limit"]]:
             where = "the pause" if one.is_pause else f"key {one.key!r} of {one.topic}"
-            self.stdout.write(f"{where} ({one.box} {one.queue}) is {'over' if one.is_pause else 'tried again'} now")
+            self._say(f"{where} ({one.box} {one.queue}) is {'over' if one.is_pause else 'tried again'} now")
         if len(hastened) > self._options["limit"] or self._options["parked"]:
             more = f"; {MOST:,} is the most at a time" if len(blocked) == MOST else ""
-            self.stdout.write(f"{len(hastened):,} blocked keys are tried again now{more}")
+            self._say(f"{len(hastened):,} blocked keys are tried again now{more}")
         return len(hastened)
 
     def _retry_now(self, wanted: Wanted) -> None:
         refusals = []
         for letter in self._chosen(wanted):
             if self._operator.retry(letter.id):
-                self.stdout.write(f"{letter.id} is tried again now")
+                self._say(f"{letter.id} is tried again now")
             else:
                 refusals.append(_refusal(letter.id))
         if refusals and self._options["ids"]:
             raise CommandError("; ".join(refusals))
         for refusal in refusals:
-            self.stdout.write(refusal)
+            self._say(refusal)
 
     def _retry_carefully(self, wanted: Wanted, hastened: int) -> None:
         alias = self._operator.alias
         worker = (lambda box, queue: work(alias, box, queue)) if self._options["run"] else None
-        canary = Canary(self._operator, self._options["timeout"], self.stdout.write, worker)
+        canary = Canary(self._operator, self._options["timeout"], self._say, worker)
         result = canary.run(wanted)
         for number in result.refused:
-            self.stdout.write(_refusal(number))
+            self._say(_refusal(number))
         for cause, count in result.failed.most_common():
-            self.stdout.write(f"{count} failed again: {cause}")
+            self._say(f"{count} failed again: {cause}")
         if not result.retried and not hastened:
-            self.stdout.write("there is no dead letter to retry")
+            self._say("there is no dead letter to retry")
         elif result.retried:
-            self.stdout.write(f"{result.done:,} of {result.retried:,} went well")
+            self._say(f"{result.done:,} of {result.retried:,} went well")
         if result.stopped:
             raise CommandError(f"stopped: {result.stopped}.  {result.left:,} dead letters are left as they were")
 

@@ -17,6 +17,7 @@ from django_cqrs.management.pulse import consumer_lines, flow_lines, worker_line
 from django_cqrs.management.schemas import add_schemas
 from django_cqrs.management.storage import storage_lines
 from django_cqrs.status import Status, read_status
+from simplecqrs.log_fields import printable
 
 DEFAULTS = Limits()
 #: The exit code of a check that could not look.
@@ -80,39 +81,43 @@ class Command(BaseCommand):
                 raise
             raise CommandError(f"nobody can tell: {error}", returncode=BLIND) from error
 
+    def _say(self, line: str) -> None:
+        """Print a line; what came from outside neither begins another one nor acts on the terminal."""
+        self.stdout.write(printable(line))
+
     def _print(self, status: Status) -> None:
         self._print_queues(status)
         for line in (*flow_lines(status.flows), *consumer_lines(status.consumers), *worker_lines(status.workers)):
-            self.stdout.write(line)
+            self._say(line)
         for cause in status.causes:
-            self.stdout.write(f"dead {count_of(cause.count)} x {cause.box} {cause.queue}: {cause.cause}")
+            self._say(f"dead {count_of(cause.count)} x {cause.box} {cause.queue}: {cause.cause}")
         for key in status.keys:
-            self.stdout.write(
+            self._say(
                 f"blocked {key.key!r} of {key.topic} ({key.box} {key.queue}) for {key.since:,.0f} s, "
                 f"{count_of(key.waiting)} wait: {key.cause}"
             )
         for alias in dict.fromkeys(count.database for count in status.sagas):
             counts = [f"{count_of(c.count)} {c.status}" for c in status.sagas if c.database == alias]
-            self.stdout.write(f"sagas {alias}: {', '.join(counts)}")
+            self._say(f"sagas {alias}: {', '.join(counts)}")
         for broker in status.brokers:
-            self.stdout.write(f"broker {broker.name}: {broker.promise}")
+            self._say(f"broker {broker.name}: {broker.promise}")
         for line in storage_lines(status.storage):
-            self.stdout.write(line)
+            self._say(line)
         for alarm in status.alarms:
-            self.stdout.write(self.style.WARNING(f"ALARM {alarm}"))
+            self.stdout.write(self.style.WARNING(printable(f"ALARM {alarm}")))
 
     def _print_queues(self, status: Status) -> None:
-        self.stdout.write(
+        self._say(
             f"{'database':10} {'box':7} {'queue':20} {'pending':>9} {'oldest':>9} {'parked':>8} {'blocked':>8}"
             f" {'dead':>8} {'scheduled':>9} {'due':>11}"
         )
         for queue in status.queues:
             oldest = "-" if queue.oldest is None else f"{queue.oldest:,.1f} s"
             due = "-" if queue.next_due is None else f"{queue.next_due:,.0f} s"
-            self.stdout.write(
+            self._say(
                 f"{queue.database:10} {queue.box:7} {queue.queue:20} {count_of(queue.pending):>9} {oldest:>9}"
                 f" {count_of(queue.parked):>8} {count_of(queue.blocked):>8} {count_of(queue.dead):>8}"
                 f" {count_of(queue.scheduled):>9} {due:>11}"
             )
         if not status.queues:
-            self.stdout.write("nothing waits")
+            self._say("nothing waits")
