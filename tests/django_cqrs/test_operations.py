@@ -11,10 +11,13 @@ from xml.etree import ElementTree
 
 import pytest
 from attrs import evolve, frozen
+from django.contrib.admin import AdminSite
 from django.test import Client
+from django.urls import path
 from django.utils import timezone
 
-from django_cqrs.models import Blocked, Dead, Saga, Size
+from django_cqrs.admin_operations import OperationsAdmin
+from django_cqrs.models import Blocked, Dead, Operations, Saga, Size
 from django_cqrs.promises import ASKED, promises
 from django_cqrs.sparkline import sparkline
 from django_cqrs.tallies import Entry, add, minute_of
@@ -28,6 +31,10 @@ from tests.desk.staff import staff
 pytestmark = pytest.mark.usefixtures("committed")
 
 PAGE = "/admin/django_cqrs/operations/"
+#: A site that has the page and nothing else.
+OWN = AdminSite(name="own")
+OWN.register(Operations, OperationsAdmin)
+urlpatterns = [path("own/", OWN.urls)]
 MARKUP = "<img src=x onerror=alert(1)>"
 
 
@@ -153,6 +160,16 @@ def test_it_is_for_those_with_its_permission(busy: Project) -> None:
     assert PAGE not in staff("view_dead").get("/admin/django_cqrs/dead/").content.decode()
 
     page = staff("view_operations").get(PAGE).content.decode()
+
+    assert "no mail for ada" in page
+    assert "/django_cqrs/dead/" not in page
+
+
+def test_a_site_of_the_projects_own_may_have_the_page_alone(busy: Project, root: Client, settings: Any) -> None:
+    """Then it leads to nothing that is not there."""
+    settings.ROOT_URLCONF = __name__
+
+    page = root.get("/own/django_cqrs/operations/").content.decode()
 
     assert "no mail for ada" in page
     assert "/django_cqrs/dead/" not in page
