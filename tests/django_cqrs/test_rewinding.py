@@ -10,6 +10,7 @@ import pytest
 from attrs import evolve, frozen
 from django.core.management import CommandError, call_command
 
+from django_cqrs import processes
 from django_cqrs.brokers import INBOXES, broker
 from django_cqrs.models import Action, Dead, Inbox, Position, Seen
 from django_cqrs.positions import Positions, loss_alarms
@@ -226,6 +227,19 @@ def test_a_broker_that_keeps_nothing_says_who_can_help(settings: Any) -> None:
 
     with pytest.raises(CommandError, match=r"events \(Forgetful\) keeps nothing that was .*: manage.py cqrs_resend"):
         consume("one", "--rewind", "1h", "--yes")
+
+
+def losing(options: Any, out: Any) -> int:
+    """Stand for what a worker process does that has lost three messages."""
+    return 3
+
+
+def test_a_worker_process_tells_by_its_code_that_something_is_lost() -> None:
+    """Whoever has started it starts no other in its place."""
+    with pytest.raises(SystemExit) as ended:
+        processes._in_process(f"{__name__}.losing", {})
+
+    assert ended.value.code == processes.LOST
 
 
 class Watched(MemoryBroker):
