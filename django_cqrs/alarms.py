@@ -16,7 +16,7 @@ from django_cqrs.fitting import misfits
 from django_cqrs.inspection import DjangoInspection
 from django_cqrs.management.letters import count_of
 from django_cqrs.mediator import project_mediator
-from django_cqrs.models import Blocked, Idempotency, Seen
+from django_cqrs.models import Blocked, History, Idempotency, Seen
 from django_cqrs.pausing import pauses
 from django_cqrs.pressure import limit_of, pending
 from simplecqrs.letters import CAP, Backlog, BlockedKey, cause_of
@@ -160,8 +160,9 @@ def _crowded(inspection: DjangoInspection, limits: Limits, crowds: Iterable[Bloc
 def _retention(inspection: DjangoInspection) -> Iterator[str]:
     """Tell that nobody purges."""
     found = settings()
-    ids, keys = Seen.objects.using(inspection.alias), Idempotency.objects.using(inspection.alias)
+    ids, keys, shipped = (kind.objects.using(inspection.alias) for kind in (Seen, Idempotency, History))
     for what, days, rows, at in (
+        ("events that were shipped", found.keep_history / timedelta(days=1), shipped, "shipped_at"),
         ("ids that were seen", found.seen_days, ids, "seen_at"),
         ("idempotency keys that were sent", found.idempotency_days, keys, "created_at"),
     ):

@@ -14,10 +14,11 @@ from django.db import DatabaseError, connections, transaction
 
 from django_cqrs.brokers import broker
 from django_cqrs.conf import read_settings
-from django_cqrs.models import Action, History, Outbox, ParkedOutbox
+from django_cqrs.models import Action, History, Outbox, ParkedOutbox, Seen
 from django_cqrs.purging import HISTORY, purge
 from django_cqrs.queue import outbox
 from django_cqrs.resending import Choice, alone, resend
+from django_cqrs.status import read_status
 from simplecqrs import NotificationEvent
 from simplecqrs.errors import NotPublished
 from simplecqrs.memory import MemoryBroker
@@ -189,6 +190,28 @@ def test_a_person_is_asked(numbers: Project) -> None:
     assert History.objects.count() == 1
 
 
+def test_a_consumer_of_the_database_reads_it_once_more(numbers: Project) -> None:
+    """In its order, page by page, and nothing of before."""
+    numbers.publish(Shouted("before"))
+    numbers.ship()
+    since = datetime.now(timezone.utc)
+    numbers.publish(*(Shouted(str(n)) for n in range(5)))
+    numbers.ship()
+    numbers.work("two")
+    Seen.objects.filter(consumer="two").delete()
+    numbers.seen.clear()
+    out = StringIO()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("django_cqrs.rewinding.CHUNK", 2)
+        call_command("cqrs_consume", "two", "--rewind", since.isoformat(), "--yes", stdout=out)
+    numbers.work("two")
+
+    assert sorted(numbers.seen) == [f"two {n}" for n in range(5)]
+    assert "two gets 5 events from 20" in out.getvalue()
+    assert "it had seen 0 more" in out.getvalue()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -259,12 +282,14 @@ def test_what_is_too_old_is_purged(numbers: Project, settings: Any) -> None:
     numbers.ship()
     History.objects.filter(key="ann").update(shipped_at=LONG_AGO)
 
+    alarms = [alarm for alarm in read_status().alarms if "cqrs_purge" in alarm]
     first = purge("default", of=HISTORY, seconds=60)
     left = [row.key for row in History.objects.all()]
     settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "KEEP_HISTORY": None}
     second = purge("default", of=HISTORY, seconds=60)
 
     assert (first, left, second) == ((1, True), ["bob"], (1, True))
+    assert alarms == ["events that were shipped more than 3 days ago are still kept: schedule cqrs_purge"]
 
 
 def test_the_setting_is_an_age() -> None:

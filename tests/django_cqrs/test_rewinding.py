@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from io import StringIO
 from typing import Any, cast
 
@@ -98,23 +98,6 @@ def test_who_has_not_written_down_where_it_was_begins_at_the_beginning(numbers: 
 
     assert said == "one reads numbers from its beginning: nobody has written down where it was\n"
     assert numbers.seen == ["one ann1"]
-
-
-def test_a_consumer_of_the_database_reads_the_history_once_more(numbers: Project) -> None:
-    """In its order, page by page, and nothing of before."""
-    done(numbers, Shouted("ann", 0))
-    since = datetime.now(timezone.utc)
-    done(numbers, *(Shouted("ann", step) for step in range(1, 6)))
-    Seen.objects.filter(consumer="two").delete()
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("django_cqrs.rewinding.CHUNK", 2)
-        said = consume("two", "--rewind", since.isoformat(), "--yes")
-    numbers.work("two")
-
-    assert numbers.seen[6:] == [f"two ann{step}" for step in range(1, 6)]
-    assert "two gets 5 events from 20" in said
-    assert "it had seen 0 more" in said
 
 
 def test_nothing_is_kept_of_the_database_without_a_history(numbers: Project, settings: Any) -> None:
