@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 from attrs import evolve, frozen
+from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
@@ -17,7 +18,7 @@ from django_cqrs.consumers import consumers
 from django_cqrs.inbox import door
 from django_cqrs.inspection import DjangoInspection
 from django_cqrs.models import Action, Blocked, Dead, Idempotency, Inbox, ParkedInbox, Seen
-from django_cqrs.purging import ACTIONS, KEYS, LETTERS, horizon, number_of, purge
+from django_cqrs.purging import ACTIONS, ALL, KEYS, LETTERS, horizon, number_of, purge
 from simplecqrs import NotificationEvent, Publish, Retry
 from simplecqrs.envelope import Envelope
 from simplecqrs.metadata import new_metadata
@@ -319,3 +320,17 @@ def test_a_letter_that_died_in_a_lane_that_is_no_more_gets_a_new_one(project: Pr
 
     assert project.seen == ["one ada0"] * (2 if act == "retry" else 1)
     assert Blocked.objects.count() == 0
+
+
+def test_what_a_purge_looks_for_has_an_index() -> None:
+    """Or it would read the table each time."""
+    models = {model._meta.db_table: model for model in apps.get_app_config("django_cqrs").get_models()}
+    by_time = [of for of in ALL if of.delete is None]
+
+    assert [of.kind for of in by_time if of.at not in first_columns(models[of.table])] == []
+
+
+def first_columns(model: Any) -> set[str]:
+    """Return the columns that indexes of a table begin with, its primary key's among them."""
+    key = model._meta.pk_fields[0].name
+    return {key, *(index.fields[0] for index in model._meta.indexes)}
