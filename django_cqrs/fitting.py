@@ -35,11 +35,10 @@ def contradictions(found: Settings) -> Iterator[tuple[str, str]]:
 
 def _remembered_too_short(found: Settings) -> Iterator[tuple[str, str]]:
     """Tell of what comes to consumers when its id is forgotten."""
-    kept: timedelta = getattr(found, "keep_history", timedelta(0))
     longest = {
         "an event may be dead for DEAD_DAYS, and then in a stream for STREAM_DAYS:": found.stream_days
         + found.dead_days,
-        "cqrs_resend sends what KEEP_HISTORY has:": kept.total_seconds() / DAY,
+        "cqrs_resend sends what KEEP_HISTORY has:": found.keep_history.total_seconds() / DAY,
         "RELAY_RETRY tries an event for": _longest(found.relay_retry),
     }
     for what, days in longest.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,7 @@ def capacity(alias: str) -> int | None:
     connection: Any = connections[alias]
     if connection.vendor != "sqlite" or connection.is_in_memory_db():
         return None
-    disk = os.statvfs(Path(connection.settings_dict["NAME"]).parent)
-    return _of_file(alias) + disk.f_bavail * disk.f_frsize
+    return _of_file(alias) + shutil.disk_usage(Path(connection.settings_dict["NAME"]).parent).free
 
 
 def _by(sql: str) -> Callable[[str, Sequence[str]], Mapping[str, int]]:

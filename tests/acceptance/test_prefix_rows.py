@@ -100,7 +100,8 @@ def names(models: list[Any]) -> list[str]:
         table = model._meta.db_table
         with connection.cursor() as cursor:
             constraints = connection.introspection.get_constraints(cursor, table)
-        found += [table, *(name for name in constraints if not name.lower().startswith(given))]
+        columns = {field.column for field in model._meta.local_fields}  # by which MariaDB names what is unique
+        found += [table, *(name for name in constraints if not name.lower().startswith(given) and name not in columns)]
     return found
 
 

@@ -137,6 +137,7 @@ def checked(settings: Any, **more: Any) -> list[str]:
     ("more", "warning"),
     [
         ({"STREAM_DAYS": 10, "DEAD_DAYS": 5}, "in a stream for STREAM_DAYS: 15 days, longer than consumers remember"),
+        ({"KEEP_HISTORY": "20d"}, "cqrs_resend sends what KEEP_HISTORY has: 20 days, longer than consumers remember"),
         ({"SEEN_DAYS": 1, "RELAY_RETRY": Retry(60, cap=3600)}, "RELAY_RETRY tries an event for 2."),
         (
             {"IDEMPOTENCY_DAYS": 1, "CONSUMERS": {"a": {"retry": Retry(60)}}},
