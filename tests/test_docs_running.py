@@ -11,9 +11,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import load_command_class
+from django.test import Client
 
 from django_cqrs import tasks
 
@@ -96,6 +98,24 @@ def test_a_probe_tells_a_daemon_that_lives_from_one_that_does_not(tmp_path: Path
     assert not answer()
     alive.unlink()
     assert not answer()
+
+
+@pytest.mark.usefixtures("committed")
+def test_a_probe_of_the_web_server_is_answered_behind_djangos_own_middlewares(settings: Any) -> None:
+    """Which refuse a host that nobody allows, and send to HTTPS what comes without."""
+    page = UNITS.partition("# web.yaml")[2]
+    probes = re.findall(r"httpGet: {path: /(\w+), port: 8000, httpHeaders: \[{name: Host, value: (.*?)}\]}", page)
+    exempt = re.findall(r"SECURE_REDIRECT_EXEMPT = (\[.*?\])", page)
+    settings.MIDDLEWARE = [f"django.middleware.{name}Middleware" for name in ("security.Security", "common.Common")]
+    settings.ROOT_URLCONF = "tests.desk.probe_urls"
+    settings.ALLOWED_HOSTS, settings.SECURE_SSL_REDIRECT = ["shop.example.org"], True
+    settings.SECURE_REDIRECT_EXEMPT = json.loads(exempt[0])
+
+    answers = [Client().get(f"/{path}", headers={"host": host}).status_code for path, host in probes]
+
+    assert [path for path, _ in probes] == ["live", "ready"]
+    assert answers == [200, 200]
+    assert Client().get("/live", headers={"host": "10.0.0.7:8000"}).status_code == 400
 
 
 def test_what_celery_is_to_schedule_exists() -> None:
