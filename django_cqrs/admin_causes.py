@@ -21,7 +21,7 @@ from django_cqrs.inspection import BOXES
 from django_cqrs.management.letters import count_of
 from django_cqrs.models import Dead
 from django_cqrs.relay import aliases
-from simplecqrs.letters import CAP, Wanted
+from simplecqrs.letters import CAP, Box, Wanted
 
 __all__ = ["Group", "alone", "by_cause", "one_cause"]
 
@@ -76,7 +76,7 @@ def one_cause(admin: Any, request: HttpRequest) -> HttpResponse:
     asked = {name: request.GET.get(name, "") for name in ("box", "queue", "cause")}
     if asked["box"] not in BOXES:
         raise Http404("there is no such box")
-    box = next(box for box in BOXES if box == asked["box"])
+    box: Box = next(box for box in BOXES if box == asked["box"])
     wanted = Wanted(box=box, queue=asked["queue"], whole_cause=asked["cause"])
     if request.method == "POST":
         return _act(admin, request, wanted)

@@ -76,7 +76,7 @@ def busy(alias: str, schemas: Sequence[str], probe: Probe) -> list[str]:
     """Return those of these schemas of which a probe holds, in their order."""
     found: list[str] = []
     for start in range(0, len(schemas), PORTION):
-        some = schemas[start : start + PORTION]
+        some = list(schemas[start : start + PORTION])
         asked = " UNION ALL ".join(f"SELECT {place} WHERE {_in(schema, probe)}" for place, schema in enumerate(some))
         with connections[alias].cursor() as cursor:
             cursor.execute(asked, [*probe.parameters] * len(some))

@@ -77,7 +77,7 @@ def _differing(wanted: Wanted, mine: Handles, schemas: Sequence[str]) -> list[st
 
 def _read(schemas: Sequence[str], mine: Handles) -> Iterator[tuple[str, tuple[str, str, str, int]]]:
     """Read subscriptions, and whether a release is known, from many schemas."""
-    subscribed, released = Subscription._meta.db_table, Release._meta.db_table
+    names, subscribed, released = list(schemas), Subscription._meta.db_table, Release._meta.db_table
     each = " UNION ALL ".join(
         f"SELECT {place}, consumer, broker, topic, lanes FROM {name}.{subscribed}"
         f" UNION ALL SELECT {place}, '', '', fingerprint, 0 FROM {name}.{released} WHERE fingerprint = %s"
@@ -86,7 +86,7 @@ def _read(schemas: Sequence[str], mine: Handles) -> Iterator[tuple[str, tuple[st
     with connections[INBOXES].cursor() as cursor:
         cursor.execute(each, [mine.fingerprint] * len(schemas))
         for place, *row in cursor.fetchall():
-            yield schemas[place], tuple(row)
+            yield names[place], tuple(row)
 
 
 def _subscribe(name: str, broker_name: str, topics: Sequence[str], mine: Handles) -> None:
