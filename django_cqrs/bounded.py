@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,8 +13,12 @@ from django.db.models.functions import Substr
 from django_cqrs.databases import dialect
 from simplecqrs.letters import CAP, LONGEST_CAUSE, Wanted
 
-__all__ = ["capped", "heads", "narrowed", "queues_of"]
+__all__ = ["Rows", "capped", "count_each", "heads", "narrowed", "queues_of"]
 
+#: A table with a condition, and its parameters.
+Rows = tuple[str, Sequence[Any]]
+#: Queries in one statement; SQLite puts no more than 500 together.
+CHUNK = 200
 #: What of the wish is no column of its own.
 ELSEWHERE = frozenset({"cause", "since", "whole_cause"})
 
@@ -37,26 +41,44 @@ def queues_of(found: Any, column: str = "queue") -> Iterator[str]:
         value = ordered.filter(**{f"{column}__gt": value}).first()
 
 
+def count_each(alias: str, wanted: Sequence[Rows], cap: int = CAP) -> list[int]:
+    """
+    Count the rows of several tables or conditions, each up to a cap, and many of them by one statement.
+
+    Args:
+        wanted: each a table with a condition, ``table WHERE ...``, and its parameters.
+    """
+    counted = [(f"SELECT COUNT(*) FROM (SELECT 1 FROM {rows} LIMIT {int(cap)}) t", given) for rows, given in wanted]
+    return [int(number) for number in _together(alias, counted)]
+
+
 def heads(alias: str, table: str, queue: str) -> list[datetime]:
     """
     Return when the first row of each lane of a queue was stored, of those that have one.
 
-    The index is by queue, lane and id: to ask for the first id of all lanes would sort them all, and MariaDB reads all
-    lanes before the next one unless it is asked for the smallest.
+    The index is by queue, lane and id: to ask for the first id of all lanes would sort them all.
     """
-    moment, lanes = dialect(alias).moment, list[int]()
-    next_lane = f"SELECT MIN(lane) FROM {table} WHERE queue = %s AND lane > %s LIMIT 1"
-    first = f"SELECT created_at FROM {table} WHERE queue = %s AND lane = %s ORDER BY id LIMIT 1"
     with connections[alias].cursor() as cursor:
-        cursor.execute(next_lane, [queue, -1])
-        while (lane := cursor.fetchone()[0]) is not None:
-            lanes.append(lane)
-            cursor.execute(next_lane, [queue, lane])
-        if not lanes:
-            return []
-        each = (f"SELECT created_at FROM ({first}) t{place}" for place in range(len(lanes)))
-        cursor.execute(" UNION ALL ".join(each), [given for lane in lanes for given in (queue, lane)])
-        return [moment(found) for (found,) in cursor.fetchall()]
+        cursor.execute(f"SELECT MAX(lane) FROM {table} WHERE queue = %s LIMIT 1", [queue])
+        last = cursor.fetchone()[0]
+    if last is None:
+        return []
+    first = f"SELECT created_at FROM {table} WHERE queue = %s AND lane = %s ORDER BY id LIMIT 1"
+    found = _together(alias, [(first, (queue, lane)) for lane in range(last + 1)])
+    moment = dialect(alias).moment
+    return [moment(stored) for stored in found if stored is not None]
+
+
+def _together(alias: str, queries: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+    """Ask queries that return one value each; to go to the server for each would take longer than they do."""
+    found: dict[int, Any] = {}
+    for start in range(0, len(queries), CHUNK):
+        chunk = list(enumerate(queries))[start : start + CHUNK]
+        sql = " UNION ALL ".join(f"SELECT {place}, ({query})" for place, (query, _) in chunk)
+        with connections[alias].cursor() as cursor:
+            cursor.execute(sql, [value for _, (_, given) in chunk for value in given])
+            found.update(cursor.fetchall())
+    return [found[place] for place in range(len(queries))]
 
 
 def narrowed(found: Any, wanted: Wanted, *, reason: str = "reason", since: str = "since") -> Any:

@@ -14,13 +14,14 @@ from django.db.models.functions import Substr
 from django.utils import timezone
 
 from django_cqrs import rows
-from django_cqrs.bounded import capped, heads, narrowed, queues_of
+from django_cqrs.bounded import Rows, count_each, heads, narrowed, queues_of
 from django_cqrs.cdc import cdc_brokers
 from django_cqrs.databases import now
+from django_cqrs.databases.statements import PAUSE
 from django_cqrs.followers import count_followers
 from django_cqrs.inbox import TOO_LATE, door, lanes_of
 from django_cqrs.models import Blocked, Dead, Inbox, Outbox, ParkedInbox, ParkedOutbox
-from django_cqrs.pausing import keys_alone, without_past_pauses
+from django_cqrs.pausing import without_past_pauses
 from django_cqrs.queue import DjangoStorage, inbox, outbox
 from django_cqrs.saga_letters import let_recovery_take_it
 from django_cqrs.schedule import scheduled
@@ -79,9 +80,7 @@ class DjangoInspection:
         later, left = scheduled(self.alias, box), cdc_brokers()
         known = {queue for found in (hot, parked, blocked, dead) for queue in queues_of(found)}
         for queue in sorted({*known, *later}):
-            pending, waiting, keys, given_up = (
-                capped(found.filter(queue=queue)) for found in (hot, parked, keys_alone(blocked), dead)
-            )
+            pending, waiting, keys, given_up = count_each(self.alias, _rows_of(box, queue))
             # What is left to change data capture waits for nobody here.
             stored = [] if box == "outbox" and queue in left else heads(self.alias, rows.TABLES[box][0], queue)
             age = (self.now() - min(stored)).total_seconds() if stored else None
@@ -228,6 +227,18 @@ class DjangoInspection:
 
     def _storage(self, dead: Dead) -> DjangoStorage:
         return outbox(self.alias) if dead.box == "outbox" else inbox(self.alias)
+
+
+def _rows_of(box: Box, queue: str) -> list[Rows]:
+    """Return what is counted of a queue: what is new, parked, blocked and dead."""
+    hot, parked = rows.TABLES[box]
+    blocked, dead = Blocked._meta.db_table, Dead._meta.db_table
+    return [
+        (f"{hot} WHERE queue = %s", [queue]),
+        (f"{parked} WHERE queue = %s", [queue]),
+        (f"{blocked} WHERE box = %s AND queue = %s AND lane <> {PAUSE}", [box, queue]),
+        (f"{dead} WHERE box = %s AND queue = %s", [box, queue]),
+    ]
 
 
 def _key(blocked: Blocked, waiting: int) -> BlockedKey:

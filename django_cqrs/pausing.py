@@ -18,7 +18,7 @@ from django_cqrs.models import Blocked
 from simplecqrs.backoff import Pause
 from simplecqrs.queue import Box
 
-__all__ = ["keys_alone", "pause_queue", "pauses", "without_past_pauses"]
+__all__ = ["pause_queue", "pauses", "without_past_pauses"]
 
 #: Where the row of a pause is, besides box and queue.
 NOWHERE = {"topic": "", "key": "", "slot": 0}
@@ -61,12 +61,6 @@ def pauses(alias: str, box: Box) -> QuerySet[Blocked]:
     """Return the rows of the queues of a box that pause now."""
     found: QuerySet[Blocked] = Blocked.objects.using(alias).filter(box=box, lane=PAUSE, next_at__gt=now(alias))
     return found
-
-
-def keys_alone(found: QuerySet[Blocked]) -> QuerySet[Blocked]:
-    """Return blocked keys without pauses."""
-    alone: QuerySet[Blocked] = found.exclude(lane=PAUSE)
-    return alone
 
 
 def without_past_pauses(found: QuerySet[Blocked]) -> QuerySet[Blocked]:

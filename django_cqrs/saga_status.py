@@ -10,7 +10,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from django_cqrs.alarms import Limits
-from django_cqrs.bounded import capped, queues_of
+from django_cqrs.bounded import capped, count_each, queues_of
 from django_cqrs.inspection import DjangoInspection
 from django_cqrs.management.letters import count_of
 from django_cqrs.mediator import project_mediator
@@ -47,9 +47,8 @@ class SagaCount:
 
 def saga_counts(alias: str) -> list[SagaCount]:
     """Count the sagas of an alias by status; those that are nowhere are left out."""
-    stored = Saga.objects.using(alias)
-    counts = [SagaCount(alias, status, capped(stored.filter(status=status))) for status in STATUSES]
-    return [found for found in counts if found.count]
+    counts = count_each(alias, [(f"{Saga._meta.db_table} WHERE status = %s", [status]) for status in STATUSES])
+    return [SagaCount(alias, status, count) for status, count in zip(STATUSES, counts, strict=True) if count]
 
 
 def trouble_of(row: Saga) -> str:
