@@ -102,6 +102,21 @@ def test_a_group_that_is_declared_and_not_there_stops_it(stream: str, project: P
     assert length(stream) == 2
 
 
+def test_what_was_trimmed_is_not_taken_for_lost(stream: str, project: Project) -> None:
+    """Neither by who goes on reading, nor by who begins anew."""
+    project.work("slow")
+    purged()
+    project.publish(Sold("eve"))
+    project.ship()
+
+    feeds = [broker("events").feeds(name, ["sales"])[0] for name in ("fast", "slow")]
+    for feed in feeds:
+        feed.compare("0-1")
+        assert len(feed.fetch(10)) == 1
+
+    assert [feed.lost for feed in feeds] == [0, 0]
+
+
 def test_streams_are_kept_for_ever_unless_a_setting_says_otherwise(stream: str, settings: Any) -> None:
     """Who reads them beside us is not known here."""
     settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "STREAM_DAYS": 0}
