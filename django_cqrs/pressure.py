@@ -16,6 +16,7 @@ from django_cqrs.entries import most_specific
 from django_cqrs.errors import OutboxFull
 from django_cqrs.models import Outbox
 from django_cqrs.pending_limits import PendingLimit
+from django_cqrs.schemas import known_here
 from simplecqrs.log_fields import named
 
 __all__ = ["limit_of", "pending", "refuse_if_full"]
@@ -71,7 +72,8 @@ class Gauge:
         self._look_at = now + min(max(SOONEST, TIMES * took), LATEST)
 
 
-_gauges: dict[tuple[str, str], Gauge | None] = {}
+#: By alias, schema of a tenant and broker.
+_gauges: dict[tuple[str, str | None, str], Gauge | None] = {}
 
 
 def refuse_if_full(alias: str, routes: Iterable[str]) -> None:
@@ -81,7 +83,7 @@ def refuse_if_full(alias: str, routes: Iterable[str]) -> None:
     It looks once a second at the most, and spends a fiftieth of its time on that.
     """
     for route in routes:
-        place = (alias, route)
+        place = (alias, known_here(alias), route)
         if place not in _gauges:
             limit = limit_of(route)
             _gauges[place] = None if limit is None else Gauge(alias, route, limit)

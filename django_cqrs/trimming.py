@@ -12,6 +12,7 @@ from attrs import evolve, frozen
 from django_cqrs.brokers import INBOXES, broker
 from django_cqrs.conf import settings
 from django_cqrs.models import Subscription
+from django_cqrs.places import places_of
 from django_cqrs.purging import REST
 from simplecqrs.errors import CQRSError
 from simplecqrs.letters import CAP
@@ -88,12 +89,14 @@ def complaints(streams: Sequence[StreamTrim]) -> None:
 
 
 def _declared() -> dict[tuple[str, str], list[str]]:
-    """Return who has subscribed to which topic of which broker."""
+    """Return who has subscribed to which topic of which broker, in whatever schema."""
     found: dict[tuple[str, str], list[str]] = {}
-    rows = Subscription.objects.using(INBOXES).filter(broker__in=list(settings().brokers))
-    for name, topic, consumer in rows.order_by("broker", "topic").values_list("broker", "topic", "consumer"):
-        found.setdefault((name, topic), []).append(consumer)
-    return found
+    for place in places_of([INBOXES]):
+        with place.entered():
+            rows = Subscription.objects.using(INBOXES).filter(broker__in=list(settings().brokers))
+            for name, topic, consumer in rows.order_by("broker", "topic").values_list("broker", "topic", "consumer"):
+                found.setdefault((name, topic), []).append(consumer)
+    return {stream: list(dict.fromkeys(consumers)) for stream, consumers in found.items()}
 
 
 def _trim(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import pytest
@@ -16,16 +16,17 @@ from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 
-from django_cqrs import ticks
+from django_cqrs import pressure, ticks
 from django_cqrs.bells import Bells
 from django_cqrs.consumers import consumers
 from django_cqrs.databases import dialect
+from django_cqrs.errors import OutboxFull
 from django_cqrs.inspection import DjangoInspection
 from django_cqrs.listening import Listener
 from django_cqrs.loops import run
 from django_cqrs.measures import MEASURES, Reader
 from django_cqrs.middlewares import acting
-from django_cqrs.models import Dead, History, Inbox, Outbox, Scheduled
+from django_cqrs.models import Dead, History, Inbox, Outbox, Scheduled, Subscription
 from django_cqrs.models import Saga as SagaRow
 from django_cqrs.places import places_of
 from django_cqrs.preflight import preflight
@@ -36,12 +37,13 @@ from django_cqrs.rounds import Rounds
 from django_cqrs.schemas import ask_in, in_schema
 from django_cqrs.status import read_status
 from django_cqrs.testing import run_all
+from django_cqrs.trimming import trim
 from simplecqrs import Command, DomainEvent, NotificationEvent, Publish, Query, Saga, Step, context, current
 from simplecqrs.bell import Stop
 from simplecqrs.envelope import Envelope
 from simplecqrs.errors import NotConfigured
 from simplecqrs.queue import DEFERRED
-from simplecqrs.transport import ACCEPTED, Delivery
+from simplecqrs.transport import ACCEPTED, Delivery, Trimmed
 from tests.desk import processes
 from tests.desk.models import Note
 from tests.desk.project import Project
@@ -581,6 +583,19 @@ class TestWaking:
         assert isinstance(rounds, Rounds)
 
 
+class Trimming(Wire):
+    """A broker that keeps what was acknowledged."""
+
+    asked: ClassVar[list[str]] = []
+
+    def trim(
+        self, topic: str, consumers: Sequence[str], /, *, keep: float, limit: int = 1, dry_run: bool = False
+    ) -> Trimmed:
+        """Note who is asked for."""
+        self.asked[:] = consumers
+        return Trimmed(0)
+
+
 @pytest.mark.needs("postgresql")
 class TestCommands:
     """What an operator does."""
@@ -624,6 +639,31 @@ class TestCommands:
         assert f"default/{B}" in said
         assert "lost" in said
         assert count(Dead) == [0, 0, 0]
+
+    def test_a_stream_is_trimmed_as_far_as_the_consumers_of_all_tenants_are(self, desk: Project, settings: Any) -> None:
+        """It is one stream, whoever has subscribed."""
+        settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "BROKERS": {"wire": {"BACKEND": f"{__name__}.Trimming"}}}
+        for schema, consumer in ((A, "one"), (A, "two"), (B, "two"), (B, "three")):
+            with in_schema(schema):
+                Subscription.objects.create(broker="wire", consumer=consumer, topic="written", lanes=1)
+
+        streams = list(trim(seconds=1, days=1))
+
+        assert [(stream.broker, stream.topic) for stream in streams] == [("wire", "written")]
+        assert sorted(Trimming.asked) == ["one", "three", "two"]
+
+    def test_each_tenant_is_refused_for_what_waits_in_its_own_outbox(self, desk: Project, settings: Any) -> None:
+        """MAX_PENDING of one is no matter of another."""
+        settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "MAX_PENDING": {"database": {"refuse": 2}}}
+        with in_schema(A), transaction.atomic():
+            for _ in range(3):
+                desk.bus.publish(Written("a"))
+        pressure._gauges.clear()  # a second later
+
+        with in_schema(A), pytest.raises(OutboxFull):
+            desk.bus.send(Write("a"))
+        with in_schema(B):
+            assert desk.bus.send(Write("b"))
 
     def test_a_purge_goes_through_all_tenants(self, desk: Project, capsys: Any) -> None:
         """And says so of each."""
