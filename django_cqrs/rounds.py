@@ -23,6 +23,7 @@ from django_cqrs.probes import Probe, busy
 from django_cqrs.schemas import TENANTS, in_schema, known_here, schemas_of, with_tables
 from simplecqrs.backoff import pause
 from simplecqrs.bell import Bell
+from simplecqrs.errors import NotConfigured
 from simplecqrs.loop import DOWN_FIRST, Job
 
 __all__ = ["Rounds", "everywhere"]
@@ -120,12 +121,11 @@ class Rounds:
         return done
 
     def close(self) -> None:
-        """Let each job give back what it holds."""
-        for schema, job in self._jobs.items():
-            closing = getattr(job, "close", None)
-            if closing is not None:
-                with in_schema(schema, self.alias):
-                    closing()
+        """Let each job give back what it holds; with a schema that is gone, that is gone as well."""
+        closing = {schema: job for schema, job in self._jobs.items() if hasattr(job, "close")}
+        for schema in with_tables(self.alias, list(closing)) if closing else ():
+            with in_schema(schema, self.alias):
+                closing[schema].close()
 
     # -- where there is work ---------------------------------------------------------------------------------------
 
@@ -174,6 +174,11 @@ class Rounds:
         try:
             with in_schema(schema, self.alias):
                 result = self._job(schema).step()
+        except NotConfigured:
+            if with_tables(self.alias, [schema]):
+                raise
+            self._refresh(self.clock())  # a tenant has gone since somebody looked
+            return 0
         except Error as error:
             if not connections[self.alias].is_usable():
                 raise

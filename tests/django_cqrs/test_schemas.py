@@ -418,6 +418,31 @@ class TestRelaysAndConsumers:
         assert count(Outbox)[1] == 0
         assert f"relay database in {A}: " in caplog.text
 
+    def test_a_tenant_that_goes_while_it_waits_for_its_turn_ends_no_worker(
+        self, desk: Project, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Others go on, and what was held for it is gone as well."""
+        write_in(desk, a="one", b="two")
+        [rounds] = relays(routes=["database"], databases=["default"])
+        consumers()
+        rounds._refresh(0.0)
+        rounds._refresh_at = rounds._look_at = float("inf")  # nobody looks again
+        rounds._waiting.extend(BOTH)
+        rounds._job(B)
+        rename = "ALTER SCHEMA {} RENAME TO {}".format
+
+        with connection.cursor() as cursor:
+            cursor.execute(rename(quoted(A), "moved"))
+            try:
+                shipped = rounds.step()
+                rounds._job(A)
+                rounds.close()
+            finally:
+                cursor.execute(rename("moved", quoted(A)))
+
+        assert (shipped, count(Outbox)) == (1, [1, 0, 0])
+        assert f"no tables in {A}" in caplog.text
+
     def test_a_tenant_without_tables_is_told_once(
         self, desk: Project, settings: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
