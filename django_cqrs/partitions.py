@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
@@ -17,6 +18,9 @@ log = logging.getLogger("django_cqrs")
 AHEAD = 3
 #: How long others may have to wait for the lock that is needed to make or drop a day.
 PATIENCE = "2s"
+#: Seconds until it is tried again to drop what somebody has locked: each try makes those who write wait behind it.
+AGAIN = 60.0
+_busy_until: dict[tuple[str, str], float] = {}
 
 
 class CreatePartitioned(migrations.CreateModel):
@@ -63,13 +67,25 @@ def make_ahead(alias: str, table: str) -> None:
 
 
 def drop_before(alias: str, table: str, since: datetime) -> int:
-    """Drop the partitions of all days that ended before, and return about how many rows they had."""
+    """
+    Drop the partitions of all days that ended before, and return about how many rows they had.
+
+    What somebody reads for a long time, as a dump does, is left to the next time.
+    """
     rows = 0
+    if time.monotonic() < _busy_until.get((alias, table), 0.0):
+        return rows
     for day, name in sorted(_days(alias, table).items()):
         if datetime(day.year, day.month, day.day, tzinfo=timezone.utc) + timedelta(days=1) > since:
             break
-        rows += _estimate(alias, name)
-        _execute(alias, f"DROP TABLE IF EXISTS {name}")
+        estimate = _estimate(alias, name)
+        try:
+            _execute(alias, f"DROP TABLE IF EXISTS {name}")
+        except Error as error:
+            _busy_until[alias, table] = time.monotonic() + AGAIN
+            log.warning("%s: %s cannot be dropped now, the next purge tries again: %s", alias, name, error)
+            break
+        rows += estimate
         log.info("%s: %s is dropped", alias, name)
     return rows
 

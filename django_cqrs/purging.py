@@ -129,7 +129,7 @@ def _delete_history(alias: str, since: datetime, limit: int) -> int:
     if settings().keep_history:
         make_ahead(alias, HISTORY.table)
     dropped = drop_before(alias, HISTORY.table, since)
-    return dropped or _delete(alias, evolve(HISTORY, table=rest_of(HISTORY.table)), since, limit)
+    return dropped + _delete(alias, evolve(HISTORY, table=rest_of(HISTORY.table)), since, limit)
 
 
 def _count_left(alias: str, since: datetime, cap: int) -> int:

@@ -7,11 +7,13 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from django.db import connection, transaction
 
+from django_cqrs import partitions
 from django_cqrs.databases import dialect
 from django_cqrs.databases.sizes import sizes
 from django_cqrs.history import remember
 from django_cqrs.models import History, Outbox
 from django_cqrs.partitions import drop_before, make_ahead, rest_of
+from django_cqrs.purging import HISTORY, purge
 from django_cqrs.queue import DjangoStorage
 from tests.contracts.queue import make
 
@@ -66,6 +68,33 @@ class TestDays:
 
         assert (in_rest, early, late) == (2, 0, 1)
         assert History.objects.count() == 2
+
+    def test_a_day_that_a_dump_reads_is_dropped_by_a_later_purge(
+        self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nobody waits for it for long, and each purge goes on with what is in no day."""
+        monkeypatch.setattr(partitions, "PATIENCE", "50ms")
+        table, now = History._meta.db_table, datetime.now(timezone.utc)
+        make_ahead("default", table)
+        with transaction.atomic():
+            DjangoStorage("outbox", "default").append([("shop", ONLY, make("x", key="x"))] * 3)
+        remember("default", Outbox._meta.db_table, list(Outbox.objects.values_list("pk", flat=True)))
+        first, second, _ = History.objects.order_by("row").values_list("row", flat=True)
+        History.objects.filter(row=first).update(shipped_at=now + timedelta(days=1))
+        History.objects.filter(row=second).update(shipped_at=now + timedelta(days=12))
+
+        other = connection.copy()
+        with other.cursor() as dump:
+            dump.execute(f"BEGIN; SELECT FROM {table}")
+            busy = drop_before("default", table, now + timedelta(days=9))
+        other.close()
+        again = drop_before("default", table, now + timedelta(days=9))
+        monkeypatch.setattr(partitions, "_busy_until", {})  # as it is a minute later
+        forgotten = purge("default", of=HISTORY, days=-9, seconds=60)
+
+        assert (busy, again, forgotten) == (0, 0, (2, True))
+        assert "cannot be dropped now" in caplog.text
+        assert list(History.objects.values_list("row", flat=True)) == [second]
 
     def test_a_day_whose_rows_are_in_the_rest_is_not_needed(self, caplog: pytest.LogCaptureFixture) -> None:
         """It is said, and nothing else happens."""
