@@ -64,7 +64,7 @@ class DeadAdmin(ReadOnly):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """Leave out what a letter holds, unless somebody has the permission view_payload."""
         hidden = () if may(request, "view_payload") else ("shown_payload",)
-        return [name for name in self.fields or () if name not in hidden]
+        return [name for name in super().get_fields(request, obj) if name not in hidden]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -82,7 +82,7 @@ class SagaAdmin(ReadOnly):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """Leave out what a saga works on, unless somebody has the permission view_payload."""
         hidden = () if may(request, "view_payload") else ("shown_state",)
-        return [name for name in self.fields or () if name not in hidden]
+        return [name for name in super().get_fields(request, obj) if name not in hidden]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Leave the states in the database until one saga is looked at."""
