@@ -55,9 +55,9 @@ def count_causes(
     dead = narrowed(Dead.objects.using(alias), wanted)
     beyond = before_newest(dead)
     dead = dead.filter(pk__gt=beyond)
-    start = Substr("reason", 1, LONGEST_CAUSE)
-    line = Substr(start, 1, StrIndex(Concat(start, Value("\n")), Value("\n")) - 1)
-    groups = dead.order_by().values("box", "queue", line=line)
+    # Cut last: to find the end of a line is quicker for a database than to count characters.
+    line = Substr("reason", 1, StrIndex(Concat("reason", Value("\n")), Value("\n")) - 1)
+    groups = dead.order_by().values("box", "queue", line=Substr(line, 1, LONGEST_CAUSE))
     groups = groups.annotate(count=Count("pk"), first=Min("since"), last=Max("since"))
     if named:
         groups = groups.annotate(one=Min("name"), other=Max("name"), kinds=Count("name", distinct=True))
