@@ -16,7 +16,7 @@ from django_cqrs.inbox import lanes_of
 from django_cqrs.management.letters import count_of
 from django_cqrs.mediator import project_mediator
 from django_cqrs.tallies import Flow, an_hour_ago, lately
-from django_cqrs.workers import WorkerState, workers
+from django_cqrs.workers import FETCHER, TICKS, WorkerState, workers
 from simplecqrs.letters import Backlog, cause_of
 
 __all__ = ["ConsumerStatus", "FlowStatus", "WorkerStatus", "consumers_of", "flows_of", "pulse_alarms", "workers_of"]
@@ -137,6 +137,7 @@ def pulse_alarms(alias: str, backlogs: Iterable[Backlog], limits: Limits) -> Ite
     states = workers(alias)
     for backlog in backlogs:
         yield from _unattended(backlog, states, limits)
+    yield from _unfetched(states, limits)
     yield from dict.fromkeys(
         f"{state.job} ({state.who}) pauses: {cause_of(state.trouble)}"
         for state in states
@@ -149,6 +150,19 @@ def pulse_alarms(alias: str, backlogs: Iterable[Backlog], limits: Limits) -> Ite
                     f"{flow.box} {flow.queue}: the critical time of the last five minutes is {flow.critical:,.1f} s; "
                     "more workers, or quicker handlers?"
                 )
+
+
+def _unfetched(states: Sequence[WorkerState], limits: Limits) -> Iterator[str]:
+    """Tell of consumers to whom nobody brings anything any more: what waits for them does so in their broker."""
+    jobs: dict[str, WorkerState] = {}
+    for state in states:
+        if state.box == "inbox" and state.job.startswith(FETCHER):
+            jobs[state.job] = min(jobs.get(state.job, state), state, key=lambda one: one.silent)
+    for job, last in jobs.items():
+        # Ticks may come as seldom as somebody likes; a daemon that ends in order leaves no row.
+        if last.pid != TICKS and last.silent > limits.silent:
+            silent = f"{last.silent:,.0f} s"
+            yield f"{job}: {last.who} has been silent for {silent}, and nobody else fetches for {last.queue}"
 
 
 def _unattended(backlog: Backlog, states: Sequence[WorkerState], limits: Limits) -> Iterator[str]:

@@ -16,12 +16,14 @@ from django_cqrs.models import Worker
 from django_cqrs.rows import text
 from simplecqrs.messages import LONGEST
 
-__all__ = ["SILENT", "TICKS", "Beat", "WorkerState", "beat", "forget", "leave", "workers"]
+__all__ = ["FETCHER", "SILENT", "TICKS", "Beat", "WorkerState", "beat", "forget", "leave", "workers"]
 
 #: Seconds after which a worker that says nothing is silent, and after which it is forgotten.
 SILENT, FORGOTTEN = 60.0, 3600.0
 #: The process of what is done in ticks.
 TICKS = 0
+#: How the job begins that fills an inbox.
+FETCHER = "fetcher "
 #: Characters of a trouble that are kept.
 TROUBLE = 500
 #: Workers that are read.
@@ -85,7 +87,7 @@ class WorkerState:
     @property
     def works(self) -> bool:
         """Tell whether it empties its queue; a fetcher fills it."""
-        return bool(self.queue) and not self.job.startswith("fetcher ")
+        return bool(self.queue) and not self.job.startswith(FETCHER)
 
 
 def beat(alias: str, beats: Sequence[Beat], *, pid: int | None = None) -> None:

@@ -35,7 +35,7 @@ from django_cqrs.relay import relays
 from django_cqrs.rows import envelope_of
 from django_cqrs.status import read_status
 from django_cqrs.tallies import Entry, Flow, add, ever, lately, minute_of, throughput
-from django_cqrs.workers import Beat, beat, workers
+from django_cqrs.workers import TICKS, Beat, beat, workers
 from simplecqrs import NotificationEvent, Publish, Retry
 from simplecqrs.bell import Stop
 from simplecqrs.errors import BrokerDown
@@ -375,6 +375,21 @@ def test_a_queue_with_work_and_nobody_there_is_an_alarm(project: Project) -> Non
     [alarm] = alarms()
     assert "has been silent for 90 s" in alarm
     assert alarms(silent=100) == []
+
+
+def test_a_consumer_whose_only_fetcher_was_killed_is_an_alarm() -> None:
+    """What waits for it is in its broker, and no inbox tells of it; ticks may come as seldom as they like."""
+    beat("default", [Beat(job="fetcher one", box="inbox", queue="one")])
+    beat("default", [Beat(job="fetcher two", box="inbox", queue="two")], pid=TICKS)
+    assert alarms() == []
+    Worker.objects.update(at=timezone.now() - timedelta(seconds=90))
+
+    [alarm] = alarms()
+    beat("default", [Beat(job="fetcher one", box="inbox", queue="one")], pid=1)
+
+    assert alarm.startswith("fetcher one: ")
+    assert alarm.endswith(" has been silent for 90 s, and nobody else fetches for one")
+    assert alarms() == []
 
 
 def test_a_critical_time_that_is_too_long_is_an_alarm() -> None:
