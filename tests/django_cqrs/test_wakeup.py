@@ -445,5 +445,6 @@ def _listeners() -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cqrs listener' AND query LIKE 'LISTEN%'"
+            " AND datname = current_database()"
         )
         return int(cursor.fetchone()[0])
