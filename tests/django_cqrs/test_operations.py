@@ -112,7 +112,8 @@ def test_it_tells_what_went_through_and_who_works(busy: Project, root: Client) -
     assert "mailing on default 0 - 1 0 of 16 database daemon -" in page["Consumers"]
     assert re.search(r"relay file 2 \S+ 7, \S+ 8 - 0.0 s BrokerDown: no answer", page["Workers"])
     assert re.search(r"consumer mailing 1 \S+ 7 - 3.0 s -", page["Workers"])
-    assert ElementTree.fromstring(re.findall(r"<svg class=.cqrs-spark.*?</svg>", root.get(PAGE).content.decode())[0])
+    drawn = re.findall(r"<svg class=.cqrs-spark.*?</svg>", root.get(PAGE).content.decode())
+    assert [ElementTree.fromstring(svg).findtext("title") for svg in drawn] == [told]
 
 
 def test_it_tells_when_the_disk_is_full(project: Project, settings: Any, root: Client) -> None:
