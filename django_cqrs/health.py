@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from attrs import define, field
 from django.conf import settings as django_settings
 from django.db import Error, connections, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -26,47 +27,76 @@ log = logging.getLogger("django_cqrs")
 
 #: Seconds that the databases may take to answer, and for which an answer is good.
 PATIENCE, GOOD = 2.0, 1.0
+#: Seconds after which who hangs is taken for lost.
+HANGING = 10.0
 UNAVAILABLE = 503
+
+
+@define(eq=False)
+class _Question:
+    """Something that is asked in a thread of its own; what it ``found`` is None until it is answered."""
+
+    ask: Callable[[], Sequence[str]]
+    began: float = field(factory=time.monotonic)
+    answered: float | None = None
+    found: Sequence[str] | None = None
+    thread: threading.Thread = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.thread = threading.Thread(target=self._run, name="cqrs health", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.found = self.ask()
+        except Exception as error:
+            log.exception("the health of this process cannot be told")
+            self.found = [type(error).__name__]
+        finally:
+            self.answered = time.monotonic()
+            connections.close_all()
 
 
 class Probe:
     """
     Ask something in a thread of its own, once at a time, and wait no longer than a moment for the answer.
 
+    A question that hangs, since the other end of its connection has vanished, is left to itself after a while and
+    asked anew; after twice as long each time, so that few threads hang.
+
     Args:
         ask: returns what has failed.
         seconds: to wait.
+        hanging: seconds after which a question is asked anew.
     """
 
-    def __init__(self, ask: Callable[[], Sequence[str]], seconds: float = PATIENCE) -> None:
+    def __init__(
+        self, ask: Callable[[], Sequence[str]], seconds: float = PATIENCE, *, hanging: float = HANGING
+    ) -> None:
         self._ask = ask
         self._seconds = seconds
+        self._hanging = self._patience = hanging
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._found: Sequence[str] = ()
-        self._answered = float("-inf")
+        self._last: _Question | None = None
 
     def failed(self) -> Sequence[str]:
         """Return what has failed; an answer of a moment ago is good, one that takes too long is none."""
         with self._lock:
-            if self._thread is None or not self._thread.is_alive():
-                if time.monotonic() - self._answered < GOOD:
-                    return self._found
-                self._thread = threading.Thread(target=self._run, name="cqrs health", daemon=True)
-                self._thread.start()
-            thread = self._thread
-        thread.join(self._seconds)
-        return ["no answer in time"] if thread.is_alive() else self._found
+            question = self._last = self._question(self._last, time.monotonic())
+        question.thread.join(self._seconds)
+        return ["no answer in time"] if question.found is None else question.found
 
-    def _run(self) -> None:
-        try:
-            self._found = self._ask()
-        except Exception as error:
-            log.exception("the health of this process cannot be told")
-            self._found = [type(error).__name__]
-        finally:
-            self._answered = time.monotonic()
-            connections.close_all()
+    def _question(self, last: _Question | None, now: float) -> _Question:
+        """Return the last question if it is good, or still waits for its answer, or else a new one."""
+        if last is not None and last.answered is None:
+            if now - last.began < self._patience:
+                return last
+            self._patience *= 2
+        else:
+            self._patience = self._hanging
+            if last is not None and last.answered is not None and now - last.answered < GOOD:
+                return last
+        return _Question(self._ask)
 
 
 def _databases() -> list[str]:

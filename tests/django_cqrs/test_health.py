@@ -71,6 +71,27 @@ def test_a_database_that_does_not_answer_is_not_waited_for() -> None:
     processes.until(lambda: probe.failed() == [])
 
 
+def test_a_question_that_hangs_for_long_keeps_nobody_from_asking_anew() -> None:
+    """As of a server that vanished without a word: its successor is noticed, and what is said late does not count."""
+    asked: list[int] = []
+    answers = threading.Event()
+
+    def hang() -> list[str]:
+        asked.append(1)
+        if len(asked) > 2:
+            return []
+        answers.wait(20)
+        return ["late"]
+
+    probe = Probe(hang, seconds=0.01, hanging=0.05)
+
+    processes.until(lambda: probe.failed() == [])
+    answers.set()
+
+    assert len(asked) == 3
+    assert [probe.failed() for _ in range(3)] == [[]] * 3
+
+
 def test_an_answer_is_good_for_a_moment() -> None:
     """Whoever asks often asks the databases once a second."""
     asked: list[int] = []
