@@ -29,6 +29,8 @@ log = logging.getLogger("django_cqrs")
 
 #: Seconds for which what was read is good: several metrics, and several who ask, make one reading.
 GOOD = 1.0
+#: Seconds that one who asks waits for another one's reading; whoever scrapes waits for ten.
+PATIENCE = 8.0
 #: The time of which the longest wait is told.
 LATELY: Final = timedelta(minutes=5)
 QUEUE, JOB = ("database", "box", "queue"), ("database", "job")
@@ -121,20 +123,31 @@ class Reader:
 
     Args:
         seconds: for which what was read is good.
+        patience: seconds to wait for somebody else's reading.
     """
 
-    def __init__(self, seconds: float = GOOD) -> None:
+    def __init__(self, seconds: float = GOOD, *, patience: float = PATIENCE) -> None:
         self._seconds = seconds
+        self._patience = patience
         self._lock = threading.Lock()
         self._read: Readings = {}
         self._at = float("-inf")
 
     def read(self) -> Readings:
-        """Return the samples of each metric; one reading at a time, and what was read a moment ago is good."""
-        with self._lock:
+        """
+        Return the samples of each metric; one reading at a time, and what was read a moment ago is good.
+
+        While a reading hangs, others that are asked for do not: they tell that the databases could not be read.
+        """
+        if not self._lock.acquire(timeout=self._patience):
+            log.warning("nothing can be measured: somebody has been reading for more than %g s", self._patience)
+            return {measure: [] for measure in MEASURES} | {UP: [Sample((alias,), 0) for alias in aliases()]}
+        try:
             if time.monotonic() - self._at >= self._seconds:
                 self._read, self._at = _read(), time.monotonic()
             return self._read
+        finally:
+            self._lock.release()
 
 
 #: Whoever asks in this process shares it.

@@ -133,6 +133,17 @@ def test_a_database_that_is_down_is_told_and_fails_no_scrape(busy: Project) -> N
     assert not any(name.startswith("cqrs_pending_messages") and '"default"' in name for name in found)
 
 
+def test_a_reading_that_hangs_holds_nobody_else_up(busy: Project) -> None:
+    """Each scrape would take a thread of the web server, for as long as the database does not answer."""
+    reader = Reader(patience=0.01)
+
+    with reader._lock:  # as long as somebody reads
+        found = scraped(reader)
+
+    assert found == {'cqrs_up{database="audit"}': 0, 'cqrs_up{database="default"}': 0}
+    assert scraped(reader)['cqrs_up{database="default"}'] == 1
+
+
 def test_the_view_answers_a_scrape(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the format of Prometheus, and to GET only."""
     response = metrics(RequestFactory().get("/metrics"))
