@@ -194,8 +194,8 @@ class Relay:
         held.park(row, Failure(reason, attempts, pause, hold=self.on_dead == "hold"))
         fate = "is dead" if pause is None else f"is tried again in {pause:.1f} s"
         log.warning(
-            "%s refused %s %s: %s; it %s", self.queue, printable(row.envelope.name), row.envelope.id, reason, fate,
-            extra=about_row(row, attempts=attempts),
+            "%s refused %s %s: %s; it %s", self.queue, printable(row.envelope.name), row.envelope.id,
+            printable(reason), fate, extra=about_row(row, attempts=attempts),
         )  # fmt: skip
         return pause is None
 

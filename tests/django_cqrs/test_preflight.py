@@ -153,6 +153,17 @@ def test_a_renamed_class_is_found_wherever_it_waits(running: Project, wait: Call
     assert output.endswith("ended with 1: 1 problems: renamed or removed class")
 
 
+def test_what_waits_begins_no_line_and_leaves_the_terminal_alone(running: Project) -> None:
+    """However it is called."""
+    wait_in_inbox(running)
+    Inbox.objects.update(queue="odd\x1b[2J\nPROBLEM")
+
+    told = said()
+
+    assert r"in inbox odd\x1b[2J\nPROBLEM" in told
+    assert "\x1b" not in told
+
+
 def test_a_removed_handler_is_found(running: Project) -> None:
     """The class is there still, for another consumer."""
     wait_in_inbox(running)

@@ -48,6 +48,16 @@ def test_the_newest_are_listed_first_with_what_went_wrong(trips: Trips) -> None:
     assert [row["status"] for row in json.loads(sagas("list", "--json"))] == ["COMPENSATED", "COMPLETED"]
 
 
+def test_what_a_step_raised_leaves_the_terminal_alone(trips: Trips) -> None:
+    """Nor does it begin a line of the list; what is shown keeps its lines."""
+    trips.broken["flight"] = ConnectionError("no\x1b[2J wings\rCOMPLETED\nand no wheels")
+    saga_id = trips.run()
+
+    assert r"no\x1b[2J wings\rCOMPLETED" in sagas("list")
+    assert "\x1b" not in sagas("show", saga_id)
+    assert "\nand no wheels" in sagas("show", saga_id)
+
+
 def test_one_whose_definition_is_gone_is_listed_as_such_and_shown(trips: Trips) -> None:
     """Not lost; the status alarms, since it cannot go on."""
     saga_id = trips.abandon()

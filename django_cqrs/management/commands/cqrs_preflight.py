@@ -15,6 +15,7 @@ from django_cqrs.mediator import project_mediator
 from django_cqrs.places import places_of
 from django_cqrs.preflight import Preflight, preflight
 from django_cqrs.releases import handles_of, settle
+from simplecqrs.log_fields import printable
 
 
 class Command(BaseCommand):
@@ -77,4 +78,5 @@ def _said(found: Finding) -> str:
     """Say what was found, in two lines."""
     number = f"{found.count:,} " if found.count else ""
     name = f"x {found.name} version {found.version} " if found.name else ""
-    return f"{found.kind}: {number}{name}in {found.where} ({found.database}): {found.what}\n    {found.cure}"
+    first = f"{found.kind}: {number}{name}in {found.where} ({found.database}): {found.what}"
+    return f"{printable(first)}\n    {printable(found.cure)}"

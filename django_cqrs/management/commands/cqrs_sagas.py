@@ -30,6 +30,7 @@ from django_cqrs.saga_pictures import KINDS, picture_of, picture_of_definition
 from django_cqrs.saga_recovery import Recovering, recovery_settings
 from django_cqrs.schemas import TENANTS, in_schema
 from simplecqrs.errors import SagaNotFound
+from simplecqrs.log_fields import printable
 from simplecqrs.loop import Job
 from simplecqrs.saga import Record
 from simplecqrs.saga.adopting import sagas_of
@@ -92,7 +93,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps([summary(row, known=row.saga in known) for row in rows], indent=2))
             return
         for line in list_sagas(rows, known):
-            self.stdout.write(line)
+            self.stdout.write(printable(line))
 
     def _rows(self, alias: str) -> list[Saga]:
         wanted = {name: self._options[name] for name in ("status", "saga") if self._options[name]}
@@ -109,7 +110,7 @@ class Command(BaseCommand):
                 shown.append(as_json(record, history, known=known, held=held))
                 continue
             for line in show_saga(record, history, known=known, held=held):
-                self.stdout.write(line)
+                self.stdout.write(printable(line, keep="\n\t"))
         if self._options["json"]:
             self.stdout.write(json.dumps(shown, indent=2))
 
@@ -151,10 +152,10 @@ class Command(BaseCommand):
         if recovered is None:
             self.stdout.write(f"{saga_id} is held by somebody else, who works on it")
         elif recovered.result is None:
-            self.stdout.write(f"{recovered.saga_id} could not be recovered: {recovered.error}")
+            self.stdout.write(printable(f"{recovered.saga_id} could not be recovered: {recovered.error}"))
         else:
             error = f": {recovered.result.error}" if recovered.result.error else ""
-            self.stdout.write(f"{recovered.saga_id} is {recovered.result.status}{error}")
+            self.stdout.write(printable(f"{recovered.saga_id} is {recovered.result.status}{error}"))
 
     def _diagram(self) -> None:
         given = self._options["ids"]
