@@ -444,7 +444,8 @@ class TestListener:
 def _listeners() -> int:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cqrs listener' AND query LIKE 'LISTEN%'"
-            " AND datname = current_database()"
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cqrs listener' AND query LIKE 'LISTEN%%'"
+            " AND datname = ANY(%s)",
+            [[connections[alias].settings_dict["NAME"] for alias in ("default", "audit")]],
         )
         return int(cursor.fetchone()[0])
