@@ -25,7 +25,15 @@ from django_cqrs.workers import workers
 from simplecqrs.errors import NotConfigured
 from simplecqrs.queue import DATABASE, DEFERRED, SAGAS
 
-__all__ = ["MARK", "Since", "forget", "refuse_while_working", "refuse_with_waiting", "rewind"]
+__all__ = [
+    "MARK",
+    "Since",
+    "forget",
+    "refuse_while_working",
+    "refuse_with_waiting",
+    "refuse_without_a_way_back",
+    "rewind",
+]
 
 #: Where inboxes are that are no tenants'.
 HERE = SchemaPlace(INBOXES)
@@ -54,13 +62,10 @@ def rewind(name: str, since: Since, say: Callable[[str], object], places: Sequen
         NotConfigured: if that is no longer there.
         BrokerDown: if nobody answers.
     """
+    refuse_without_a_way_back(name, since)
     subscribe([name], project_mediator())
     source = settings().consumer(name).broker
     if source == DATABASE:
-        if since == MARK:
-            raise NotConfigured(
-                f"{name} has its events in its own database, restored with all else: nothing is to be done"
-            )
         for place in places:
             with place.entered():
                 _from_histories(name, since, say, place)
@@ -69,19 +74,40 @@ def rewind(name: str, since: Since, say: Callable[[str], object], places: Sequen
 
 
 def _in_broker(name: str, source: str, since: Since, say: Callable[[str], object]) -> None:
-    feeds: Sequence[Any] = broker(source).feeds(name, topics_of(name, project_mediator()))
-    for feed in feeds:
-        if not hasattr(feed, "rewind"):
-            raise NotConfigured(
-                f"{source} ({type(broker(source)).__name__}) keeps nothing that was acknowledged, so {name} cannot go "
-                "back in it; let those who have published it send it once more: manage.py cqrs_resend"
-            )
+    feeds = _feeds(name, source)
     known = marks(name, source) if since == MARK else {}
     for feed in feeds:
         mark = known.get(feed.name[:LONGEST], "") if hasattr(feed, "rewind_to") else ""
         to = None if since == MARK and not mark else since
         _alone(name, partial(feed.rewind_to, mark) if mark else partial(feed.rewind, to), feed.name)
         say(f"{name} reads {feed.name} {_from(to)}{'' if to == since else ': nobody has written down where it was'}")
+
+
+def _feeds(name: str, source: str) -> Sequence[Any]:
+    """Open the feeds of a consumer, which can go back.  Raises NotConfigured, or BrokerDown."""
+    feeds: Sequence[Any] = broker(source).feeds(name, topics_of(name, project_mediator()))
+    if not all(hasattr(feed, "rewind") for feed in feeds):
+        raise NotConfigured(
+            f"{source} ({type(broker(source)).__name__}) keeps nothing that was acknowledged, so {name} cannot go "
+            "back in it; let those who have published it send it once more: manage.py cqrs_resend"
+        )
+    return feeds
+
+
+def refuse_without_a_way_back(name: str, since: Since) -> None:
+    """
+    Raise NotConfigured if a consumer cannot go back, before anything is recorded or forgotten for it.
+
+    Raises:
+        BrokerDown: if nobody answers.
+    """
+    source = settings().consumer(name).broker
+    if source != DATABASE:
+        _feeds(name, source)
+    elif name == DEFERRED:
+        raise NotConfigured("deferred commands are not kept: there is nothing to go back to")
+    elif since == MARK:
+        raise NotConfigured(f"{name} has its events in its own database, restored with all else: nothing is to be done")
 
 
 def _alone(name: str, go: Callable[[], None], feed: str) -> None:
@@ -98,8 +124,6 @@ def _alone(name: str, go: Callable[[], None], feed: str) -> None:
 
 def _from_histories(name: str, since: datetime | None, say: Callable[[str], object], place: SchemaPlace) -> None:
     """Put events into an inbox that the database's own broker has handed on; it keeps none but in the history."""
-    if name == DEFERRED:
-        raise NotConfigured("deferred commands are not kept: there is nothing to go back to")
     topics = topics_of(name, project_mediator())
     for alias in aliases() if place.schema is None else [place.alias]:
         new = known = 0

@@ -19,7 +19,15 @@ from django_cqrs.mediator import project_mediator
 from django_cqrs.places import places_of
 from django_cqrs.positions import settle
 from django_cqrs.purging import horizon
-from django_cqrs.rewinding import MARK, Since, forget, refuse_while_working, refuse_with_waiting, rewind
+from django_cqrs.rewinding import (
+    MARK,
+    Since,
+    forget,
+    refuse_while_working,
+    refuse_with_waiting,
+    refuse_without_a_way_back,
+    rewind,
+)
 from simplecqrs.errors import NotConfigured
 
 __all__ = ["add_arguments", "go_back"]
@@ -62,6 +70,8 @@ def go_back(options: Mapping[str, Any], say: Callable[[str], object]) -> bool:
         for place in places:
             with place.entered():
                 refuse_with_waiting(name)
+    if options["rewind"] or options["reset"]:
+        refuse_without_a_way_back(name, since)
     confirm(_question(name, options), yes=options["yes"])
     for place in places:
         with place.entered():

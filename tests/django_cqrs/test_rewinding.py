@@ -203,13 +203,16 @@ class Plain:
         self.name, self.fetch, self.acknowledge = feed.name, feed.fetch, feed.acknowledge
 
 
-@pytest.mark.usefixtures("numbers")
-def test_a_broker_that_keeps_nothing_says_who_can_help(settings: Any) -> None:
-    """The producers."""
+@pytest.mark.parametrize("how", [["--rewind", "1h"], ["--reset"]])
+def test_a_broker_that_keeps_nothing_says_who_can_help(numbers: Project, settings: Any, how: list[str]) -> None:
+    """The producers; and no id is forgotten, nor anything recorded that was not done."""
+    done(numbers, Counted("ann", 1))
     settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "BROKERS": {"events": {"BACKEND": f"{__name__}.Forgetful"}}}
 
     with pytest.raises(CommandError, match=r"events \(Forgetful\) keeps nothing that was .*: manage.py cqrs_resend"):
-        consume("one", "--rewind", "1h", "--yes")
+        consume("one", *how, "--yes")
+
+    assert (Seen.objects.count(), Action.objects.count()) == (1, 0)
 
 
 def losing(options: Any, out: Any) -> int:
