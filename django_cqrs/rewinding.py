@@ -65,12 +65,12 @@ def rewind(name: str, since: Since, say: Callable[[str], object], places: Sequen
     refuse_without_a_way_back(name, since)
     subscribe([name], project_mediator())
     source = settings().consumer(name).broker
-    if source == DATABASE:
+    if source != DATABASE:
+        _in_broker(name, source, since, say)
+    elif since != MARK:
         for place in places:
             with place.entered():
                 _from_histories(name, since, say, place)
-    else:
-        _in_broker(name, source, since, say)
 
 
 def _in_broker(name: str, source: str, since: Since, say: Callable[[str], object]) -> None:
