@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from django_cqrs.conf import settings
+from simplecqrs.errors import MissingExtra
 from simplecqrs.middlewares.spans import MessageSpans
 
 __all__ = ["message_spans"]
@@ -17,4 +18,7 @@ def message_spans() -> MessageSpans | None:
 
 @cache
 def _spans() -> MessageSpans:
-    return MessageSpans()
+    try:
+        return MessageSpans()
+    except MissingExtra as error:
+        raise MissingExtra("DJANGO_CQRS: TRACING", error.extra) from error

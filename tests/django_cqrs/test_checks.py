@@ -13,6 +13,7 @@ from attrs import frozen
 from django.core import checks
 
 import simplecqrs
+from django_cqrs import tracing
 from django_cqrs.brokers import broker
 from django_cqrs.databases.checks import check_schemas
 from simplecqrs import Command, NotificationEvent
@@ -82,6 +83,17 @@ def test_what_cannot_be_imported_is_an_error(settings: Any, more: dict[str, Any]
     configure(settings, **more)
 
     assert [complaint in said for said in told("cqrs.E002")] == [True]
+
+
+def test_tracing_without_its_library_is_told_by_its_setting(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what to install."""
+    settings.DJANGO_CQRS = {"TRACING": True}
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    tracing._spans.cache_clear()
+
+    assert told("cqrs.E003") == [
+        "DJANGO_CQRS: TRACING needs a library that is not installed: pip install 'simplecqrs[otel]'"
+    ]
 
 
 def test_what_is_no_codec_is_an_error(settings: Any) -> None:
