@@ -137,7 +137,9 @@ _VERSION = 0x7 << 76 | 0x2 << 62
 _noises: list[int] = []
 _AT_ONCE = 128
 _new: Any = object.__new__
-_set, _now = object.__setattr__, time.time_ns
+_set_int: Any = None
+_set_is_safe: Any = None
+_now = time.time_ns
 
 
 def uuid7() -> UUID:
@@ -148,18 +150,19 @@ def uuid7() -> UUID:
         noise = _make_noise()
     # What UUID(int=value) does, without its checks, which take twice as long as all of this.
     made: UUID = _new(_uuid)
-    _set(made, "int", _now() // 1_000_000 << 80 | noise)
-    _set(made, "is_safe", _unknown)
+    _set_int(made, _now() // 1_000_000 << 80 | noise)
+    _set_is_safe(made, _unknown)
     return made
 
 
 def _make_noise() -> int:
     """Return the random bits of one id, and have those of the next ones ready."""
-    global _uuid, _unknown
+    global _uuid, _unknown, _set_int, _set_is_safe
     if _uuid is None:
         from uuid import UUID, SafeUUID
 
         _unknown, _uuid = SafeUUID.unknown, UUID
+        _set_int, _set_is_safe = vars(UUID)["int"].__set__, vars(UUID)["is_safe"].__set__
     raw = os.urandom(10 * _AT_ONCE)
     made = [int.from_bytes(raw[at : at + 10], "big") & _NOISE | _VERSION for at in range(0, len(raw), 10)]
     noise = made.pop()

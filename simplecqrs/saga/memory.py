@@ -122,9 +122,10 @@ class MemorySagas:
 
     def ended(self, saga_id: UUID) -> None:
         """Note that a saga has ended, and forget those that have ended long ago."""
-        self._ended.append(saga_id.int)
-        if len(self._ended) > self._most:
-            first = self._ended.popleft()
+        ended = self._ended
+        ended.append(saga_id.int)
+        if len(ended) > self._most:
+            first = ended.popleft()
             kept = self._kept.get(first)
             if type(kept) is Sketch or (type(kept) is Kept and kept.record.status in SETTLED):
                 del self._kept[first]

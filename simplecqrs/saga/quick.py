@@ -50,8 +50,9 @@ def run_quickly(
         None if all are done; else its record, what is left for the long way to do, and what a step has raised.
     """
     saga, saga_id, times, lock = sketch.saga, sketch.id, sketch.times, sagas.changing
-    kind, name, state, last = saga.message, saga.name, sketch.state, len(saga.singles)
-    for step in saga.singles:
+    kind, name, steps, state = saga.message, saga.name, saga.singles, sketch.state
+    last = len(steps)
+    for step in steps:
         message = kind(name, saga_id, step, "act", 1, False, state)
         try:
             way(message)
@@ -63,8 +64,9 @@ def run_quickly(
         with lock:
             if sketch.record is not None:  # somebody has asked for it
                 return sketch.record, _given_over(bus, saga, sketch.record, message, sagas), None
-            if message.returned is not None:
-                sketch.state = state = message.returned
+            returned = message.returned
+            if returned is not None:
+                sketch.state = state = returned
             times.append(_now())
             if len(times) > last:
                 sagas.ended(saga_id)
