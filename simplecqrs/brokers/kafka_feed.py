@@ -32,7 +32,7 @@ Asking: TypeAlias = Callable[[], AbstractContextManager[None]]
 #: Seconds to wait for what must be on its way, and for what may be.
 PATIENCE, GLANCE = 0.5, 0.005
 #: Seconds after a glance in vain until the next one: what comes meanwhile is handed over when it is there.
-RARELY: Final = 0.1
+RARELY: Final = 1.0
 #: Seconds between two looks at where we are, while nothing comes.
 LOOK: Final = 1.0
 #: Seconds for which somebody may still commit what was fetched before, without looking where we are.
