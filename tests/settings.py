@@ -9,6 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import django
+
 SECRET_KEY = "for tests only"
 USE_TZ = True
 DEBUG = False
@@ -102,3 +104,6 @@ DJANGO_CQRS = {
     **json.loads(os.environ.get("CQRS_TEST_SETTING", "{}")),
 }
 LOGGING_CONFIG = None
+
+if django.VERSION >= (6, 1):  # without it, to send a mail is deprecated
+    MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, User
 from django.core.management import load_command_class
 from django.db import connection, models
 from sybil import Example, Sybil
@@ -58,7 +58,9 @@ def module(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
         monkeypatch.setitem(sys.modules, app, made)
         monkeypatch.setitem(sys.modules, f"{app}.{name}", made)
     known = dict(apps.all_models["desk"])
+    User.objects.all().delete()  # of whom other tests may have left some
     yield made
+    User.objects.all().delete()
     Group.objects.all().delete()  # by which many pages stand for something of their own
     for name in apps.all_models["desk"].keys() - known.keys():
         with connection.schema_editor() as editor:

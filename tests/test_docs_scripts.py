@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,11 +17,12 @@ PATIENCE = 60
 
 
 def start(*arguments: str, folder: Path) -> subprocess.Popen[str]:
-    """Run the script of the page in a folder."""
-    command = [sys.executable, "-W", "error", "nightly.py", *arguments]
+    """Run the script of the page in a folder, as a shell in front of somebody does, who can press Ctrl-C."""
     return subprocess.Popen(
-        command, cwd=folder, env={"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-W", "error", "nightly.py", *arguments],
+        cwd=folder, env={"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - in the background it would be ignored
+    )  # fmt: skip
 
 
 def test_what_ctrl_c_has_left_is_finished_by_the_next_one(tmp_path: Path) -> None:
