@@ -42,6 +42,7 @@ class DeadAdmin(ReadOnly):
         "shown_headers", "source", "time", "correlation_id", "causation_id", "content_type", "shown_payload",
     )  # fmt: skip
     readonly_fields = ("shown_reason", "shown_headers", "shown_payload")
+    withheld = ("shown_payload",)
     actions = ("retry", "skip")
 
     def get_urls(self) -> list[URLPattern]:
@@ -60,11 +61,6 @@ class DeadAdmin(ReadOnly):
     def has_skip_permission(self, request: HttpRequest) -> bool:
         """Ask for the permission skip_dead."""
         return may(request, "skip_dead")
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """Leave out what a letter holds, unless somebody has the permission view_payload."""
-        hidden = () if may(request, "view_payload") else ("shown_payload",)
-        return [name for name in super().get_fields(request, obj) if name not in hidden]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

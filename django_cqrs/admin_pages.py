@@ -67,6 +67,8 @@ class ReadOnly(ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
     sortable_by: ClassVar[tuple[str, ...]] = ()
     change_list_template = "django_cqrs/list.html"
+    #: Fields that nobody sees without the permission view_payload.
+    withheld: ClassVar[tuple[str, ...]] = ()
 
     class Media:
         css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("django_cqrs/operations.css",)}
@@ -75,6 +77,11 @@ class ReadOnly(ModelAdmin):
         """Read the alias that is looked at."""
         found: QuerySet[Any] = super().get_queryset(request).using(alias_of(request))
         return found
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Leave out what is withheld, unless somebody has the permission for it."""
+        known = super().get_fields(request, obj)
+        return [name for name in known if name not in self.withheld or may(request, "view_payload")]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Let nobody add."""

@@ -60,6 +60,7 @@ class SagaAdmin(ReadOnly):
         "due_at", "owner", "recoveries", "correlation_id",
     )  # fmt: skip
     readonly_fields = ("picture", "log", "shown_state")
+    withheld = ("shown_state",)
     ordering = ("-created_at", "-id")
     actions = ("cancel", "pause", "resume", "retry", "skip")
 
@@ -78,11 +79,6 @@ class SagaAdmin(ReadOnly):
     def has_skip_permission(self, request: HttpRequest) -> bool:
         """Ask for the permission skip_saga."""
         return may(request, "skip_saga")
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """Leave out what a saga works on, unless somebody has the permission view_payload."""
-        hidden = () if may(request, "view_payload") else ("shown_state",)
-        return [name for name in super().get_fields(request, obj) if name not in hidden]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Leave the states in the database until one saga is looked at."""
