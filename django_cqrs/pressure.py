@@ -10,6 +10,7 @@ from attrs import define, field
 from django.core.signals import setting_changed
 from django.db import connections
 
+from django_cqrs.bounded import count_each
 from django_cqrs.cdc import cdc_brokers
 from django_cqrs.conf import settings
 from django_cqrs.entries import most_specific
@@ -29,7 +30,6 @@ SOONEST, LATEST, TIMES = 1.0, 10.0, 50
 WARNED = 60.0
 TABLE = Outbox._meta.db_table
 ENDS = f"SELECT MIN(id), MAX(id) FROM {TABLE}"
-COUNT = f"SELECT COUNT(*) FROM (SELECT 1 AS one FROM {TABLE} WHERE queue = %s LIMIT %s) t"
 
 
 @define
@@ -113,8 +113,7 @@ def pending(alias: str, route: str, limit: PendingLimit) -> int:
         span = 0 if first is None else last - first + 1
         if span <= limit.lowest:
             return int(span)
-        cursor.execute(COUNT, [route, limit.highest + 1])
-        return int(cursor.fetchone()[0])
+    return count_each(alias, [(f"{TABLE} WHERE queue = %s", [route])], limit.highest + 1)[0]
 
 
 def _forget(*, setting: str, **_: object) -> None:

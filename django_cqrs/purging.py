@@ -13,7 +13,7 @@ from attrs import Factory, evolve, field, frozen
 from django.db import connections, transaction
 from django.utils import timezone
 
-from django_cqrs.bounded import capped
+from django_cqrs.bounded import capped, count_each
 from django_cqrs.conf import settings
 from django_cqrs.models import (
     Action,
@@ -186,13 +186,8 @@ def number_of(alias: str, of: Remembered, *, days: float | None = None, cap: int
         return 0
     if of.count is not None:
         return of.count(alias, since, cap)
-    connection = connections[alias]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT COUNT(*) FROM (SELECT 1 AS one FROM {of.table} WHERE {of.at} < %s LIMIT %s) t",
-            [connection.ops.adapt_datetimefield_value(since), cap],
-        )
-        return int(cursor.fetchone()[0])
+    late = connections[alias].ops.adapt_datetimefield_value(since)
+    return count_each(alias, [(f"{of.table} WHERE {of.at} < %s", [late])], cap)[0]
 
 
 def purge(
