@@ -81,11 +81,6 @@ class Crew:
         """Return what each job looks like now."""
         return [hand.sign() for hand in self._hands]
 
-    @property
-    def loop_age(self) -> float:
-        """Return the seconds since the slowest of the steps that are being done has made progress."""
-        return max((hand.watch.age for hand in self._hands), default=0.0)
-
     def _hire(self, job: Job, seconds: float | None) -> _Hand:
         loop = make_loop([Metered(job, self.meter)], self.stop, bell=self.bells.bell(job), cap=self.bells.cap(job))
         # A daemon: if this thread has to give up, the process ends without waiting for those that hang.
