@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 from zlib import crc32
@@ -54,12 +55,14 @@ def insert_by_hand(number: int) -> None:
         cursor.execute(f"INSERT INTO {OutboxByHand._meta.db_table} ({COLUMNS}) VALUES {ROW}", values)
 
 
-def take_by_hand(raw: Any) -> int | None:
-    """Take the first message out of a queue, by a connection of psycopg, and return its number; None: there is none."""
+def take_by_hand(raw: Any, handle: Callable[[int], object]) -> bool:
+    """Handle the first message of a queue in the transaction that deletes it, on psycopg's connection; False: none."""
     table = OutboxByHand._meta.db_table
     with raw.transaction():
         row = raw.execute(
             f"DELETE FROM {table} WHERE id = (SELECT id FROM {table} ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)"
             " RETURNING payload"
         ).fetchone()
-        return None if row is None else int(json.loads(row[0])["number"])
+        if row is not None:
+            handle(int(json.loads(row[0])["number"]))
+    return row is not None

@@ -62,8 +62,12 @@ def _by_hand(name: str) -> None:
         while True:
             for _ in listener.notifies(timeout=1.0, stop_after=1):
                 pass
-            while (number := take_by_hand(connection)) is not None:
-                NOTED[str(number)] = time.monotonic()
+            while take_by_hand(connection, _note):
+                pass
+
+
+def _note(number: int) -> None:
+    NOTED[str(number)] = time.monotonic()
 
 
 if __name__ == "__main__":
