@@ -79,12 +79,14 @@ class Bells:
         Args:
             schema: in which there is work; None: nobody knows, or there are none.
         """
-        wanted = None if names is None else {(alias, name) for name in names}
-        for place, bell in list(self._bells.items()):
-            if place is not None and (place in wanted if wanted is not None else place[0] == alias):
-                for rung in self._schemas.get(place, ()):
-                    rung.append(schema)
-                bell.ring()
+        for place in self._places(alias) if names is None else [(alias, name) for name in names]:
+            for rung in self._schemas.get(place, ()):
+                rung.append(schema)
+            if place in self._bells:
+                self._bells[place].ring()
+
+    def _places(self, alias: str) -> list[tuple[str, str]]:
+        return [place for place in list(self._bells) if place is not None and place[0] == alias]
 
 
 _here: list[Bells] = []

@@ -119,12 +119,9 @@ class HeldLanes:
                 self._keys.unblock_empty(keys)
             return []
         known = {key.head: (key.attempts, key.waited) for key in keys}
+        columns = rows.selected(self._speech)
         with connections[s.alias].cursor() as cursor:
-            cursor.execute(
-                f"SELECT id, {rows.COLUMNS}, {self._speech.since.format('created_at')} FROM {s.parked}"
-                f" WHERE id IN ({placeholders(ids)}) ORDER BY id",
-                ids,
-            )
+            cursor.execute(f"SELECT id, {columns} FROM {s.parked} WHERE id IN ({placeholders(ids)}) ORDER BY id", ids)
             records = cursor.fetchall()
         return [self._parked_row(known, record) for record in records]
 
@@ -167,7 +164,7 @@ class HeldLanes:
             s.hot, s.hot_index, list(self._after), columns=f"{rows.COLUMNS}, created_at", rows=share, weight=weight
         )
         is_behind = f"CASE WHEN o.order_key <> '' AND {condition} THEN 1 ELSE 0 END"
-        sql = f"SELECT o.id, {is_behind}, {_of('o')}, {self._speech.since.format('o.created_at')} FROM {first}"
+        sql = f"SELECT o.id, {is_behind}, {rows.selected(self._speech, 'o')} FROM {first}"
         places = [value for after in self._after.values() for value in (self._queue, after)]
         with connections[s.alias].cursor() as cursor:
             cursor.execute(sql, [*parameters, *places])
@@ -204,7 +201,3 @@ class HeldLanes:
         """Open a transaction for several statements, where the lanes are not held in one."""
         in_transaction = connections[self._storage.alias].in_atomic_block
         return nullcontext() if in_transaction else self._storage.atomic()
-
-
-def _of(alias: str) -> str:
-    return ", ".join(f"{alias}.{column}" for column in rows.COLUMNS.split(", "))

@@ -62,14 +62,12 @@ class DjangoStorage:
         """Return those of these lanes that have work, by one statement if none has."""
         is_test = refuse_inside(connections[self.alias])
         speech, place = dialect(self.alias), self.place(queue)
-        of_lane = speech.of_lane(self.hot, self.hot_index, "c.lane"), speech.order
         safe = self._safe_ids(queue)
         if not is_test:
             safe.refresh(lanes)
         owner = speech.marks.owner(place) if self.box == "inbox" else ("0", [])
-        found = statements.look(
-            connections[self.alias], place, safe.of(lanes), now=speech.now, owner=owner, of_lane=of_lane
-        )
+        connection, floors = connections[self.alias], safe.of(lanes)
+        found = statements.look(connection, speech, place, floors, index=self.hot_index, owner=owner)
         works = {lane: Work(lane, head, due, last) for lane, head, due, last in found if head or due}
         self.late += safe.looked({lane: head for lane, head, *_ in found})
         return [works[lane] for lane in lanes if lane in works]
@@ -113,7 +111,7 @@ class DjangoStorage:
         speech, place = dialect(self.alias), self.place(queue)
         with (
             self._noticing_loss(),
-            speech.taking_first(place, work.lane, row=work.head, columns=self._columns(), idle=idle) as record,
+            speech.taking_first(place, work.lane, row=work.head, columns=rows.selected(speech), idle=idle) as record,
         ):
             yield None if record is None else rows.read_row(speech, (record[0], 0, *record[1:]), parked=False)
         if record is not None:
@@ -127,15 +125,12 @@ class DjangoStorage:
         speech, place, floors = dialect(self.alias), self.place(queue), self._safe_ids(queue).of(lanes)
         with (
             self._noticing_loss(),
-            speech.taking_own(place, floors, owner, columns=self._columns(), idle=idle) as record,
+            speech.taking_own(place, floors, owner, columns=rows.selected(speech), idle=idle) as record,
         ):
             row = None if record is None else rows.read_row(speech, (record[0], 0, *record[1:]), parked=False)
             yield row
         if row is not None:
             self._safe_ids(queue).worked({row.lane: row.id})
-
-    def _columns(self) -> str:
-        return f"{rows.COLUMNS}, {dialect(self.alias).since.format('created_at')}"
 
     def _safe_ids(self, queue: str) -> SafeIds:
         if queue not in self._safe:
@@ -154,10 +149,10 @@ class DjangoStorage:
         The loop then connects anew; what was being handled is parked like any failure, so that a handler from which
         the database takes its lane each time does not go round for ever.
         """
-        connection = connections[self.alias]
         try:
             yield
         except Exception as error:
+            connection = connections[self.alias]
             raw = connection.connection
             if raw is None or dialect(self.alias).is_closed(raw):
                 connection.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from time import monotonic
 from typing import Any
 
@@ -25,6 +26,7 @@ __all__ = [
     "insert",
     "portions",
     "read_row",
+    "selected",
     "text",
     "values_of",
 ]
@@ -129,6 +131,20 @@ def header_fields(headers: Mapping[str, str]) -> dict[str, Any]:
         "headers": json.dumps(dict(headers)) if headers else "{}",
         "traceparent": headers.get("traceparent", "")[:TRACEPARENT] or None,
     }
+
+
+def selected(speech: Dialect, table: str = "") -> str:
+    """Return what to select behind ``id`` for ``read_row``; of a table with this name, if it needs one."""
+    return _selected(speech.moments, speech.since, table)
+
+
+@cache
+def _selected(moments: str, since: str, table: str) -> str:
+    of = f"{table}." if table else ""
+    columns = {name: f"{of}{name}" for name in (*COLUMNS.split(", "), "created_at")}
+    columns["time"] = moments.format(columns["time"])
+    columns["created_at"] = since.format(columns["created_at"])
+    return ", ".join(columns.values())
 
 
 def read_row(speech: Dialect, record: Sequence[Any], *, parked: bool) -> Row:

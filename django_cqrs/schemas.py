@@ -30,6 +30,7 @@ __all__ = [
     "in_schema",
     "known_here",
     "known_schema",
+    "literal",
     "quoted",
     "schemas_of",
     "with_tables",
@@ -151,6 +152,11 @@ connection_created.connect(_on_connect)
 def quoted(schema: str) -> str:
     """Return a schema's name as SQL has it."""
     return '"' + schema.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Return a text as SQL has it."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def known_schema(connection: Any) -> str | None:

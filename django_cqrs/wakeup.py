@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_cqrs.bells import is_ringing_here, ring_here
 from django_cqrs.conf import settings, table
 from django_cqrs.doorbells import doorbells
-from django_cqrs.schemas import known_schema, quoted
+from django_cqrs.schemas import known_schema, literal, quoted
 
 __all__ = ["channel_of", "channel_prefix", "wake_after_commit"]
 
@@ -23,6 +23,8 @@ OUTBOX = table("outbox")
 #: Seconds between two notifications for one queue.  Whoever was woken by the first looks again after 2, 4 and 8
 #: milliseconds, and so finds what came in between.
 GAP = 0.002
+#: Seconds for which one remembers a channel: it is another one if somebody makes the tables anew.
+FRESH = 60.0
 
 
 def channel_prefix() -> str:
@@ -34,9 +36,9 @@ def channel_of(schema: str | None) -> str:
     """Return the SQL of the channel's name, with the prefix as its parameter; None: of the schema that one is in."""
     if schema is None:
         return f"%s || '{OUTBOX}'::regclass::oid"
-    literal = f"{quoted(schema)}.{OUTBOX}".replace("'", "''").replace("%", "%%")
+    named = literal(f"{quoted(schema)}.{OUTBOX}").replace("%", "%%")
     # Else the table is one for all tenants, in a schema that they share.
-    return f"%s || coalesce(to_regclass('{literal}'), '{OUTBOX}'::regclass)::oid"
+    return f"%s || coalesce(to_regclass({named}), '{OUTBOX}'::regclass)::oid"
 
 
 def wake_after_commit(alias: str, names: set[str]) -> None:
@@ -107,11 +109,18 @@ def _wake(connection: BaseDatabaseWrapper, schema: str | None, names: set[str]) 
 
 _sent: dict[tuple[str, str | None, str], float] = {}
 _failing: set[str] = set()
+#: The channels of aliases and schemas, and when one asked for them.
+_channels: dict[tuple[str, str | None], tuple[str, float]] = {}
+
+
+def _may_be_another_schema(schema: str | None) -> bool:
+    """Tell whether what is known of this schema was another's: nobody has said in which one we are."""
+    return schema is None and settings().schemas is not None
 
 
 def _due(alias: str, schema: str | None, names: set[str]) -> list[str]:
     """Return the names for which nothing was sent just now; all, where another schema may have been meant then."""
-    if schema is None and settings().schemas is not None:
+    if _may_be_another_schema(schema):
         return list(names)
     now = time.monotonic()
     due = [name for name in names if now - _sent.get((alias, schema, name), 0.0) >= GAP]
@@ -123,16 +132,29 @@ def _notify(connection: BaseDatabaseWrapper, schema: str | None, names: Sequence
     """Send notifications; if that fails, those who wait poll."""
     if not names:
         return
-    sql = f"SELECT {', '.join([f'pg_notify({channel_of(schema)}, %s)'] * len(names))}"
-    parameters = [value for name in names for value in (channel_prefix(), name)]
+    alias = connection.alias
     try:
-        with connection.cursor() as cursor:
-            cursor.execute(sql, parameters)
+        channel, since = _channels.get((alias, schema), ("", 0.0))
+        if channel and time.monotonic() - since < FRESH:
+            with connection.cursor() as cursor:
+                cursor.execute("; ".join(f'NOTIFY "{channel}", {literal(name)}' for name in names))
+        else:
+            _notify_and_learn(connection, schema, names)
     except Exception as error:  # noqa: BLE001 - what was committed is committed, whatever happens to this
         for name in names:
-            _sent.pop((connection.alias, schema, name), None)
-        if connection.alias not in _failing:
-            _failing.add(connection.alias)
-            log.warning("%r: nobody could be woken by NOTIFY, so they poll: %s", connection.alias, error)
+            _sent.pop((alias, schema, name), None)
+        if alias not in _failing:
+            _failing.add(alias)
+            log.warning("%r: nobody could be woken by NOTIFY, so they poll: %s", alias, error)
     else:
-        _failing.discard(connection.alias)
+        _failing.discard(alias)
+
+
+def _notify_and_learn(connection: BaseDatabaseWrapper, schema: str | None, names: Sequence[str]) -> None:
+    """Send notifications where the channel is not known, and remember it: to ask for it takes half of the time."""
+    channel, prefix = channel_of(schema), channel_prefix()
+    sent = ", ".join([f"pg_notify({channel}, %s)"] * len(names))
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {channel}, {sent}", [prefix, *(value for name in names for value in (prefix, name))])
+        if not _may_be_another_schema(schema):
+            _channels[connection.alias, schema] = cursor.fetchone()[0], time.monotonic()

@@ -13,7 +13,7 @@ from attrs import define, field
 
 from simplecqrs.bell import Bell
 from simplecqrs.counts import Counts
-from simplecqrs.deadlines import within
+from simplecqrs.deadlines import begin_within, end_within, within
 from simplecqrs.doubts import Doubts
 from simplecqrs.envelope import Envelope
 from simplecqrs.failing import Failing
@@ -127,6 +127,7 @@ class Consumer:
         was_idle, self._is_idle, is_rung = self._is_idle, False, self._is_rung()
         self._doubts.is_foreign = False
         if is_rung and was_idle and self._take_own():
+            self._is_idle = True  # for who sends messages one by one does not wait until we have looked in vain
             return 1
         order = random.sample(range(self.lanes), self.lanes)
         works = self._territory.find(lambda: self.storage.look(self.consumer, order), self.wait)
@@ -268,16 +269,16 @@ class Consumer:
     def _handle(self, row: Row) -> bool:
         self._began = time.monotonic()
         self._doubts.begin(row)
-        at_work.row = row
+        at_work.row, deadline = row, begin_within(self.timeout)
         try:
-            with within(self.timeout):
-                claimed = self.receive(row.envelope)
+            claimed = self.receive(row.envelope)
         except SystemExit as error:  # it would end all that this process does, however often it was started anew
             raise RuntimeError(f"the handler raised SystemExit({error})") from error
         except BaseException as error:
             self._is_dying = not isinstance(error, Exception)
             raise
         finally:
+            end_within(deadline)
             at_work.row = None
         if self.strict and not claimed:
             raise Unclaimed(f"{self.consumer} has no handler for {printable(row.envelope.name)}")

@@ -65,7 +65,7 @@ class _Handling:
     expired: int = 0
 
     def __call__(self, envelope: Envelope, /) -> bool:
-        if not _has_expired(envelope, datetime.now(timezone.utc)):
+        if envelope.expires is None or not _has_expired(envelope, datetime.now(timezone.utc)):
             return self.receive(envelope)
         _say(envelope, "handled")
         self.expired += 1

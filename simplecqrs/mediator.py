@@ -204,9 +204,10 @@ class Mediator(Composition):
             InvalidPayload: if it cannot be decoded.
             Exception: whatever a handler raises.
         """
-        if self.consumer_options(envelope, consumer) is None:
+        wiring, vocabulary = self._compiled(), self.vocabulary
+        if consumer_options(envelope, consumer, wiring, vocabulary) is None:
             return False
-        receive(envelope, consumer, self._compiled(), self.vocabulary, allow_commands=allow_commands)
+        receive(envelope, consumer, wiring, vocabulary, allow_commands=allow_commands)
         return True
 
     def consumer_options(self, envelope: Envelope, consumer: str) -> Options | None:

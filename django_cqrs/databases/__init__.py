@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from django.db import connections
 from django.db.models import DateTimeField
@@ -20,6 +21,7 @@ __all__ = ["Dialect", "MariaDB", "Place", "PostgreSQL", "SQLite", "dialect", "no
 _dialects: dict[str, Callable[[str], Dialect]] = {"postgresql": PostgreSQL, "mysql": MariaDB, "sqlite": SQLite}
 
 
+@cache
 def dialect(alias: str) -> Dialect:
     """
     Return how to speak to the database of an alias.

@@ -41,6 +41,7 @@ class MariaDB:
     now = "UTC_TIMESTAMP(6)"
     later = "UTC_TIMESTAMP(6) + INTERVAL %s SECOND"
     since = "TIMESTAMPDIFF(MICROSECOND, {}, UTC_TIMESTAMP(6)) / 1e6"
+    moments = "{}"
     order = "ORDER BY o.id"
 
     def __init__(self, alias: str) -> None:
@@ -79,6 +80,14 @@ class MariaDB:
         """Look, then take."""
         found = connections[self._alias], self, place, floors, owner
         return statements.taking_own(*found, columns=columns, idle=idle)
+
+    def repeat(self, cursor: Any, sql: str, parameters: Sequence[Any], /) -> None:
+        """Execute it."""
+        cursor.execute(sql, parameters)
+
+    def lanes(self, floors: Mapping[int, int], /) -> tuple[str, list[Any]]:
+        """Give each lane as a row."""
+        return statements.lanes(floors)
 
     @contextmanager
     def fetching(self, name: str, /) -> Generator[bool, None, None]:

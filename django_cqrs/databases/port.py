@@ -90,6 +90,8 @@ class Dialect(Protocol):
     later: str
     #: An expression with a column for ``{}``: the seconds since then.
     since: str
+    #: An expression with a column for ``{}``: a time as the driver reads it soonest; see ``moment``.
+    moments: str
     #: The order of ids, after ``of_lane``.
     order: str
 
@@ -136,6 +138,19 @@ class Dialect(Protocol):
         Args:
             floors: for each lane, the id up to which it has no rows.
         """
+        ...
+
+    def repeat(self, cursor: Any, sql: str, parameters: Sequence[Any], /) -> None:
+        """
+        Execute a statement that is made for each message.
+
+        Args:
+            parameters: texts, which are the same each time, and numbers and lists of numbers, which are not.
+        """
+        ...
+
+    def lanes(self, floors: Mapping[int, int], /) -> tuple[str, list[Any]]:
+        """Return a query of lanes, each with the id up to which it has no rows, and its parameters."""
         ...
 
     def fetching(self, name: str, /) -> AbstractContextManager[bool]:

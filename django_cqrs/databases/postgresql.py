@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timezone
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 from django.db import connections, transaction
 
 from django_cqrs.conf import table
-from django_cqrs.databases import statements
+from django_cqrs.databases import prepared, statements
 from django_cqrs.databases.port import Place
 from django_cqrs.databases.safe_ids import PostgreSQLSafeIds
 from django_cqrs.databases.table_marks import TableMarks
@@ -34,29 +35,23 @@ class PostgreSQL:
     now = "statement_timestamp()"
     later = "clock_timestamp() + %s * interval '1 second'"
     since = "EXTRACT(EPOCH FROM statement_timestamp() - {})::float8"
+    #: Django reads what has a time zone in Python.
+    moments = "{} AT TIME ZONE 'UTC'"
     order = "ORDER BY o.queue, o.lane, o.id"
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
         self.marks = TableMarks(alias)
 
-    def lane_lock(self, place: Place, /, *, idle: float) -> tuple[str, list[Any]]:
+    def lane_lock(self, place: Place, /, *, idle: float) -> tuple[str, Sequence[Any]]:
         """
         Return a condition on the column ``lane`` that takes its lock, or is false; and its parameters.
 
         The table's own number is part of it: tenants in schemas do not wait for each other, and whoever finds a table
         by another ``search_path`` does.
         """
-        lock = f"pg_try_advisory_xact_lock(hashtextextended(concat('{place.hot}'::regclass::oid, %s::text, lane), 0))"
-        name = f":{place.name}:"
-        if getattr(connections[self._alias], LANE, None) is not True:  # in a test's transaction nothing is to be set
-            return lock, [name]
-        settings = ["set_config('idle_in_transaction_session_timeout', %s, true) IS NOT NULL"]
-        # What the relay's commit marks is sent again if the mark is lost, and dropped at the consumer's door; what a
-        # consumer's commit says is final.
-        if place.box == "outbox":
-            settings.append("set_config('synchronous_commit', 'off', true) IS NOT NULL")
-        return f"({lock} AND {' AND '.join(settings)})", [name, f"{int(idle * 1000)}ms"]
+        # In a test's transaction nothing is to be set.
+        return _lane_lock(place, idle, sets=getattr(connections[self._alias], LANE, None) is True)
 
     @contextmanager
     def holding(
@@ -72,7 +67,7 @@ class PostgreSQL:
         """Delete and lock in one statement."""
         with lane_transaction(self._alias):
             lock = self.lane_lock(place, idle=idle)
-            yield statements.delete_locked(connections[self._alias], table, row, lock)
+            yield statements.delete_locked(connections[self._alias], self, table, row, lock)
 
     @contextmanager
     def taking_first(
@@ -89,11 +84,12 @@ class PostgreSQL:
         """Look, read, delete and lock in one statement."""
         whose, of_whom = self.marks.owner(place)  # asked of a lane ``c`` that has a row, not of all
         first = f"SELECT o.id, o.lane FROM {self.of_lane(place.hot, '', 'v.lane')} AND o.queue = %s AND o.id > v.low"
+        lows, known = self.lanes(floors)
         found = (
-            f"(SELECT c.id FROM (VALUES {', '.join(['(%s, %s)'] * len(floors))}) v(lane, low),"
-            f" LATERAL ({first} {self.order} LIMIT 1) c WHERE {whose} = %s LIMIT 1)"
+            f"(SELECT c.id FROM ({lows}) v(lane, low), LATERAL ({first} {self.order} LIMIT 1) c"
+            f" WHERE {whose} = %s LIMIT 1)"
         )
-        known = [*(value for item in floors.items() for value in item), place.queue, *of_whom, owner]
+        known += [place.queue, *of_whom, owner]
         with lane_transaction(self._alias):
             yield self._take(place, (found, known), columns=columns, idle=idle)
 
@@ -101,14 +97,25 @@ class PostgreSQL:
         """Delete a new row under its lane's lock and return it, unless its key is blocked or the queue pauses."""
         lock, key = self.lane_lock(place, idle=idle)
         held_up, parameters = statements.held_up(place, now=self.now)
-        with connections[self._alias].cursor() as cursor:
-            cursor.execute(
+        connection = connections[self._alias]
+        with connection.cursor() as cursor:
+            prepared.execute(
+                connection,
+                cursor,
                 f"DELETE FROM {place.hot} o WHERE o.id = {row[0]} AND {held_up} IS NULL AND {lock}"
                 f" RETURNING o.id, {columns}",
                 [*row[1], *parameters, *key],
             )
             record: Sequence[Any] | None = cursor.fetchone()
         return record
+
+    def repeat(self, cursor: Any, sql: str, parameters: Sequence[Any], /) -> None:
+        """Prepare it, if it is made often: to plan it takes longer than to execute it."""
+        prepared.execute(connections[self._alias], cursor, sql, parameters)
+
+    def lanes(self, floors: Mapping[int, int], /) -> tuple[str, list[Any]]:
+        """Give arrays, of which a prepared statement may have any number of elements."""
+        return "SELECT lane, low FROM unnest(%s::bigint[], %s::bigint[]) u(lane, low)", [list(floors), list(floors.values())]
 
     @contextmanager
     def fetching(self, name: str, /) -> Generator[bool, None, None]:
@@ -168,9 +175,24 @@ class PostgreSQL:
         return value  # type: ignore[no-any-return]
 
     def moment(self, value: Any, /) -> datetime:
-        """Return it in UTC."""
-        return value  # type: ignore[no-any-return]
+        """Read what has no time zone any more: it is in UTC."""
+        read: datetime = value
+        return read if read.tzinfo is not None else read.replace(tzinfo=timezone.utc)
 
     def is_closed(self, raw: Any, /) -> bool:
         """Ask psycopg, 3 or 2."""
         return bool(raw.closed)
+
+
+@cache
+def _lane_lock(place: Place, idle: float, *, sets: bool) -> tuple[str, Sequence[Any]]:
+    lock = f"pg_try_advisory_xact_lock(hashtextextended(concat('{place.hot}'::regclass::oid, %s::text, lane), 0))"
+    name = f":{place.name}:"
+    if not sets:
+        return lock, (name,)
+    settings = ["set_config('idle_in_transaction_session_timeout', %s, true) IS NOT NULL"]
+    # What the relay's commit marks is sent again if the mark is lost, and dropped at the consumer's door; what a
+    # consumer's commit says is final.
+    if place.box == "outbox":
+        settings.append("set_config('synchronous_commit', 'off', true) IS NOT NULL")
+    return f"({lock} AND {' AND '.join(settings)})", (name, f"{int(idle * 1000)}ms")

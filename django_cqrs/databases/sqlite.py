@@ -33,6 +33,7 @@ class SQLite:
     now = "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"
     later = "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', PRINTF('%%.3f seconds', %s))"
     since = "(JULIANDAY('NOW') - JULIANDAY({})) * 86400.0"
+    moments = "{}"
     order = "ORDER BY o.id"
 
     def __init__(self, alias: str) -> None:
@@ -55,7 +56,7 @@ class SQLite:
     def taking(self, place: Place, lane: int, /, *, table: str, row: int, idle: float) -> Generator[bool, None, None]:
         """Delete under the write lock."""
         with self.writing() as ours:
-            yield ours and statements.delete_locked(connections[self._alias], table, row, LANE_LOCK)
+            yield ours and statements.delete_locked(connections[self._alias], self, table, row, LANE_LOCK)
 
     def taking_first(
         self, place: Place, lane: int, /, *, row: int, columns: str, idle: float
@@ -70,6 +71,14 @@ class SQLite:
         """Look, then take."""
         found = connections[self._alias], self, place, floors, owner
         return statements.taking_own(*found, columns=columns, idle=idle)
+
+    def repeat(self, cursor: Any, sql: str, parameters: Sequence[Any], /) -> None:
+        """Execute it; the driver keeps what it has prepared."""
+        cursor.execute(sql, parameters)
+
+    def lanes(self, floors: Mapping[int, int], /) -> tuple[str, list[Any]]:
+        """Give each lane as a row."""
+        return statements.lanes(floors)
 
     @contextmanager
     def fetching(self, name: str, /) -> Generator[bool, None, None]:

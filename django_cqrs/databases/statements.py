@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -17,6 +18,7 @@ __all__ = [
     "first_ids",
     "held_up",
     "insert_new",
+    "lanes",
     "lock_lanes",
     "look",
     "placeholders",
@@ -33,13 +35,18 @@ def placeholders(values: Sequence[Any]) -> str:
     return ", ".join(["%s"] * len(values))
 
 
+def lanes(floors: Mapping[int, int]) -> tuple[str, list[Any]]:
+    """See ``Dialect.lanes``."""
+    return f"VALUES {', '.join(['(%s, %s)'] * len(floors))}", [value for item in floors.items() for value in item]
+
+
 def look(
     connection: BaseDatabaseWrapper,
+    dialect: Dialect,
     place: Place,
     floors: Mapping[int, int],
     *,
-    now: str,
-    of_lane: tuple[str, str],
+    index: str,
     owner: tuple[str, list[Any]],
 ) -> list[tuple[int, int, bool, int]]:
     """
@@ -49,20 +56,18 @@ def look(
 
     Args:
         floors: for each lane, the id up to which it has no rows.
-        of_lane: what ``Dialect.of_lane`` returns for ``c.lane``, and ``Dialect.order``.
+        index: by which the lanes are read.
         owner: an expression for the owner of ``c.lane``, and its parameters.
     """
-    first = f"(SELECT o.id FROM {of_lane[0]} AND o.queue = %s AND o.id > c.low {of_lane[1]} LIMIT 1)"
-    goes_on = _goes_on(place, now)
-    lanes = ", ".join(["(%s, %s)"] * len(floors))  # PostgreSQL plans VALUES in half of the time that UNION takes
+    of_lane = dialect.of_lane(place.hot, index, "c.lane")
+    first = f"(SELECT o.id FROM {of_lane} AND o.queue = %s AND o.id > c.low {dialect.order} LIMIT 1)"
+    (goes_on, going), (lows, known) = _goes_on(place, dialect.now), dialect.lanes(floors)
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"WITH c(lane, low) AS (VALUES {lanes}) SELECT c.lane, {first}, {_due(place, now)}, {owner[0]} FROM c"
-            f" WHERE {goes_on[0]}",
-            [
-                *(value for item in floors.items() for value in item),
-                *(place.queue, place.box, place.queue, *owner[1], *goes_on[1]),
-            ],
+        dialect.repeat(
+            cursor,
+            f"WITH c(lane, low) AS ({lows}) SELECT c.lane, {first}, {_due(place, dialect.now)}, {owner[0]} FROM c"
+            f" WHERE {goes_on}",
+            [*known, place.queue, place.box, place.queue, *owner[1], *going],
         )
         return [(lane, head or 0, bool(due), last or 0) for lane, head, due, last in cursor.fetchall()]
 
@@ -104,7 +109,7 @@ def lock_lanes(
     lanes: Sequence[int],
     *,
     now: str,
-    lock: tuple[str, list[Any]],
+    lock: tuple[str, Sequence[Any]],
     limit: int,
 ) -> list[tuple[int, bool]]:
     """
@@ -124,11 +129,13 @@ def lock_lanes(
         return [(lane, bool(is_due)) for lane, is_due in cursor.fetchall()]
 
 
-def delete_locked(connection: BaseDatabaseWrapper, table: str, row: int, lock: tuple[str, list[Any]]) -> bool:
+def delete_locked(
+    connection: BaseDatabaseWrapper, dialect: Dialect, table: str, row: int, lock: tuple[str, Sequence[Any]]
+) -> bool:
     """Delete one row and take its lane's lock in one statement; a row that somebody deleted is checked again."""
     condition, parameters = lock
     with connection.cursor() as cursor:
-        cursor.execute(f"DELETE FROM {table} WHERE id = %s AND {condition}", [row, *parameters])
+        dialect.repeat(cursor, f"DELETE FROM {table} WHERE id = %s AND {condition}", [row, *parameters])
         return bool(cursor.rowcount == 1)
 
 
@@ -168,8 +175,7 @@ def taking_own(
 ) -> Generator[Sequence[Any] | None, None, None]:
     """Look, and take what is first in a lane of this owner; yield its id and columns, or None."""
     index = f"{place.hot}_lane"
-    of_lane = dialect.of_lane(place.hot, index, "c.lane"), dialect.order
-    works = look(connection, place, floors, now=dialect.now, of_lane=of_lane, owner=dialect.marks.owner(place))
+    works = look(connection, dialect, place, floors, index=index, owner=dialect.marks.owner(place))
     own = [(lane, head) for lane, head, _, whose in works if head and whose == owner]
     if not own:
         yield None
@@ -186,7 +192,8 @@ def blocked(place: Place) -> tuple[str, list[Any]]:
     ), [place.box, place.queue]
 
 
-def held_up(place: Place, *, now: str) -> tuple[str, list[Any]]:
+@cache
+def held_up(place: Place, *, now: str) -> tuple[str, Sequence[Any]]:
     """Return an expression, not NULL if the key of a new row ``o`` is blocked or its queue pauses; and its parameters.
 
     PostgreSQL plans it in half of the time that NOT EXISTS takes, which is a join to it.
@@ -194,7 +201,7 @@ def held_up(place: Place, *, now: str) -> tuple[str, list[Any]]:
     return (
         f"(SELECT 1 FROM {place.blocked} b WHERE b.box = %s AND b.queue = %s AND (b.topic = o.topic"
         f" AND b.order_key = o.order_key AND b.slot = 0 OR b.lane = {PAUSE} AND b.next_at > {now}) LIMIT 1)"
-    ), [place.box, place.queue]
+    ), (place.box, place.queue)
 
 
 def insert_new(
