@@ -34,32 +34,35 @@ class Batch:
     closed: Mapping[str, str]
     records: dict[int, Record] = field(factory=dict[int, Record], init=False)
     unsent: dict[int, str] = field(factory=dict[int, str], init=False)
+    _stopped: set[tuple[str, str]] = field(factory=set[tuple[str, str]], init=False)
 
     def add(self, envelopes: Sequence[Envelope]) -> None:
         """Make records of envelopes."""
-        stopped = set[tuple[str, str]]()
+        topics = {topic: f"{self.prefix}{topic}" for topic in {envelope.topic for envelope in envelopes}}
+        wire, largest, closed, records, stopped = self.wire, self.largest, self.closed, self.records, self._stopped
         for place, envelope in enumerate(envelopes):
             if stopped and order_of(envelope) in stopped:
                 continue
-            reason = self._add(place, envelope)
-            if reason:
-                self.unsent[place] = reason
-                if envelope.key:
-                    stopped.add(order_of(envelope))
+            topic = topics[envelope.topic]
+            if closed and topic in closed:
+                self._leave(place, envelope, closed[topic])
+                continue
+            try:
+                record = record_of(envelope, wire, topic)
+            except ValueError as error:
+                self._leave(place, envelope, f"{topic}: {error}")
+                continue
+            if record.size <= largest:
+                records[place] = record
+            else:
+                limit = f"the limit is {largest}, see message.max.bytes"
+                self._leave(place, envelope, f"{topic}: it has {record.size} bytes; {limit}")
 
-    def _add(self, place: int, envelope: Envelope) -> str:
-        """Make a record, or return why there is none."""
-        topic = f"{self.prefix}{envelope.topic}"
-        if topic in self.closed:
-            return self.closed[topic]
-        try:
-            record = record_of(envelope, self.wire, topic)
-        except ValueError as error:
-            return f"{topic}: {error}"
-        if record.size > self.largest:
-            return f"{topic}: it has {record.size} bytes; the limit is {self.largest}, see message.max.bytes"
-        self.records[place] = record
-        return ""
+    def _leave(self, place: int, envelope: Envelope, reason: str) -> None:
+        """Note why an envelope is not sent; what follows of its key is not sent either."""
+        self.unsent[place] = reason
+        if envelope.key:
+            self._stopped.add(order_of(envelope))
 
     def receipts(
         self, envelopes: Sequence[Envelope], known: Mapping[int, Receipt], unsent: Mapping[int, str]

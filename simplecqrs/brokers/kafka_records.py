@@ -39,7 +39,9 @@ def record_of(envelope: Envelope, wire: WireFormat, topic: str) -> Record:
         ValueError: if the format cannot say it.
     """
     parcel = wire.write(envelope)
-    headers = {**parcel.attributes, CONTENT_TYPE: parcel.content_type} if parcel.content_type else parcel.attributes
+    headers = dict(parcel.attributes)
+    if parcel.content_type:
+        headers[CONTENT_TYPE] = parcel.content_type
     text = "".join((*headers, *headers.values()))
     size = len(text) if text.isascii() else len(text.encode())
     key = envelope.key.encode()
