@@ -115,7 +115,8 @@ class PostgreSQL:
 
     def lanes(self, floors: Mapping[int, int], /) -> tuple[str, list[Any]]:
         """Give arrays, of which a prepared statement may have any number of elements."""
-        return "SELECT lane, low FROM unnest(%s::bigint[], %s::bigint[]) u(lane, low)", [list(floors), list(floors.values())]
+        lanes = "SELECT lane, low FROM unnest(%s::bigint[], %s::bigint[]) u(lane, low)"
+        return lanes, [list(floors), list(floors.values())]
 
     @contextmanager
     def fetching(self, name: str, /) -> Generator[bool, None, None]:

@@ -28,8 +28,8 @@ log = logging.getLogger("django_cqrs")
 
 #: Seconds within which a statement has to come again to be prepared: an idle loop looks once a second.
 OFTEN = 0.25
-#: Seconds for which a plan is kept.  One for a table of a few rows reads all of it, and the server would keep it, however
-#: many there are by now, until somebody analyzes the table.
+#: Seconds for which a plan is kept.  One for a table of a few rows reads all of it, and the server would keep it,
+#: however many there are by now, until somebody analyzes the table.
 FRESH = 1.0
 #: SQLSTATE: there is no prepared statement of this name.
 GONE = "26000"
