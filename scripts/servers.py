@@ -160,6 +160,52 @@ class Redis(Server):
         return f"redis://{HOST}:{self.port}/0"
 
 
+class PgBouncer(Server):
+    name = "pgbouncer"
+    default_port = 26432
+    packages = ("pgbouncer",)
+    account = "postgres"
+    stop_signal = SIGINT  # what it does at SIGTERM depends on its version
+
+    def program(self) -> Path | None:
+        found = shutil.which("pgbouncer", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
+        return Path(found) if found else None
+
+    def prepare(self) -> None:
+        """
+        Lend the connections of our PostgreSQL for single transactions, another one each time.
+        """
+        (self.folder / "users").write_text('"postgres" ""\n')
+        settings = {
+            "listen_addr": HOST,
+            "listen_port": self.port,
+            "unix_socket_dir": "",
+            "auth_type": "trust",
+            "auth_file": self.folder / "users",
+            "admin_users": "postgres",
+            "pool_mode": "transaction",
+            "server_round_robin": 1,
+            "server_idle_timeout": 10,
+            "default_pool_size": 50,
+            "max_client_conn": 500,
+        }
+        lines = ["[databases]", f"* = host={HOST} port={PostgreSQL().port}", "[pgbouncer]"]
+        lines += [f"{name} = {value}" for name, value in settings.items()]
+        (self.folder / "pgbouncer.ini").write_text("\n".join(lines))
+
+    def command(self) -> list[str]:
+        return [str(self.program()), str(self.folder / "pgbouncer.ini")]
+
+    def answers(self) -> bool:
+        psql = PostgreSQL().program("psql")
+        if psql is None:
+            sys.exit("psql is missing: install PostgreSQL's client programs")
+        return "PgBouncer" in self.run(psql, "-XAtqc", "SHOW VERSION", self.url("pgbouncer")).stdout
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql://postgres@{HOST}:{self.port}/{database}"
+
+
 class Chromium(Server):
     name = "chromium"
     packages = ("chromium", "fonts-dejavu-core")  # without a font, a page shows boxes
@@ -173,4 +219,4 @@ class Chromium(Server):
         return str(self.program())
 
 
-SERVERS: tuple[Server, ...] = (RabbitMQ(), PostgreSQL(), MariaDB(), Redis(), Chromium())
+SERVERS: tuple[Server, ...] = (RabbitMQ(), PostgreSQL(), PgBouncer(), MariaDB(), Redis(), Chromium())

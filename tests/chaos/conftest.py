@@ -25,6 +25,7 @@ __all__ = [
     "MakeWorld",
     "cases",
     "deploy",
+    "server_of",
 ]
 
 MakeWorld: TypeAlias = Callable[..., World]
@@ -43,7 +44,8 @@ def cases(*always: Any, soak: Sequence[Any] = ()) -> list[Any]:
     return [*always, *(soak if SOAK else ())]
 
 
-def _server(name: str) -> str:
+def server_of(name: str) -> str:
+    """Return where a server is; skip the test if the environment names none."""
     url = os.environ.get(f"CQRS_TEST_{name}")
     if not url:
         pytest.skip(f"CQRS_TEST_{name} names no server, see scripts/services")
@@ -70,9 +72,9 @@ class Templates:
     def _make(self, database: str, *, redis: bool, server: str, name: str) -> Store:
         store: Store = SQLiteStore(self._folder, name)
         if database == "postgresql":
-            store = PostgreSQLStore(server or _server("POSTGRESQL"), name)
+            store = PostgreSQLStore(server or server_of("POSTGRESQL"), name)
         if database == "mariadb":
-            store = MariaDBStore(server or _server("MARIADB"), name)
+            store = MariaDBStore(server or server_of("MARIADB"), name)
         world = World(self._folder, store, "redis://127.0.0.1:1/0" if redis else "")
         try:
             for alias in ("default", "audit"):
@@ -103,7 +105,7 @@ def make_world(templates: Templates, tmp_path: Path, request: pytest.FixtureRequ
     def make(database: str, broker: str | Site, *, redis: str = "", server: str = "", **settings: object) -> World:
         name = f"{len(made)}_{tmp_path.name[-30:]}".lower().replace("-", "_")
         store = templates.copy(database, name, redis=broker == "redis", server=server)
-        url = (redis or _server("REDIS")) if broker == "redis" else ""
+        url = (redis or server_of("REDIS")) if broker == "redis" else ""
         env = {f"CHAOS_{key.upper()}": str(value) for key, value in settings.items()}
         site = None if isinstance(broker, str) else broker
         made.append(World(tmp_path, store, url, site, settings=env, has_own_server=bool(server)))

@@ -71,6 +71,9 @@ DJANGO_CQRS: dict[str, Any] = {
         "deferred": {"engine": ENGINE},
     },
 }
+if direct := os.environ.get("CHAOS_DIRECT"):  # past a pooler
+    DATABASES["direct"] = _database(direct)
+    DJANGO_CQRS["LISTEN_ALIAS"] = {"default": "direct"}
 if interval := os.environ.get("CHAOS_RECOVERY_INTERVAL"):
     DJANGO_CQRS["SAGAS"] = {"interval": float(interval), "take_overs": Retry(1000, first=0.01, cap=0.1)}
 if keep := os.environ.get("CHAOS_KEEP_HISTORY"):
