@@ -42,6 +42,7 @@ class Child:
     def pause(self) -> None:
         """Stop it, so that it holds its connections and says nothing."""
         self._process.send_signal(signal.SIGSTOP)
+        os.waitpid(self._process.pid, os.WUNTRACED)  # returns when it has stopped
 
     def resume(self) -> None:
         """Let it go on."""

@@ -288,6 +288,7 @@ class TestNetwork:
         """And works on when it goes on."""
         broker.publish([envelope("orders")], deadline=DEADLINE)
         server.process.send_signal(signal.SIGSTOP)
+        os.waitpid(server.process.pid, os.WUNTRACED)  # returns when it has stopped
         try:
             for call in (
                 lambda: broker.publish([envelope("orders")], deadline=0.2),
