@@ -28,6 +28,8 @@ __all__ = ["Consumer", "Policy"]
 log = logging.getLogger("simplecqrs.consumer")
 
 MiB = 1024 * 1024
+#: How many messages are taken for a ring of the bell each, before one looks what else there is.
+UNSEEN = 4
 #: How often a message is begun by others who do not come back before it is put aside untried: they may have been
 #: stopped in it by chance.  On a retry once is enough: that is an attempt that has failed.
 DEATHS = 3
@@ -75,8 +77,9 @@ class Consumer:
     #: Messages that are still to be handled one by one, since the batch in which they were was rolled back.
     _singly: int = field(default=0, init=False)
     _is_dying: bool = field(default=False, init=False)
-    #: Whether the last look found nothing.  What comes then is one message, and fewer statements bring it sooner.
-    _is_idle: bool = field(default=False, init=False)
+    #: How many may be taken without a look: some after one that found nothing.  What comes then is one message, and
+    #: fewer statements bring it sooner.
+    _unseen: int = field(default=0, init=False)
     _doubts: Doubts = field(factory=Doubts, init=False)
     _heard: int = field(default=0, init=False)
     #: Whether a message was found before the bell rang for it, so that its next ring says nothing new.
@@ -124,18 +127,18 @@ class Consumer:
 
     def _work_lane(self) -> int | None:
         """Work one lane; None if its rows had only to be moved behind their blocked keys, so that others are next."""
-        was_idle, self._is_idle, is_rung = self._is_idle, False, self._is_rung()
+        unseen, self._unseen, is_rung = self._unseen, 0, self._is_rung()
         self._doubts.is_foreign = False
-        if is_rung and was_idle and self._take_own():
-            self._is_idle = True  # for who sends messages one by one does not wait until we have looked in vain
+        if is_rung and unseen and self._take_own():
+            self._unseen = unseen - 1
             return 1
         order = random.sample(range(self.lanes), self.lanes)
         works = self._territory.find(lambda: self.storage.look(self.consumer, order), self.wait)
-        self._is_idle = not works
+        self._unseen = 0 if works else UNSEEN
         self._is_owed = not is_rung and (self._is_owed or bool(works))
         if not works:
             return 0
-        if was_idle and self._is_plain(works[0]) and self._take(self._first(works[0])) != "gone":
+        if unseen and self._is_plain(works[0]) and self._take(self._first(works[0])) != "gone":
             return 1
         together = Together(self._handle, self.stopping)
         error = self._try(together, {work.lane: work.owner for work in works})

@@ -20,6 +20,7 @@ from django_cqrs.conf import table
 from django_cqrs.databases import prepared, statements
 from django_cqrs.databases.port import Place
 from django_cqrs.databases.safe_ids import PostgreSQLSafeIds
+from django_cqrs.databases.table_marks import TABLE as MARKS
 from django_cqrs.databases.table_marks import TableMarks
 from django_cqrs.locks import LANE, lane_transaction, refuse_inside
 
@@ -81,16 +82,15 @@ class PostgreSQL:
     def taking_own(
         self, place: Place, floors: Mapping[int, int], owner: int, /, *, columns: str, idle: float
     ) -> Generator[Sequence[Any] | None, None, None]:
-        """Look, read, delete and lock in one statement."""
-        whose, of_whom = self.marks.owner(place)  # asked of a lane ``c`` that has a row, not of all
-        first = f"SELECT o.id, o.lane FROM {self.of_lane(place.hot, '', 'v.lane')} AND o.queue = %s AND o.id > v.low"
-        lows, known = self.lanes(floors)
+        """Look, read, delete and lock in one statement; it goes by the marks, of which a lane of ours has one."""
+        lane = f"{self.of_lane(place.hot, '', 'm.lane')} AND o.queue = %s AND o.id > (%s::bigint[])[m.lane + 1]"
         found = (
-            f"(SELECT c.id FROM ({lows}) v(lane, low), LATERAL ({first} {self.order} LIMIT 1) c"
-            f" WHERE {whose} = %s LIMIT 1)"
+            f"(SELECT c.id FROM {MARKS} m, LATERAL (SELECT o.id FROM {lane} {self.order} LIMIT 1) c"
+            " WHERE m.box = %s AND m.queue = %s AND m.owner = %s LIMIT 1)"
         )
-        known += [place.queue, *of_whom, owner]
+        lows = [floors.get(lane, 0) for lane in range(max(floors) + 1)]
         with lane_transaction(self._alias):
+            known = [place.queue, lows, place.box, place.queue, owner]
             yield self._take(place, (found, known), columns=columns, idle=idle)
 
     def _take(self, place: Place, row: tuple[str, list[Any]], *, columns: str, idle: float) -> Sequence[Any] | None:

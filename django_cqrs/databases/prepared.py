@@ -33,8 +33,6 @@ OFTEN = 0.25
 FRESH = 1.0
 #: SQLSTATE: there is no prepared statement of this name.
 GONE = "26000"
-
-
 #: What differs from one time to the next.
 Number = int | list[int]
 

@@ -157,6 +157,19 @@ def test_what_the_bell_rings_for_is_taken_without_a_look() -> None:
     assert mailing.effects == ["a0", "a1", "a2"]
 
 
+def test_however_often_the_bell_rings_a_worker_looks_now_and_then() -> None:
+    """What waits in other lanes, or for its retry, is not forgotten over those who ring all the time."""
+    mailing = Rung()
+    mailing.step("a1")
+    mailing.step()
+
+    looks = [mailing.step(f"a{number}") for number in range(2, 12)]
+
+    taken, looked = (1, 0), (1, 1)
+    assert looks[:5] == [taken] * 4 + [looked]
+    assert mailing.effects == [f"a{number}" for number in range(12)]
+
+
 def test_a_worker_that_was_rung_for_the_lane_of_another_looks_until_one_of_its_own_has_work() -> None:
     """What rings may not be for it, as is most of it where there are many workers."""
     mailing = Rung()
