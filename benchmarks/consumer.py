@@ -34,6 +34,8 @@ def run(*, full: bool) -> list[Line]:
             ("one by one", "by hand, with an inbox", 0.8),
             ("one by one", "by hand, without", 0.8),
             ("50 together", "one by one", 3.0),
+            ("50 together", "by hand, without", None),
+            ("50 together, handlers that do nothing", "one by one, handlers that do nothing", 3.0),
         )
     ]
     lines += [Line(f"statements per message, {name}", found, unit="") for name, found in statements.items()]
@@ -49,12 +51,14 @@ def _subjects() -> dict[str, tuple[str, Callable[[], object]]]:
     from benchmarks.inbox_by_hand import consume_inbox_by_hand, join_inbox_by_hand
     from django_cqrs.consumers import consumers
 
-    singly, together = consumers("counting"), consumers("together")
+    singly, together, idly, idly_together = map(consumers, ("counting", "together", "letting", "letting-together"))
     join()
     join_inbox_by_hand()
     return {
         "one by one": ("Counted", lambda: _drain(singly)),
         "50 together": ("CountedTogether", lambda: _drain(together)),
+        "one by one, handlers that do nothing": ("Let", lambda: _drain(idly)),
+        "50 together, handlers that do nothing": ("LetTogether", lambda: _drain(idly_together)),
         "by hand, with an inbox": ("InboxByHand", consume_inbox_by_hand),
         "by hand, without": ("ByHand", consume_by_hand),
     }
@@ -92,12 +96,12 @@ def _race(rounds: int, number: int) -> tuple[Times, dict[str, float]]:
 def _publish(topic: str, number: int, accounts: list[int]) -> None:
     from attrs import evolve
 
-    from benchmarks.handlers import Counted, CountedTogether
+    from benchmarks.handlers import Counted, CountedTogether, Let, LetTogether
     from django_cqrs import bus
     from django_cqrs.brokers import broker
     from simplecqrs.metadata import new_metadata
 
-    message = CountedTogether if topic == "CountedTogether" else Counted
+    message: Any = {cls.__name__: cls for cls in (CountedTogether, Let, LetTogether)}.get(topic, Counted)
     events = [message(accounts[n % KEYS], n) for n in range(number)]
     envelopes = [evolve(bus.vocabulary.envelope(event, new_metadata(None, None)), topic=topic) for event in events]
     for start in range(0, number, 500):

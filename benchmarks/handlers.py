@@ -11,7 +11,20 @@ from benchmarks.latency_worker import NOTED
 from benchmarks.models import Account
 from simplecqrs import Command, DomainEvent, NotificationEvent, Publish, handles
 
-__all__ = ["Bare", "Begun", "Changed", "Counted", "CountedTogether", "Noted", "Telling", "Told", "add_one"]
+__all__ = [
+    "LET",
+    "Bare",
+    "Begun",
+    "Changed",
+    "Counted",
+    "CountedTogether",
+    "Let",
+    "LetTogether",
+    "Noted",
+    "Telling",
+    "Told",
+    "add_one",
+]
 
 
 @frozen
@@ -54,6 +67,22 @@ class CountedTogether(NotificationEvent, name="CountedTogether", key="account"):
 
 
 @frozen
+class Let(NotificationEvent, name="Let", key="account"):
+    """Goes to a consumer whose handler does nothing."""
+
+    account: int
+    number: int
+
+
+@frozen
+class LetTogether(NotificationEvent, name="LetTogether", key="account"):
+    """The same for several in one transaction."""
+
+    account: int
+    number: int
+
+
+@frozen
 class Noted(Command[None]):
     """Is deferred, and says when it was handled."""
 
@@ -72,6 +101,10 @@ class Told(DomainEvent, name="Told"):
     """Goes through the outbox of the database, and says when it was handled."""
 
     number: int
+
+
+#: What was handled without a trace in the database.
+LET: list[int] = []
 
 
 def add_one(account: int) -> None:
@@ -103,6 +136,18 @@ def count(event: Counted) -> None:
 def count_together(event: CountedTogether) -> None:
     """Change the row."""
     add_one(event.account)
+
+
+@handles(Let, consumer="letting")
+def let(event: Let) -> None:
+    """Count it in this process."""
+    LET.append(event.number)
+
+
+@handles(LetTogether, consumer="letting-together")
+def let_together(event: LetTogether) -> None:
+    """Count it in this process."""
+    LET.append(event.number)
 
 
 @handles(Noted)

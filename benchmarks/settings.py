@@ -91,5 +91,7 @@ DJANGO_CQRS = {
         "deferred": {"engine": os.environ.get("CQRS_BENCH_ENGINE", "daemon")},
         "counting": {"broker": "streams", "topics": ["Counted"]},
         "together": {"broker": "streams", "topics": ["CountedTogether"], "batch": 50},
+        "letting": {"broker": "streams", "topics": ["Let"]},
+        "letting-together": {"broker": "streams", "topics": ["LetTogether"], "batch": 50},
     },
 }
