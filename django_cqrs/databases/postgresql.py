@@ -97,10 +97,8 @@ class PostgreSQL:
         """Delete a new row under its lane's lock and return it, unless its key is blocked or the queue pauses."""
         lock, key = self.lane_lock(place, idle=idle)
         held_up, parameters = statements.held_up(place, now=self.now)
-        connection = connections[self._alias]
-        with connection.cursor() as cursor:
-            prepared.execute(
-                connection,
+        with connections[self._alias].cursor() as cursor:
+            self.repeat(
                 cursor,
                 f"DELETE FROM {place.hot} o WHERE o.id = {row[0]} AND {held_up} IS NULL AND {lock}"
                 f" RETURNING o.id, {columns}",
@@ -111,7 +109,7 @@ class PostgreSQL:
 
     def repeat(self, cursor: Any, sql: str, parameters: Sequence[Any], /) -> None:
         """Prepare it, if it is made often: to plan it takes longer than to execute it."""
-        prepared.execute(connections[self._alias], cursor, sql, parameters)
+        prepared.execute(cursor, sql, parameters)
 
     def lanes(self, floors: Mapping[int, int], /) -> tuple[str, list[Any]]:
         """Give arrays, of which a prepared statement may have any number of elements."""

@@ -68,16 +68,18 @@ _sessions: MutableMapping[Any, _Session] = WeakKeyDictionary()
 _forgetful: set[str] = set()
 
 
-def execute(connection: BaseDatabaseWrapper, cursor: Any, sql: str, parameters: Sequence[str | Number]) -> None:
+def execute(cursor: Any, sql: str, parameters: Sequence[str | Number]) -> None:
     """
     Execute a statement that is made again and again; prepare it, if that is often.
 
     Args:
+        cursor: one of Django's.
         parameters: numbers differ from one time to the next, texts are part of what is prepared.
 
     Raises:
         Error: what the database says; also, once, where a pooler takes the connection away between transactions.
     """
+    connection: BaseDatabaseWrapper = cursor.db
     if not _keeps_sessions(connection):
         cursor.execute(sql, parameters)
         return

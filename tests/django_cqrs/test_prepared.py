@@ -30,7 +30,7 @@ def sessions() -> Generator[None, None, None]:
 def ask(sql: str, *parameters: Any) -> Any:
     """Execute a statement in the way that is tried here, and return its answer."""
     with connection.cursor() as cursor:
-        prepared.execute(connection, cursor, sql, parameters)
+        prepared.execute(cursor, sql, parameters)
         return cursor.fetchall()
 
 
