@@ -96,12 +96,12 @@ def _race(rounds: int, number: int) -> tuple[Times, dict[str, float]]:
 def _publish(topic: str, number: int, accounts: list[int]) -> None:
     from attrs import evolve
 
-    from benchmarks.handlers import Counted, CountedTogether, Let, LetTogether
+    from benchmarks.handlers import Counted, CountedTogether
     from django_cqrs import bus
     from django_cqrs.brokers import broker
     from simplecqrs.metadata import new_metadata
 
-    message: Any = {cls.__name__: cls for cls in (CountedTogether, Let, LetTogether)}.get(topic, Counted)
+    message = CountedTogether if topic == "CountedTogether" else Counted
     events = [message(accounts[n % KEYS], n) for n in range(number)]
     envelopes = [evolve(bus.vocabulary.envelope(event, new_metadata(None, None)), topic=topic) for event in events]
     for start in range(0, number, 500):

@@ -18,8 +18,6 @@ __all__ = [
     "Changed",
     "Counted",
     "CountedTogether",
-    "Let",
-    "LetTogether",
     "Noted",
     "Telling",
     "Told",
@@ -61,22 +59,6 @@ class Counted(NotificationEvent, name="Counted", key="account"):
 @frozen
 class CountedTogether(NotificationEvent, name="CountedTogether", key="account"):
     """Goes to the consumer that handles several in one transaction."""
-
-    account: int
-    number: int
-
-
-@frozen
-class Let(NotificationEvent, name="Let", key="account"):
-    """Goes to a consumer whose handler does nothing."""
-
-    account: int
-    number: int
-
-
-@frozen
-class LetTogether(NotificationEvent, name="LetTogether", key="account"):
-    """The same for several in one transaction."""
 
     account: int
     number: int
@@ -138,14 +120,9 @@ def count_together(event: CountedTogether) -> None:
     add_one(event.account)
 
 
-@handles(Let, consumer="letting")
-def let(event: Let) -> None:
-    """Count it in this process."""
-    LET.append(event.number)
-
-
-@handles(LetTogether, consumer="letting-together")
-def let_together(event: LetTogether) -> None:
+@handles(Counted, consumer="letting")
+@handles(Counted, consumer="letting-together")
+def let(event: Counted) -> None:
     """Count it in this process."""
     LET.append(event.number)
 
