@@ -10,7 +10,7 @@ from attrs import define
 
 from tests.chaos.children import Child, wait_until
 
-__all__ = ["Post", "kill_in_turn"]
+__all__ = ["Post", "kill_in_turn", "kill_side_by_side"]
 
 
 @define
@@ -38,3 +38,11 @@ def kill_in_turn(posts: list[Post], kills: int, rnd: random.Random) -> None:
     """Kill so often, each post in its turn, at random moments."""
     for number in range(kills):
         posts[number % len(posts)].kill(rnd.uniform(0, 0.15))
+
+
+def kill_side_by_side(one: list[Post], other: list[Post], kills: int, rnd: random.Random) -> None:
+    """Kill so often among each of them, at the same time."""
+    killer = threading.Thread(target=kill_in_turn, args=(one, kills, rnd))
+    killer.start()
+    kill_in_turn(other, kills, rnd)
+    killer.join()

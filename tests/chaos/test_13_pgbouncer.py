@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-import threading
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.chaos.conftest import POSTGRESQL, REDIS, MakeWorld, server_of
-from tests.chaos.nemesis import Post, kill_in_turn
+from tests.chaos.nemesis import Post, kill_side_by_side
 from tests.chaos.world import EVENTS, KILLS, World
 
 pytestmark = [pytest.mark.processes, *POSTGRESQL, *REDIS]
@@ -27,11 +26,7 @@ def test_13_nothing_is_lost_behind_pgbouncer(make_world: MakeWorld, *, listens: 
     consumers = [Post.fill(world.consumer, "handle") for _ in range(3)]
     producers = [world.producer(name, EVENTS // 4, rate=85) for name in ("p1", "p2")]
 
-    rnd = random.Random(world.seed)
-    killer = threading.Thread(target=kill_in_turn, args=([relay], KILLS, rnd))
-    killer.start()
-    kill_in_turn(consumers, KILLS, rnd)
-    killer.join()
+    kill_side_by_side([relay], consumers, KILLS, random.Random(world.seed))
     world.enough(producers)
     world.settle()
     world.stop([relay.child, *(post.child for post in consumers)])

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-import threading
 
 import pytest
 
 from tests.chaos.conftest import MakeWorld
-from tests.chaos.nemesis import Post, kill_in_turn
+from tests.chaos.nemesis import Post, kill_side_by_side
 from tests.chaos.world import EVENTS, KILLS
 
 pytestmark = pytest.mark.processes
@@ -28,11 +27,7 @@ def test_guarantee_02_nothing_is_lost_when_relays_and_consumers_are_killed(
     consumers = [Post.fill(world.consumer, "handle", "store") for _ in range(4)]
     producers = [world.producer(name, EVENTS // 2, rate=85) for name in ("p1", "p2")]
 
-    rnd = random.Random(world.seed)
-    killer = threading.Thread(target=kill_in_turn, args=([relay], KILLS, rnd))
-    killer.start()
-    kill_in_turn(consumers, KILLS, rnd)
-    killer.join()
+    kill_side_by_side([relay], consumers, KILLS, random.Random(world.seed))
     world.enough(producers)
     drained = world.settle()
     world.stop([relay.child, *(post.child for post in consumers)])
