@@ -80,6 +80,7 @@ class KafkaFeed:
         self._client: Client | None = None
         self._offsets: Offsets | None = None
         self._places: dict[int, Place] = {}
+        self._is_assigned = False
         self._looked = self._counted = self._glanced = 0.0
         self._lost: set[int] = set()
         self._watch = Watch(name, group)
@@ -97,6 +98,7 @@ class KafkaFeed:
         """Let go of the connection.  The next call opens it again."""
         self._client = self._offsets = None
         self._places = {}
+        self._is_assigned = False
 
     @property
     def lost(self) -> int:
@@ -182,9 +184,15 @@ class KafkaFeed:
         if found.error is not None and found.error.name() != "UNKNOWN_TOPIC_OR_PART":
             raise BrokerDown(f"{self.name}: {found.error.str()}")
         self._counted = time.monotonic()
-        if set(found.partitions) != set(self._places):
+        if self._places and set(found.partitions) != set(self._places):
+            self._open_anew()
+        elif not self._places:
             self._places = {partition: Place() for partition in sorted(found.partitions)}
             self._look(anew=True)
+
+    def _open_anew(self) -> None:
+        self.close()
+        self._open()
 
     def _look(self, *, anew: bool = False) -> None:
         """Ask the server where we are, and read from there if that is elsewhere."""
@@ -193,14 +201,24 @@ class KafkaFeed:
         assert self._offsets is not None
         known = self._offsets.known(self._places)
         self._looked = time.monotonic()
-        self._go({p: not self._places[p].believe(done, ahead) or anew for p, (done, ahead) in known.items()})
+        self._go([p for p, (done, ahead) in known.items() if not self._places[p].believe(done, ahead) or anew])
 
-    def _go(self, elsewhere: Mapping[int, bool]) -> None:
-        """Read on in all partitions, in some of them elsewhere."""
-        if any(elsewhere.values()):
-            for partition, place in self._places.items():
-                place.go_to(place.done if elsewhere.get(partition) else place.start)
-            self._handle.assign([self._spot(self.name, p, place.start) for p, place in self._places.items()])
+    def _go(self, partitions: Sequence[int]) -> None:
+        """
+        Read on elsewhere in some partitions, at first in all.
+
+        They are assigned once in the life of a client.  Before its version 2.16, librdkafka ends the process if it is
+        told to let go of a partition while it does so: by a second assignment, and a third one or its end soon after.
+        """
+        for partition in partitions:
+            self._places[partition].go_to(self._places[partition].done)
+        spots = [self._spot(self.name, p, self._places[p].start) for p in partitions]
+        if not self._is_assigned:
+            self._handle.assign(spots)
+            self._is_assigned = bool(spots)
+            return
+        for spot in spots:
+            self._handle.seek(spot)
 
     @property
     def _handle(self) -> Any:
@@ -263,7 +281,7 @@ class KafkaFeed:
         return ""
 
     def _make_good(self) -> None:
-        """Go on where there is something, in partitions of which the server has dropped what we are to read."""
+        """Go on where there is something, if the server has dropped what we are to read."""
         lost = {p: self._places[p] for p in self._lost if p in self._places}
         self._lost.clear()
         for partition, place in lost.items():
@@ -272,7 +290,8 @@ class KafkaFeed:
             self._watch.tell(partition, place, first, end)
             place.done, place.ahead = first, set()
             self._offsets.commit({partition: place})
-        self._go(dict.fromkeys(lost, True))
+        if lost:
+            self._open_anew()
 
 
 def settle() -> None:

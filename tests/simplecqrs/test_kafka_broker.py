@@ -536,6 +536,22 @@ class TestConsumers:
         assert drain(healthy) == sent[4:]
         assert drain(zombie) == []
 
+    def test_goes_elsewhere_as_soon_as_it_has_gone_somewhere(self, shared: Kafka, topic: str) -> None:
+        """Before 2.16, librdkafka ends the process if partitions are assigned anew while it lets go of them."""
+        sent = [envelope(topic) for _ in range(3)]
+        shared.publish(sent, deadline=DEADLINE)
+
+        for _ in range(60):
+            (feed,) = shared.feeds("mailing", [topic])
+            feed.rewind_to("0:2")
+            feed.rewind(None)
+            again = feed.fetch(1)
+            feed.rewind_to("0:1")
+            feed.close()
+
+        assert contents(again) == sent[:1]
+        assert contents(fetched(shared.feeds("mailing", [topic])[0], 5)) == sent[1:]
+
     def test_goes_on_after_it_was_stopped_for_longer_than_a_session(
         self, cluster: KafkaCluster, shared: Kafka, topic: str
     ) -> None:
