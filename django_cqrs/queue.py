@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 from django.db import OperationalError, connections, transaction
 
@@ -48,6 +49,7 @@ class DjangoStorage:
         self.blocked = Blocked._meta.db_table
         self.late = 0
         self._safe: dict[str, SafeIds] = {}
+        self._seen_on: Any = None
 
     def append(self, rows_: Sequence[tuple[str, int, Envelope]], /) -> None:
         """Add rows, in several INSERTs if they are many or large, in the transaction that is open; its commit wakes."""
@@ -133,6 +135,12 @@ class DjangoStorage:
             self._safe_ids(queue).worked({row.lane: row.id})
 
     def _safe_ids(self, queue: str) -> SafeIds:
+        """Return what is known on this connection: behind another one may be a replica that gives ids once more."""
+        connection = connections[self.alias]
+        connection.ensure_connection()
+        if connection.connection is not self._seen_on:
+            self._safe.clear()
+            self._seen_on = connection.connection
         if queue not in self._safe:
             self._safe[queue] = SafeIds(self.alias, self.place(queue))
         return self._safe[queue]
@@ -156,7 +164,6 @@ class DjangoStorage:
             raw = connection.connection
             if raw is None or dialect(self.alias).is_closed(raw):
                 connection.close()
-                self._safe.clear()
                 raise OperationalError(f"the connection to {self.alias!r} was lost: {error}") from error
             raise
 
