@@ -59,6 +59,8 @@ class _Fetching:
     def step(self) -> int:
         if self._fetcher is None or self._positions is None:
             self._fetcher, self._positions = self._open()
+        if not self._positions.compare():
+            return 0  # somebody else fetches, for a moment
         fetched = self._fetcher.step()
         self._positions.keep()
         return fetched
@@ -72,7 +74,6 @@ class _Fetching:
         name = settings().consumer(self.consumer).broker
         feeds = broker(name).feeds(self.consumer, topics_of(self.consumer, self.mediator))
         positions = Positions(consumer=self.consumer, broker=name, feeds=feeds)
-        positions.compare()
         feeds = _traced(self.consumer, _believed(self.consumer, feeds))
         inbox = _door(replay=self.replay)
         return Fetcher(consumer=self.consumer, inbox=inbox, feeds=feeds, counts=self.counts), positions

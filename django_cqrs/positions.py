@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -12,11 +13,16 @@ from django.db.models import F
 from django.utils import timezone
 
 from django_cqrs.brokers import INBOXES
+from django_cqrs.failover import Under
+from django_cqrs.inbox import door
 from django_cqrs.models import Position
 from django_cqrs.schemas import has_tables
+from simplecqrs.log_fields import named
 from simplecqrs.transport import Feed
 
 __all__ = ["LONGEST", "Positions", "loss_alarms", "marks", "settle"]
+
+log = logging.getLogger("django_cqrs")
 
 #: Seconds between two writings of how far it is.  What is older notices a little less.
 KEEP = 10.0
@@ -39,19 +45,51 @@ class Positions:
     broker: str
     feeds: Sequence[Feed]
     _is_kept: bool = field(factory=lambda: has_tables(INBOXES), init=False)
+    _under: Under | None = field(default=None, init=False)
     _written: dict[str, tuple[str, int]] = field(factory=dict, init=False)
     _wrote: float = field(factory=time.monotonic, init=False)
 
-    def compare(self) -> None:
-        """Let feeds compare how far their broker is with how far it was.  Raises BrokerDown."""
-        known = dict(self._rows().values_list("feed", "mark")) if self._is_kept else {}
+    def compare(self) -> bool:
+        """
+        Let feeds compare how far their broker is with how far it was, at first and after a failover.
+
+        After a failover they go back to what the database knows: the server before may have stored what came then.
+        Return False if they cannot, since somebody else fetches: nothing may be fetched then.  Raises BrokerDown.
+        """
+        if self._under is not None and self._under.is_same():
+            return True
+        self._under, under = None, Under(INBOXES)
+        if self._is_kept and not all(self._is_up_to(under.server, feed) for feed in self.feeds):
+            return False
+        known = marks(self.consumer, self.broker)
         for feed in self._watchful():
-            self._written[feed.name] = known.get(feed.name[:LONGEST], ""), 0
-            feed.compare(known.get(feed.name[:LONGEST], ""))
+            mark = known.get(feed.name[:LONGEST], "")
+            self._written[feed.name] = mark, self._written.get(feed.name, ("", 0))[1]
+            feed.compare(mark)
+        self._under = under
+        return True
+
+    def _is_up_to(self, server: str, feed: Any) -> bool:
+        """Let a feed go back if it was read on another server; False if somebody else fetches from it."""
+        first = {"server": server, "lost": 0}
+        row, _ = self._rows().get_or_create(first, consumer=self.consumer, broker=self.broker, feed=feed.name[:LONGEST])
+        if row.server == server:
+            return True
+        with door(INBOXES).fetching(self.consumer, feed.name) as ours:
+            if ours:
+                row.refresh_from_db()
+                if server and row.server and row.server != server:
+                    go_back(feed, row, server)
+                row.server = server
+                row.save()
+            return ours
 
     def keep(self, *, now: bool = False) -> None:
-        """Write down how far it is, if it is time to; at once if something was lost."""
+        """Write down how far it is, if it is time to and on the same server; at once if something was lost."""
         is_time = now or time.monotonic() - self._wrote >= KEEP
+        if is_time and self._under is not None and not self._under.is_same(certainly=True):
+            self._under = None
+            return
         for feed in self._watchful():
             mark, lost = self._written.get(feed.name, ("", 0))
             if feed.lost != lost or (is_time and feed.mark != mark):
@@ -65,16 +103,29 @@ class Positions:
             return
         new: dict[str, Any] = {"mark": mark, "at": timezone.now()}
         more: dict[str, Any] = {"lost": F("lost") + lost, "lost_at": timezone.now()} if lost else {}
-        first = {"lost": lost, "lost_at": timezone.now() if lost else None}
-        self._rows().update_or_create(
-            {**new, **more}, {**new, **first}, consumer=self.consumer, broker=self.broker, feed=feed[:LONGEST]
-        )
+        self._rows().filter(feed=feed[:LONGEST]).update(**new, **more)
 
     def _rows(self) -> Any:
         return Position.objects.using(INBOXES).filter(consumer=self.consumer, broker=self.broker)
 
     def _watchful(self) -> Iterator[Any]:
         return (feed for feed in self.feeds if hasattr(feed, "compare"))
+
+
+def go_back(feed: Any, row: Position, server: str) -> None:
+    """Let a feed go back to where a database is that has come to another server; sound an alarm if it cannot."""
+    if hasattr(feed, "rewind"):
+        feed.rewind_to(row.mark) if row.mark else feed.rewind(None)
+        level, what = logging.WARNING, f"is read once more from {row.mark or 'its beginning'}"
+    else:
+        row.lost_at = timezone.now()
+        what = "keeps nothing that was acknowledged: let those who publish send it once more; see docs/recovery.md"
+        level = logging.ERROR
+    log.log(
+        level,
+        "%s: its database is on another server, %s, which may lack the last commits of the one before, %s; %s %s",
+        row.consumer, server, row.server, feed.name, what, extra=named(queue=row.consumer, feed=feed.name),
+    )  # fmt: skip
 
 
 def marks(consumer: str, broker: str) -> dict[str, str]:
@@ -101,7 +152,13 @@ def loss_alarms(alias: str) -> Iterator[str]:
     lately = timezone.now() - ALARMING
     for found in Position.objects.using(alias).filter(lost_at__gt=lately).order_by("-lost_at")[:MOST]:
         when = timezone.localtime(found.lost_at).isoformat(sep=" ", timespec="seconds") if found.lost_at else ""
-        yield (
-            f"inbox {found.consumer}: {found.lost:,} messages at least of {found.feed} ({found.broker}) are gone that "
-            f"it had not read; noticed last at {when}; see docs/recovery.md"
-        )
+        if found.lost:
+            yield (
+                f"inbox {found.consumer}: {found.lost:,} messages at least of {found.feed} ({found.broker}) are gone "
+                f"that it had not read; noticed last at {when}; see docs/recovery.md"
+            )
+        else:
+            yield (
+                f"inbox {found.consumer}: its database is on another server, which may lack what had come last of "
+                f"{found.feed} ({found.broker}); noticed last at {when}; see docs/recovery.md"
+            )

@@ -15,7 +15,8 @@ class Position(models.Model):
     """
     How far a consumer has been in a feed, so that a broker that was emptied or restored is noticed.
 
-    ``lost`` counts what is known to be gone, ``lost_at`` says when that was noticed last.
+    ``server`` is the one on which that was written: another one may not have all that it had.  ``lost`` counts what
+    is known to be gone, ``lost_at`` says when that was noticed last.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -23,6 +24,7 @@ class Position(models.Model):
     broker = models.CharField(max_length=LONGEST)
     feed = models.CharField(max_length=255)
     mark = models.TextField()
+    server = models.CharField(max_length=60)
     at = models.DateTimeField(db_default=Now())
     lost = models.BigIntegerField()
     lost_at = models.DateTimeField(null=True)

@@ -43,6 +43,7 @@ class MariaDB:
     since = "TIMESTAMPDIFF(MICROSECOND, {}, UTC_TIMESTAMP(6)) / 1e6"
     moments = "{}"
     order = "ORDER BY o.id"
+    server = "''"
 
     def __init__(self, alias: str) -> None:
         self._alias = alias

@@ -94,6 +94,8 @@ class Dialect(Protocol):
     moments: str
     #: The order of ids, after ``of_lane``.
     order: str
+    #: An expression that is another one on another server, and on a replica that was promoted; '': nobody can tell.
+    server: str
 
     @property
     def marks(self) -> Marks:

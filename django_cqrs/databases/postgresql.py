@@ -39,6 +39,11 @@ class PostgreSQL:
     #: Django reads what has a time zone in Python.
     moments = "{} AT TIME ZONE 'UTC'"
     order = "ORDER BY o.queue, o.lane, o.id"
+    #: The number that initdb drew, and the timeline, which is a new one after each promotion.
+    server = (
+        "(SELECT system_identifier FROM pg_control_system())"
+        " || '/' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
+    )
 
     def __init__(self, alias: str) -> None:
         self._alias = alias

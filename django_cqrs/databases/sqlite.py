@@ -35,6 +35,7 @@ class SQLite:
     since = "(JULIANDAY('NOW') - JULIANDAY({})) * 86400.0"
     moments = "{}"
     order = "ORDER BY o.id"
+    server = "''"
 
     def __init__(self, alias: str) -> None:
         self._alias = alias

@@ -336,6 +336,7 @@ class Migration(migrations.Migration):
                 ('broker', models.CharField(max_length=200)),
                 ('feed', models.CharField(max_length=255)),
                 ('mark', models.TextField()),
+                ('server', models.CharField(max_length=60)),
                 ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('lost', models.BigIntegerField()),
                 ('lost_at', models.DateTimeField(null=True)),

@@ -55,8 +55,7 @@ class Watch:
 
     def compare(self, mark: str) -> None:
         """Take over a mark of an earlier time, of another process perhaps."""
-        if _order(mark) > _order(self.mark):
-            self.mark = mark
+        self.mark = mark
         self._looked = float("-inf")
         if self._is_made and mark:
             self.gone()

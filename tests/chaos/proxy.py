@@ -84,12 +84,12 @@ class Proxy:
         self.reset()
 
     def _accept(self) -> None:
-        parts = urlsplit(self.server)
         while True:
             try:
                 client = self._listener.accept()[0]
             except OSError:
                 return
+            parts = urlsplit(self.server)  # somebody may have put another one there
             try:
                 server = socket.create_connection((parts.hostname, parts.port or 0))
             except OSError:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,12 +43,13 @@ class Servers:
 
 
 @contextmanager
-def private_servers(*names: str) -> Iterator[Servers]:
-    """Run servers as long as the context lasts."""
+def private_servers(*names: str, prepare: Callable[[Path], object] = lambda folder: None) -> Iterator[Servers]:
+    """Run servers as long as the context lasts; their folder may be prepared, each finds its own by its name there."""
     folder = Path(tempfile.mkdtemp(prefix="cqrs-chaos-"))
     folder.chmod(0o755)  # a server's own user must get in
     servers = Servers(folder, names)
     try:
+        prepare(folder)
         servers.do("start")
         yield servers
     finally:
