@@ -49,6 +49,7 @@ class DjangoStorage:
         self.blocked = Blocked._meta.db_table
         self.late = 0
         self._safe: dict[str, SafeIds] = {}
+        self._places: dict[str, Place] = {}
         self._seen_on: Any = None
 
     def append(self, rows_: Sequence[tuple[str, int, Envelope]], /) -> None:
@@ -68,8 +69,7 @@ class DjangoStorage:
         if not is_test:
             safe.refresh(lanes)
         owner = speech.marks.owner(place) if self.box == "inbox" else ("0", [])
-        connection, floors = connections[self.alias], safe.of(lanes)
-        found = statements.look(connection, speech, place, floors, index=self.hot_index, owner=owner)
+        found = statements.look(speech, place, safe.of(lanes), index=self.hot_index, owner=owner)
         works = {lane: Work(lane, head, due, last) for lane, head, due, last in found if head or due}
         self.late += safe.looked({lane: head for lane, head, *_ in found})
         return [works[lane] for lane in lanes if lane in works]
@@ -147,7 +147,9 @@ class DjangoStorage:
 
     def place(self, queue: str) -> Place:
         """Return where the rows of a queue are."""
-        return Place(self.box, queue, self.hot, self.parked, self.blocked)
+        if queue not in self._places:
+            self._places[queue] = Place(self.box, queue, self.hot, self.parked, self.blocked)
+        return self._places[queue]
 
     @contextmanager
     def _noticing_loss(self) -> Generator[None, None, None]:

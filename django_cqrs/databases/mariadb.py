@@ -79,12 +79,13 @@ class MariaDB:
         self, place: Place, floors: Mapping[int, int], owner: int, /, *, columns: str, idle: float
     ) -> AbstractContextManager[Sequence[Any] | None]:
         """Look, then take."""
-        found = connections[self._alias], self, place, floors, owner
-        return statements.taking_own(*found, columns=columns, idle=idle)
+        return statements.taking_own(self, place, floors, owner, columns=columns, idle=idle)
 
-    def repeat(self, cursor: Any, sql: str, parameters: Sequence[Any], /) -> None:
+    def repeat(self, sql: str, parameters: Sequence[Any], /) -> Any:
         """Execute it."""
+        cursor = connections[self._alias].cursor()
         cursor.execute(sql, parameters)
+        return cursor
 
     def lanes(self, floors: Mapping[int, int], /) -> tuple[str, list[Any]]:
         """Give each lane as a row."""

@@ -142,9 +142,9 @@ class Dialect(Protocol):
         """
         ...
 
-    def repeat(self, cursor: Any, sql: str, parameters: Sequence[Any], /) -> None:
+    def repeat(self, sql: str, parameters: Sequence[Any], /) -> Any:
         """
-        Execute a statement that is made for each message.
+        Execute a statement that is made for each message; return a cursor, to be read before the next one.
 
         Args:
             parameters: texts, which are the same each time, and numbers and lists of numbers, which are not.

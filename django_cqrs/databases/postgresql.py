@@ -73,7 +73,7 @@ class PostgreSQL:
         """Delete and lock in one statement."""
         with lane_transaction(self._alias):
             lock = self.lane_lock(place, idle=idle)
-            yield statements.delete_locked(connections[self._alias], self, table, row, lock)
+            yield statements.delete_locked(self, table, row, lock)
 
     @contextmanager
     def taking_first(
@@ -88,33 +88,22 @@ class PostgreSQL:
         self, place: Place, floors: Mapping[int, int], owner: int, /, *, columns: str, idle: float
     ) -> Generator[Sequence[Any] | None, None, None]:
         """Look, read, delete and lock in one statement; it goes by the marks, of which a lane of ours has one."""
-        lane = f"{self.of_lane(place.hot, '', 'm.lane')} AND o.queue = %s AND o.id > (%s::bigint[])[m.lane + 1]"
-        found = (
-            f"(SELECT c.id FROM {MARKS} m, LATERAL (SELECT o.id FROM {lane} {self.order} LIMIT 1) c"
-            " WHERE m.box = %s AND m.queue = %s AND m.owner = %s LIMIT 1)"
-        )
         lows = [floors.get(lane, 0) for lane in range(max(floors) + 1)]
         with lane_transaction(self._alias):
             known = [place.queue, lows, place.box, place.queue, owner]
-            yield self._take(place, (found, known), columns=columns, idle=idle)
+            yield self._take(place, (_first_own(place.hot), known), columns=columns, idle=idle)
 
     def _take(self, place: Place, row: tuple[str, list[Any]], *, columns: str, idle: float) -> Sequence[Any] | None:
         """Delete a new row under its lane's lock and return it, unless its key is blocked or the queue pauses."""
         lock, key = self.lane_lock(place, idle=idle)
         held_up, parameters = statements.held_up(place, now=self.now)
-        with connections[self._alias].cursor() as cursor:
-            self.repeat(
-                cursor,
-                f"DELETE FROM {place.hot} o WHERE o.id = {row[0]} AND {held_up} IS NULL AND {lock}"
-                f" RETURNING o.id, {columns}",
-                [*row[1], *parameters, *key],
-            )
-            record: Sequence[Any] | None = cursor.fetchone()
+        cursor = self.repeat(_taking(place.hot, row[0], held_up, lock, columns), [*row[1], *parameters, *key])
+        record: Sequence[Any] | None = cursor.fetchone()
         return record
 
-    def repeat(self, cursor: Any, sql: str, parameters: Sequence[Any], /) -> None:
+    def repeat(self, sql: str, parameters: Sequence[Any], /) -> Any:
         """Prepare it, if it is made often: to plan it takes longer than to execute it."""
-        prepared.execute(cursor, sql, parameters)
+        return prepared.execute(connections[self._alias], sql, parameters)
 
     def lanes(self, floors: Mapping[int, int], /) -> tuple[str, list[Any]]:
         """Give arrays, of which a prepared statement may have any number of elements."""
@@ -168,7 +157,7 @@ class PostgreSQL:
         It has no words for an index.  But after an equality nothing is left to sort by but ``id``, of which the primary
         key has the order as well; after a range, only the index has it.
         """
-        return f"{hot} o WHERE o.lane BETWEEN {lane} AND {lane}"
+        return _of_lane(hot, lane)
 
     def uuid_parameter(self, value: UUID, /) -> Any:
         """Give it as it is."""
@@ -186,6 +175,24 @@ class PostgreSQL:
     def is_closed(self, raw: Any, /) -> bool:
         """Ask psycopg, 3 or 2."""
         return bool(raw.closed)
+
+
+def _of_lane(hot: str, lane: str) -> str:
+    return f"{hot} o WHERE o.lane BETWEEN {lane} AND {lane}"
+
+
+@cache
+def _first_own(hot: str) -> str:
+    lane = f"{_of_lane(hot, 'm.lane')} AND o.queue = %s AND o.id > (%s::bigint[])[m.lane + 1]"
+    return (
+        f"(SELECT c.id FROM {MARKS} m, LATERAL (SELECT o.id FROM {lane} {PostgreSQL.order} LIMIT 1) c"
+        " WHERE m.box = %s AND m.queue = %s AND m.owner = %s LIMIT 1)"
+    )
+
+
+@cache
+def _taking(hot: str, row: str, held_up: str, lock: str, columns: str) -> str:
+    return f"DELETE FROM {hot} o WHERE o.id = {row} AND {held_up} IS NULL AND {lock} RETURNING o.id, {columns}"
 
 
 @cache

@@ -11,10 +11,9 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from attrs import define, field
 from django.db import Error
@@ -57,34 +56,47 @@ class _Prepared:
 
 @define
 class _Session:
-    """What is prepared on one connection of the driver, by the statement and its texts."""
+    """
+    What is kept of one connection of the driver.
 
+    Args:
+        raw: the connection.
+        cursor: one of Django's, since to make one takes as long as to begin a transaction.
+
+    Attributes:
+        known: what is prepared, by the statement and its texts.
+    """
+
+    raw: Any
+    cursor: Any
     token: str = field(factory=lambda: secrets.token_hex(4), init=False)
     known: dict[tuple[str, ...], _Prepared] = field(factory=dict[tuple[str, ...], _Prepared], init=False)
 
 
-_sessions: MutableMapping[Any, _Session] = WeakKeyDictionary()
+#: Where Django's connection keeps it.
+SESSION = "_cqrs_session"
 #: Aliases on which what was prepared was gone.
 _forgetful: set[str] = set()
 
 
-def execute(cursor: Any, sql: str, parameters: Sequence[str | Number]) -> None:
+def execute(connection: BaseDatabaseWrapper, sql: str, parameters: Sequence[str | Number]) -> Any:
     """
     Execute a statement that is made again and again; prepare it, if that is often.
 
     Args:
-        cursor: one of Django's.
         parameters: numbers differ from one time to the next, texts are part of what is prepared.
+
+    Returns:
+        A cursor, which the next statement uses as well.
 
     Raises:
         Error: what the database says; also, once, where a pooler takes the connection away between transactions.
     """
-    connection: BaseDatabaseWrapper = cursor.db
-    if not _keeps_sessions(connection):
-        cursor.execute(sql, parameters)
-        return
+    session = _session(connection)
+    # One that notes what it executes is made as long as somebody wants to know.
+    cursor = connection.cursor() if connection.queries_logged else session.cursor
     try:
-        name = _prepare(connection, cursor, sql, parameters)
+        name = _prepare(session, cursor, sql, parameters) if _keeps_sessions(connection) else None
         if name is None:
             cursor.execute(sql, parameters)
         else:
@@ -99,6 +111,16 @@ def execute(cursor: Any, sql: str, parameters: Sequence[str | Number]) -> None:
                 connection.alias,
             )
         raise
+    return cursor
+
+
+def _session(connection: BaseDatabaseWrapper) -> _Session:
+    connection.ensure_connection()
+    found: _Session | None = getattr(connection, SESSION, None)
+    if found is None or found.raw is not connection.connection:
+        found = _Session(connection.connection, connection.cursor())
+        setattr(connection, SESSION, found)
+    return found
 
 
 def _keeps_sessions(connection: BaseDatabaseWrapper) -> bool:
@@ -111,11 +133,8 @@ def _keeps_sessions(connection: BaseDatabaseWrapper) -> bool:
     )
 
 
-def _prepare(connection: BaseDatabaseWrapper, cursor: Any, sql: str, parameters: Sequence[str | Number]) -> str | None:
+def _prepare(session: _Session, cursor: Any, sql: str, parameters: Sequence[str | Number]) -> str | None:
     """Return the name of a statement that was prepared, and not too long ago; None: it is not made often."""
-    session = _sessions.get(connection.connection)
-    if session is None:
-        session = _sessions[connection.connection] = _Session()
     key, now = (sql, *(value for value in parameters if isinstance(value, str))), time.monotonic()
     found = session.known.get(key)
     if found is None:
@@ -126,7 +145,7 @@ def _prepare(connection: BaseDatabaseWrapper, cursor: Any, sql: str, parameters:
         return None
     if not found.since or now - found.since >= FRESH:
         forget = f"DEALLOCATE {found.name}; " if found.since else ""
-        cursor.execute(f"{forget}PREPARE {found.name}{_definition(connection, sql, parameters)}")
+        cursor.execute(f"{forget}PREPARE {found.name}{_definition(cursor.db, sql, parameters)}")
         found.since = now
     return found.name
 

@@ -57,7 +57,7 @@ class SQLite:
     def taking(self, place: Place, lane: int, /, *, table: str, row: int, idle: float) -> Generator[bool, None, None]:
         """Delete under the write lock."""
         with self.writing() as ours:
-            yield ours and statements.delete_locked(connections[self._alias], self, table, row, LANE_LOCK)
+            yield ours and statements.delete_locked(self, table, row, LANE_LOCK)
 
     def taking_first(
         self, place: Place, lane: int, /, *, row: int, columns: str, idle: float
@@ -70,12 +70,13 @@ class SQLite:
         self, place: Place, floors: Mapping[int, int], owner: int, /, *, columns: str, idle: float
     ) -> AbstractContextManager[Sequence[Any] | None]:
         """Look, then take."""
-        found = connections[self._alias], self, place, floors, owner
-        return statements.taking_own(*found, columns=columns, idle=idle)
+        return statements.taking_own(self, place, floors, owner, columns=columns, idle=idle)
 
-    def repeat(self, cursor: Any, sql: str, parameters: Sequence[Any], /) -> None:
+    def repeat(self, sql: str, parameters: Sequence[Any], /) -> Any:
         """Execute it; the driver keeps what it has prepared."""
+        cursor = connections[self._alias].cursor()
         cursor.execute(sql, parameters)
+        return cursor
 
     def lanes(self, floors: Mapping[int, int], /) -> tuple[str, list[Any]]:
         """Give each lane as a row."""

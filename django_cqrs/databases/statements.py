@@ -41,7 +41,6 @@ def lanes(floors: Mapping[int, int]) -> tuple[str, list[Any]]:
 
 
 def look(
-    connection: BaseDatabaseWrapper,
     dialect: Dialect,
     place: Place,
     floors: Mapping[int, int],
@@ -62,14 +61,12 @@ def look(
     of_lane = dialect.of_lane(place.hot, index, "c.lane")
     first = f"(SELECT o.id FROM {of_lane} AND o.queue = %s AND o.id > c.low {dialect.order} LIMIT 1)"
     (goes_on, going), (lows, known) = _goes_on(place, dialect.now), dialect.lanes(floors)
-    with connection.cursor() as cursor:
-        dialect.repeat(
-            cursor,
-            f"WITH c(lane, low) AS ({lows}) SELECT c.lane, {first}, {_due(place, dialect.now)}, {owner[0]} FROM c"
-            f" WHERE {goes_on}",
-            [*known, place.queue, place.box, place.queue, *owner[1], *going],
-        )
-        return [(lane, head or 0, bool(due), last or 0) for lane, head, due, last in cursor.fetchall()]
+    cursor = dialect.repeat(
+        f"WITH c(lane, low) AS ({lows}) SELECT c.lane, {first}, {_due(place, dialect.now)}, {owner[0]} FROM c"
+        f" WHERE {goes_on}",
+        [*known, place.queue, place.box, place.queue, *owner[1], *going],
+    )
+    return [(lane, head or 0, bool(due), last or 0) for lane, head, due, last in cursor.fetchall()]
 
 
 def _goes_on(place: Place, now: str) -> tuple[str, list[Any]]:
@@ -129,14 +126,11 @@ def lock_lanes(
         return [(lane, bool(is_due)) for lane, is_due in cursor.fetchall()]
 
 
-def delete_locked(
-    connection: BaseDatabaseWrapper, dialect: Dialect, table: str, row: int, lock: tuple[str, Sequence[Any]]
-) -> bool:
+def delete_locked(dialect: Dialect, table: str, row: int, lock: tuple[str, Sequence[Any]]) -> bool:
     """Delete one row and take its lane's lock in one statement; a row that somebody deleted is checked again."""
     condition, parameters = lock
-    with connection.cursor() as cursor:
-        dialect.repeat(cursor, f"DELETE FROM {table} WHERE id = %s AND {condition}", [row, *parameters])
-        return bool(cursor.rowcount == 1)
+    cursor = dialect.repeat(f"DELETE FROM {table} WHERE id = %s AND {condition}", [row, *parameters])
+    return bool(cursor.rowcount == 1)
 
 
 @contextmanager
@@ -164,7 +158,6 @@ def taking_first(
 
 @contextmanager
 def taking_own(
-    connection: BaseDatabaseWrapper,
     dialect: Dialect,
     place: Place,
     floors: Mapping[int, int],
@@ -175,7 +168,7 @@ def taking_own(
 ) -> Generator[Sequence[Any] | None, None, None]:
     """Look, and take what is first in a lane of this owner; yield its id and columns, or None."""
     index = f"{place.hot}_lane"
-    works = look(connection, dialect, place, floors, index=index, owner=dialect.marks.owner(place))
+    works = look(dialect, place, floors, index=index, owner=dialect.marks.owner(place))
     own = [(lane, head) for lane, head, _, whose in works if head and whose == owner]
     if not own:
         yield None

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import Error, connection, connections
+from django.test.utils import CaptureQueriesContext
 
 from django_cqrs import bus
 from django_cqrs.consumers import consumers
@@ -29,9 +30,7 @@ def sessions() -> Generator[None, None, None]:
 
 def ask(sql: str, *parameters: Any) -> Any:
     """Execute a statement in the way that is tried here, and return its answer."""
-    with connection.cursor() as cursor:
-        prepared.execute(cursor, sql, parameters)
-        return cursor.fetchall()
+    return prepared.execute(connection, sql, parameters).fetchall()
 
 
 def known() -> list[tuple[str, str]]:
@@ -140,6 +139,19 @@ class TestPrepared:
         assert Note.objects.count() == 6
         assert len(told) == 1
         assert "DISABLE_SERVER_SIDE_CURSORS" in told[0]
+
+    def test_one_cursor_is_kept_as_long_as_its_connection(self) -> None:
+        """Whoever wants to know what is executed is told of all."""
+        cursors = [prepared.execute(connection, "SELECT %s", [1]) for _ in range(2)]
+        with CaptureQueriesContext(connection) as noted:
+            ask("SELECT %s", 2)
+        connection.close()
+        after = prepared.execute(connection, "SELECT %s", [3])
+
+        assert cursors[0] is cursors[1]
+        assert after is not cursors[0]
+        assert [query["sql"][:7] for query in noted.captured_queries] == ["EXECUTE"]
+        assert after.fetchall() == [(3,)]
 
     def test_another_error_is_the_databases_own(self) -> None:
         """It is raised as it is, and more is prepared afterwards."""
