@@ -41,7 +41,7 @@ class Under:
         """
         connection = connections[self.alias]
         connection.ensure_connection()
-        if connection.connection is self._connection and not certainly:
+        if not self.server or (connection.connection is self._connection and not certainly):
             return True
         return self._ask() == self.server
 

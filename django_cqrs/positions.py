@@ -81,7 +81,7 @@ class Positions:
                 if server and row.server and row.server != server:
                     go_back(feed, row, server)
                 row.server = server
-                row.save()
+                row.save(update_fields=["server", "lost_at"])
             return ours
 
     def keep(self, *, now: bool = False) -> None:
@@ -115,7 +115,7 @@ class Positions:
 def go_back(feed: Any, row: Position, server: str) -> None:
     """Let a feed go back to where a database is that has come to another server; sound an alarm if it cannot."""
     if hasattr(feed, "rewind"):
-        feed.rewind_to(row.mark) if row.mark else feed.rewind(None)
+        feed.rewind_to(row.mark) if row.mark and hasattr(feed, "rewind_to") else feed.rewind(None)
         level, what = logging.WARNING, f"is read once more from {row.mark or 'its beginning'}"
     else:
         row.lost_at = timezone.now()
