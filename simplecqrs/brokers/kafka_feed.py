@@ -188,19 +188,20 @@ class KafkaFeed:
             self._open_anew()
         elif not self._places:
             self._places = {partition: Place() for partition in sorted(found.partitions)}
-            self._look(anew=True)
+            self._look()
 
     def _open_anew(self) -> None:
         self.close()
         self._open()
 
     def _look(self, *, anew: bool = False) -> None:
-        """Ask the server where we are, and read from there if that is elsewhere."""
+        """Ask the server where we are, and read from there if that is elsewhere; all, if nothing is read yet."""
         if not self._places:
             return
         assert self._offsets is not None
         known = self._offsets.known(self._places)
         self._looked = time.monotonic()
+        anew = anew or not self._is_assigned
         self._go([p for p, (done, ahead) in known.items() if not self._places[p].believe(done, ahead) or anew])
 
     def _go(self, partitions: Sequence[int]) -> None:

@@ -754,6 +754,21 @@ class TestConsumers:
 
         assert drain(shared.feeds("mailing", [topic])[0]) == [sent]
 
+    def test_reads_all_when_it_may_though_it_could_not_ask_where_it_was(
+        self, cluster: KafkaCluster, shared: Kafka, topic: str
+    ) -> None:
+        """It has connected anew, and nothing was assigned before the first answer failed."""
+        sent = envelope(topic)
+        shared.publish([sent], deadline=DEADLINE)
+        (feed,) = shared.feeds("mailing", [topic])
+        feed.close()
+        cluster.fail("OffsetFetch", "GROUP_AUTHORIZATION_FAILED")
+
+        with pytest.raises(BrokerDown, match="authoriz"):
+            feed.fetch(1)
+
+        assert contents(fetched(feed, 1)) == [sent]
+
 
 def fetched(feed: KafkaFeed, limit: int) -> Sequence[Delivery]:
     """Fetch until something is there, and acknowledge; again after what passes."""
