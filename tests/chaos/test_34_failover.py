@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,11 +63,9 @@ def test_34_a_replica_is_promoted_that_lacks_the_last_commits(make_world: MakeWo
         assert begins < given - LACKS
 
 
-@contextmanager
-def replica_of(primary: Servers) -> Iterator[Servers]:
+def replica_of(primary: Servers) -> AbstractContextManager[Servers]:
     """Run a server that follows another one, with all that it does."""
-    with private_servers("postgresql", prepare=partial(copy, primary.url("postgresql"))) as replica:
-        yield replica
+    return private_servers("postgresql", prepare=partial(copy, primary.url("postgresql")))
 
 
 def copy(url: str, folder: Path) -> None:

@@ -8,7 +8,6 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from attrs import frozen
 from django.core.management import call_command
 from django.db import connection, connections
 
@@ -18,52 +17,20 @@ from django_cqrs.failover import Under
 from django_cqrs.inbox import door
 from django_cqrs.models import Position, Seen
 from django_cqrs.positions import Positions, loss_alarms
-from simplecqrs import NotificationEvent
-from simplecqrs.memory import MemoryBroker
-from simplecqrs.transport import Feed
+from tests.desk.numbers import Counted, counting
 from tests.desk.project import Project
 
 ANOTHER = "7000000000000000001/00000001"
 
 
-@frozen
-class Counted(NotificationEvent, topic="numbers", key="who"):
-    """For everybody."""
-
-    who: str
-    step: int = 0
-
-
 @pytest.fixture
 def numbers(project: Project, settings: Any) -> Project:
     """Return a project with a consumer of a broker in memory, which has handled two events."""
-    settings.DJANGO_CQRS = {
-        **settings.DJANGO_CQRS,
-        "BROKERS": {"events": {"BACKEND": "simplecqrs.memory.MemoryBroker"}},
-        "ROUTES": {"numbers": "events"},
-        "CONSUMERS": {"one": {"broker": "events"}},
-        "KEEP_HISTORY": "48h",
-    }
-    project.consume(Counted, consumer="one")
+    counting(project, settings)
     project.publish(Counted("ann", 1), Counted("ann", 2))
     project.ship()
     project.work("one")
     return project
-
-
-class Plain:
-    """A feed that can do no more than it must."""
-
-    def __init__(self, feed: Feed) -> None:
-        self.name, self.fetch, self.acknowledge = feed.name, feed.fetch, feed.acknowledge
-
-
-class Forgetful(MemoryBroker):
-    """Keeps nothing that was acknowledged."""
-
-    def feeds(self, consumer: str, topics: Any, /) -> Any:
-        """Return feeds without a way back."""
-        return [Plain(feed) for feed in super().feeds(consumer, topics)]
 
 
 def lose_the_last_commit() -> None:
@@ -116,7 +83,10 @@ class TestFailover:
         self, numbers: Project, settings: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
         """Nobody knows whether something is missing."""
-        settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "BROKERS": {"events": {"BACKEND": f"{__name__}.Forgetful"}}}
+        settings.DJANGO_CQRS = {
+            **settings.DJANGO_CQRS,
+            "BROKERS": {"events": {"BACKEND": "tests.desk.numbers.Forgetful"}},
+        }
         lose_the_last_commit()
 
         numbers.work("one")

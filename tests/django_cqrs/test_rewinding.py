@@ -19,17 +19,10 @@ from simplecqrs import NotificationEvent
 from simplecqrs.memory import MemoryBroker
 from simplecqrs.metadata import new_metadata
 from simplecqrs.transport import Delivery, Feed
+from tests.desk.numbers import Counted, Plain, counting
 from tests.desk.project import Project
 
 pytestmark = pytest.mark.usefixtures("committed")
-
-
-@frozen
-class Counted(NotificationEvent, topic="numbers", key="who"):
-    """For everybody."""
-
-    who: str
-    step: int = 0
 
 
 @frozen
@@ -43,16 +36,8 @@ class Shouted(NotificationEvent, topic="voices", key="who"):
 @pytest.fixture
 def numbers(project: Project, settings: Any) -> Project:
     """Return a project with a consumer of a broker in memory, and one of the database."""
-    settings.DJANGO_CQRS = {
-        **settings.DJANGO_CQRS,
-        "BROKERS": {"events": {"BACKEND": "simplecqrs.memory.MemoryBroker"}},
-        "ROUTES": {"numbers": "events"},
-        "CONSUMERS": {"one": {"broker": "events"}},
-        "KEEP_HISTORY": "48h",
-    }
-    project.consume(Counted, consumer="one")
     project.consume(Shouted, consumer="two")
-    return project
+    return counting(project, settings)
 
 
 def consume(*arguments: str) -> str:
@@ -188,26 +173,11 @@ def test_who_has_something_to_do_cannot_forget(numbers: Project) -> None:
     assert (Inbox.objects.count(), Seen.objects.count()) == (1, 1)
 
 
-class Forgetful(MemoryBroker):
-    """Keeps nothing that was acknowledged."""
-
-    def feeds(self, consumer: str, topics: Any, /) -> Any:
-        """Return feeds that cannot go back."""
-        return [Plain(feed) for feed in super().feeds(consumer, topics)]
-
-
-class Plain:
-    """A feed that can do no more than it must."""
-
-    def __init__(self, feed: Feed) -> None:
-        self.name, self.fetch, self.acknowledge = feed.name, feed.fetch, feed.acknowledge
-
-
 @pytest.mark.parametrize("how", [["--rewind", "1h"], ["--reset"]])
 def test_a_broker_that_keeps_nothing_says_who_can_help(numbers: Project, settings: Any, how: list[str]) -> None:
     """The producers; and no id is forgotten, nor anything recorded that was not done."""
     done(numbers, Counted("ann", 1))
-    settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "BROKERS": {"events": {"BACKEND": f"{__name__}.Forgetful"}}}
+    settings.DJANGO_CQRS = {**settings.DJANGO_CQRS, "BROKERS": {"events": {"BACKEND": "tests.desk.numbers.Forgetful"}}}
 
     with pytest.raises(CommandError, match=r"events \(Forgetful\) keeps nothing that was .*: manage.py cqrs_resend"):
         consume("one", *how, "--yes")
