@@ -46,10 +46,12 @@ class Under:
         return self._ask() == self.server
 
     def _ask(self) -> str:
-        connection = connections[self.alias]
+        connection, expression = connections[self.alias], dialect(self.alias).server
+        if not expression:
+            return ""
         try:
             with transaction.atomic(using=self.alias), connection.cursor() as cursor:
-                cursor.execute(f"SELECT {dialect(self.alias).server}")
+                cursor.execute(f"SELECT {expression}")
                 server = str(cursor.fetchone()[0])
         except OperationalError:  # it did not answer
             raise

@@ -59,20 +59,25 @@ class Positions:
         if self._under is not None and self._under.is_same():
             return True
         self._under, under = None, Under(INBOXES)
-        if self._is_kept and not all(self._is_up_to(under.server, feed) for feed in self.feeds):
+        known = {row.feed: row for row in self._rows()} if self._is_kept else {}
+        if self._is_kept and not all(self._is_up_to(under.server, feed, known) for feed in self.feeds):
             return False
-        known = marks(self.consumer, self.broker)
         for feed in self._watchful():
-            mark = known.get(feed.name[:LONGEST], "")
+            row = known.get(feed.name[:LONGEST])
+            mark = "" if row is None else row.mark
             self._written[feed.name] = mark, self._written.get(feed.name, ("", 0))[1]
             feed.compare(mark)
         self._under = under
         return True
 
-    def _is_up_to(self, server: str, feed: Any) -> bool:
+    def _is_up_to(self, server: str, feed: Any, known: dict[str, Position]) -> bool:
         """Let a feed go back if it was read on another server; False if somebody else fetches from it."""
-        first = {"server": server, "lost": 0}
-        row, _ = self._rows().get_or_create(first, consumer=self.consumer, broker=self.broker, feed=feed.name[:LONGEST])
+        name = feed.name[:LONGEST]
+        if name not in known:
+            known[name], _ = self._rows().get_or_create(
+                {"server": server, "lost": 0}, consumer=self.consumer, broker=self.broker, feed=name
+            )
+        row = known[name]
         if row.server == server:
             return True
         with door(INBOXES).fetching(self.consumer, feed.name) as ours:

@@ -43,7 +43,7 @@ class MariaDB:
     since = "TIMESTAMPDIFF(MICROSECOND, {}, UTC_TIMESTAMP(6)) / 1e6"
     moments = "{}"
     order = "ORDER BY o.id"
-    server = "''"
+    server = ""
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
@@ -83,9 +83,7 @@ class MariaDB:
 
     def repeat(self, sql: str, parameters: Sequence[Any], /) -> Any:
         """Execute it."""
-        cursor = connections[self._alias].cursor()
-        cursor.execute(sql, parameters)
-        return cursor
+        return statements.repeat(connections[self._alias], sql, parameters)
 
     def lanes(self, floors: Mapping[int, int], /) -> tuple[str, list[Any]]:
         """Give each lane as a row."""

@@ -94,7 +94,7 @@ class Dialect(Protocol):
     moments: str
     #: The order of ids, after ``of_lane``.
     order: str
-    #: An expression that is another one on another server, and on a replica that was promoted; '': nobody can tell.
+    #: An expression that is another one on another server, and on a replica that was promoted; empty: nobody can tell.
     server: str
 
     @property

@@ -91,7 +91,12 @@ class PostgreSQL:
         lows = [floors.get(lane, 0) for lane in range(max(floors) + 1)]
         with lane_transaction(self._alias):
             known = [place.queue, lows, place.box, place.queue, owner]
-            yield self._take(place, (_first_own(place.hot), known), columns=columns, idle=idle)
+            yield self._take(
+                place,
+                (_first_own(self.of_lane(place.hot, "", "m.lane"), self.order), known),
+                columns=columns,
+                idle=idle,
+            )
 
     def _take(self, place: Place, row: tuple[str, list[Any]], *, columns: str, idle: float) -> Sequence[Any] | None:
         """Delete a new row under its lane's lock and return it, unless its key is blocked or the queue pauses."""
@@ -157,7 +162,7 @@ class PostgreSQL:
         It has no words for an index.  But after an equality nothing is left to sort by but ``id``, of which the primary
         key has the order as well; after a range, only the index has it.
         """
-        return _of_lane(hot, lane)
+        return f"{hot} o WHERE o.lane BETWEEN {lane} AND {lane}"
 
     def uuid_parameter(self, value: UUID, /) -> Any:
         """Give it as it is."""
@@ -177,15 +182,11 @@ class PostgreSQL:
         return bool(raw.closed)
 
 
-def _of_lane(hot: str, lane: str) -> str:
-    return f"{hot} o WHERE o.lane BETWEEN {lane} AND {lane}"
-
-
 @cache
-def _first_own(hot: str) -> str:
-    lane = f"{_of_lane(hot, 'm.lane')} AND o.queue = %s AND o.id > (%s::bigint[])[m.lane + 1]"
+def _first_own(of_lane: str, order: str) -> str:
+    lane = f"{of_lane} AND o.queue = %s AND o.id > (%s::bigint[])[m.lane + 1]"
     return (
-        f"(SELECT c.id FROM {MARKS} m, LATERAL (SELECT o.id FROM {lane} {PostgreSQL.order} LIMIT 1) c"
+        f"(SELECT c.id FROM {MARKS} m, LATERAL (SELECT o.id FROM {lane} {order} LIMIT 1) c"
         " WHERE m.box = %s AND m.queue = %s AND m.owner = %s LIMIT 1)"
     )
 

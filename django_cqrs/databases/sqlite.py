@@ -35,7 +35,7 @@ class SQLite:
     since = "(JULIANDAY('NOW') - JULIANDAY({})) * 86400.0"
     moments = "{}"
     order = "ORDER BY o.id"
-    server = "''"
+    server = ""
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
@@ -74,9 +74,7 @@ class SQLite:
 
     def repeat(self, sql: str, parameters: Sequence[Any], /) -> Any:
         """Execute it; the driver keeps what it has prepared."""
-        cursor = connections[self._alias].cursor()
-        cursor.execute(sql, parameters)
-        return cursor
+        return statements.repeat(connections[self._alias], sql, parameters)
 
     def lanes(self, floors: Mapping[int, int], /) -> tuple[str, list[Any]]:
         """Give each lane as a row."""

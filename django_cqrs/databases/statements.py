@@ -22,6 +22,7 @@ __all__ = [
     "lock_lanes",
     "look",
     "placeholders",
+    "repeat",
     "taking_first",
     "taking_own",
 ]
@@ -38,6 +39,13 @@ def placeholders(values: Sequence[Any]) -> str:
 def lanes(floors: Mapping[int, int]) -> tuple[str, list[Any]]:
     """See ``Dialect.lanes``."""
     return f"VALUES {', '.join(['(%s, %s)'] * len(floors))}", [value for item in floors.items() for value in item]
+
+
+def repeat(connection: BaseDatabaseWrapper, sql: str, parameters: Sequence[Any]) -> Any:
+    """See ``Dialect.repeat``."""
+    cursor = connection.cursor()
+    cursor.execute(sql, parameters)
+    return cursor
 
 
 def look(
