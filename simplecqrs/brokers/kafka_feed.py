@@ -250,7 +250,7 @@ class KafkaFeed:
     def _wait(self, until: float) -> Sequence[Any]:
         """Wait for a message: long where something must come, else only for what arrives just now."""
         now = time.monotonic()
-        if all(place.at_end for place in self._places.values()):
+        if all(place.at_end or self._is_all(p, place) for p, place in self._places.items()):
             patience = GLANCE if now - self._glanced > RARELY else 0.0
         else:
             patience = max(until - now, 0.0)
@@ -261,6 +261,11 @@ class KafkaFeed:
             for place in self._places.values():
                 place.at_end = True
         return messages
+
+    def _is_all(self, partition: int, place: Place) -> bool:
+        """Tell whether we had all that was there at the last answer: that nothing more is comes as late as anything."""
+        assert self._offsets is not None
+        return 0 <= self._offsets.end(partition) <= place.next
 
     def _take(self, message: Any) -> str:
         """Take a message, or what stands for one; return what is wrong."""

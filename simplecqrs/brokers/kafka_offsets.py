@@ -63,6 +63,11 @@ class Offsets:
         )
         return first, end
 
+    def end(self, partition: int) -> int:
+        """Return the offset after the last one, as the last answer to a fetch had it; negative: there was none."""
+        _, end = self._handle.get_watermark_offsets(self._spot(self._topic, partition), cached=True)
+        return int(end)
+
     def at(self, partitions: Iterable[int], since: datetime | None) -> dict[int, int]:
         """Return for each partition the first offset of a time or later; None: the first that is there."""
         if since is None:

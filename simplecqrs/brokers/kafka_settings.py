@@ -60,7 +60,8 @@ CONSUMER: Final[Mapping[str, Any]] = {
     "session.timeout.ms": 6_000,
     "heartbeat.interval.ms": 2_000,
     "fetch.wait.max.ms": 100,
-    "queued.min.messages": 1_000,
+    "queued.min.messages": 10_000,
+    "fetch.queue.backoff.ms": 20,
     "queued.max.messages.kbytes": 16 * 1024,
 }
 

@@ -536,6 +536,39 @@ class TestConsumers:
         assert drain(healthy) == sent[4:]
         assert drain(zombie) == []
 
+    def test_reads_a_backlog_without_a_break(
+        self, cluster: KafkaCluster, prefix: str, topic: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """By itself librdkafka asks for nothing for a second after it had read ahead as much as it may."""
+        monkeypatch.setattr(kafka_feed, "PATIENCE", 0.5)
+        broker = Kafka(cluster.servers, prefix=prefix, options={**OPTIONS, "queued.min.messages": 100})
+        sent = [envelope(topic) for _ in range(500)]
+        for start in range(0, 500, 100):
+            broker.publish(sent[start : start + 100], deadline=DEADLINE)
+        (feed,) = broker.feeds("mailing", [topic])
+        arrived = contents(fetched(feed, 100))
+
+        while len(arrived) < len(sent) and (deliveries := feed.fetch(100)):
+            feed.acknowledge(deliveries)
+            arrived += contents(deliveries)
+
+        assert arrived == sent
+
+    def test_does_not_wait_to_be_told_that_nothing_more_is_there(
+        self, cluster: KafkaCluster, prefix: str, topic: str
+    ) -> None:
+        """A server takes its time to say so, and who fetches has work on its own side."""
+        broker = Kafka(cluster.servers, prefix=prefix, options={"fetch.wait.max.ms": 3_000})
+        sent = [envelope(topic) for _ in range(3)]
+        broker.publish(sent, deadline=DEADLINE)
+        (feed,) = broker.feeds("mailing", [topic])
+        assert contents(fetched(feed, 3)) == sent
+
+        began = time.monotonic()
+
+        assert feed.fetch(3) == []
+        assert time.monotonic() - began < 1.5
+
     def test_goes_elsewhere_as_soon_as_it_has_gone_somewhere(self, shared: Kafka, topic: str) -> None:
         """Before 2.16, librdkafka ends the process if partitions are assigned anew while it lets go of them."""
         sent = [envelope(topic) for _ in range(3)]
