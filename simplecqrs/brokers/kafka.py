@@ -96,8 +96,8 @@ class Kafka:
             closed = refusals(client, {f"{self.prefix}{topic}" for topic in {e.topic for e in envelopes}}, until)
             batch = Batch(self._wire, self.prefix, self._settings.largest, closed)
             batch.add(envelopes)
-            waves = Waves(client, batch.records, until, self._settings.largest)
-            waves.send()
+            waves = Waves(client, batch.records, until)
+            waves.send(batch.waves())
         self._silent = waves.silent
         for feed in self._feeds:
             feed.expect()

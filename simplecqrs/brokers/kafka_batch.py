@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import define, field
 
 from simplecqrs.brokers.formats import WireFormat
-from simplecqrs.brokers.kafka_records import Record, record_of
+from simplecqrs.brokers.kafka_records import Record, record_of, size_of
+from simplecqrs.brokers.kafka_settings import MOST
 from simplecqrs.envelope import Envelope
 from simplecqrs.transport import ACCEPTED, UNKNOWN, Receipt, order_of, refused
 
@@ -20,7 +21,7 @@ class Batch:
     What one call publishes.
 
     Args:
-        largest: bytes of a record.
+        largest: bytes of a record, and of a wave.
         closed: topics that cannot be written to, and why.
 
     Attributes:
@@ -35,11 +36,12 @@ class Batch:
     records: dict[int, Record] = field(factory=dict[int, Record], init=False)
     unsent: dict[int, str] = field(factory=dict[int, str], init=False)
     _stopped: set[tuple[str, str]] = field(factory=set[tuple[str, str]], init=False)
+    _size: int = field(default=0, init=False)
 
     def add(self, envelopes: Sequence[Envelope]) -> None:
         """Make records of envelopes."""
         topics = {topic: f"{self.prefix}{topic}" for topic in {envelope.topic for envelope in envelopes}}
-        wire, largest, closed, records, stopped = self.wire, self.largest, self.closed, self.records, self._stopped
+        wire, closed, records, stopped = self.wire, self.closed, self.records, self._stopped
         for place, envelope in enumerate(envelopes):
             if stopped and order_of(envelope) in stopped:
                 continue
@@ -48,15 +50,40 @@ class Batch:
                 self._leave(place, envelope, closed[topic])
                 continue
             try:
-                record = record_of(envelope, wire, topic)
+                records[place] = record_of(envelope, wire, topic)
             except ValueError as error:
                 self._leave(place, envelope, f"{topic}: {error}")
-                continue
-            if record.size <= largest:
-                records[place] = record
-            else:
-                limit = f"the limit is {largest}, see message.max.bytes"
-                self._leave(place, envelope, f"{topic}: it has {record.size} bytes; {limit}")
+        self._size = size_of(records.values())
+        if self._size > self.largest:
+            self._leave_large(envelopes)
+
+    def waves(self) -> Iterator[Sequence[int]]:
+        """Return the places of records, in their order, in as many parts as fit into one batch each."""
+        if not self.records:
+            return
+        if self._size <= self.largest and len(self.records) <= MOST:
+            yield list(self.records)
+            return
+        wave, left = list[int](), self.largest
+        for place, record in self.records.items():
+            size = size_of([record])
+            if wave and (size > left or len(wave) == MOST):
+                yield wave
+                wave, left = [], self.largest
+            wave.append(place)
+            left -= size
+        yield wave
+
+    def _leave_large(self, envelopes: Sequence[Envelope]) -> None:
+        """Take out what is too large for a record, and what follows of its key."""
+        stopped = self._stopped = set[tuple[str, str]]()
+        for place, record in list(self.records.items()):
+            if order_of(envelopes[place]) in stopped:
+                del self.records[place]
+            elif (size := size_of([record])) > self.largest:
+                limit = f"the limit is {self.largest}, see message.max.bytes"
+                self._leave(place, envelopes[place], f"{record.topic}: it has {size} bytes; {limit}")
+                del self.records[place]
 
     def _leave(self, place: int, envelope: Envelope, reason: str) -> None:
         """Note why an envelope is not sent; what follows of its key is not sent either."""

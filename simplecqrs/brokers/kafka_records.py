@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from itertools import chain
 from typing import Any, NamedTuple
 
 from attrs import evolve
@@ -12,7 +13,7 @@ from simplecqrs.brokers.formats import Parcel, WireFormat
 from simplecqrs.envelope import Envelope
 from simplecqrs.transport import Garbage
 
-__all__ = ["Record", "content_of", "record_of"]
+__all__ = ["Record", "content_of", "record_of", "size_of"]
 
 CONTENT_TYPE = "content-type"
 #: What a record takes besides its bytes, and a header besides its: more than it is.
@@ -22,13 +23,12 @@ _tuple: Any = getattr(tuple, "__new__")  # noqa: B009 - checkers know too much o
 
 
 class Record(NamedTuple):
-    """What is handed to a producer, and its size in bytes: at least what it takes."""
+    """What is handed to a producer."""
 
     topic: str
     key: bytes | None
     value: bytes
     headers: Mapping[str, str]
-    size: int
 
 
 def record_of(envelope: Envelope, wire: WireFormat, topic: str) -> Record:
@@ -42,11 +42,16 @@ def record_of(envelope: Envelope, wire: WireFormat, topic: str) -> Record:
     headers = dict(parcel.attributes)
     if parcel.content_type:
         headers[CONTENT_TYPE] = parcel.content_type
-    text = "".join((*headers, *headers.values()))
-    size = len(text) if text.isascii() else len(text.encode())
-    key = envelope.key.encode()
-    size += len(parcel.body) + len(key) + ROOM + ROOM_OF_HEADER * len(headers)
-    return _tuple(Record, (topic, key or None, parcel.body, headers, size))  # type: ignore[no-any-return]
+    return _tuple(Record, (topic, envelope.key.encode() or None, parcel.body, headers))  # type: ignore[no-any-return]
+
+
+def size_of(records: Collection[Record]) -> int:
+    """Return how many bytes records take, or more; that of many is told in half of the time of one by one."""
+    headers = [record.headers for record in records]
+    texts = "".join(chain.from_iterable(headers)), "".join(chain.from_iterable([each.values() for each in headers]))
+    sizes = [len(record.value) + len(record.key or b"") for record in records]
+    sizes += [len(text) if text.isascii() else len(text.encode()) for text in texts]
+    return sum(sizes) + ROOM * len(records) + ROOM_OF_HEADER * sum(map(len, headers))
 
 
 def content_of(message: Any, wire: WireFormat, *, topic: str, max_bytes: int) -> Envelope | Garbage:

@@ -11,7 +11,7 @@ halves, one after the other, until the record that is to blame is alone.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -19,7 +19,6 @@ from attrs import define, field
 
 from simplecqrs.brokers.kafka_client import Client
 from simplecqrs.brokers.kafka_records import Record
-from simplecqrs.brokers.kafka_settings import MOST
 from simplecqrs.transport import ACCEPTED, Receipt, refused
 
 __all__ = ["ABOUT_TOPICS", "Waves"]
@@ -48,7 +47,6 @@ class Waves:
         client: the producer.
         records: by their places in the call; in their order.
         until: monotonic seconds; what is not acknowledged then is purged.
-        largest: bytes of a wave.
 
     Attributes:
         receipts: of those of which something is known.
@@ -60,7 +58,6 @@ class Waves:
     client: Client
     records: Mapping[int, Record]
     until: float
-    largest: int
     receipts: dict[int, Receipt] = field(factory=dict[int, Receipt], init=False)
     unsent: dict[int, str] = field(factory=dict[int, str], init=False)
     silent: set[tuple[str, int]] = field(factory=set[tuple[str, int]], init=False)
@@ -68,21 +65,10 @@ class Waves:
     _stopped: set[tuple[str, bytes]] = field(factory=set[tuple[str, bytes]], init=False)
     _failed: dict[int, tuple[str, str, str, int]] = field(factory=dict[int, tuple[str, str, str, int]], init=False)
 
-    def send(self) -> None:
-        """Send all, until something is wrong that concerns more than one record."""
-        all(self._send(wave) for wave in self._waves())
+    def send(self, waves: Iterable[Sequence[int]]) -> None:
+        """Send records, by their places, until something is wrong that concerns more than one."""
+        all(self._send(wave) for wave in waves)
         self.client.topics.difference_update(topic for topic, _ in self.silent)  # they may be there no more
-
-    def _waves(self) -> Iterator[list[int]]:
-        wave, size = list[int](), 0
-        for place, record in self.records.items():
-            if wave and (size + record.size > self.largest or len(wave) == MOST):
-                yield wave
-                wave, size = [], 0
-            wave.append(place)
-            size += record.size
-        if wave:
-            yield wave
 
     def _send(self, places: Sequence[int]) -> bool:
         """Send a wave, in halves what was refused; tell whether it makes sense to go on."""
@@ -137,7 +123,7 @@ class Waves:
         records, complain, stopped = self.records, self._complain, self._stopped
         produced = set[int]()
         for place in places:
-            topic, key, value, headers, _ = records[place]
+            topic, key, value, headers = records[place]
             if stopped and (topic, key) in stopped:  # nothing without a key is in there
                 continue
             try:
