@@ -30,8 +30,9 @@ LANE_LOCK: tuple[str, list[Any]] = ("1 = 1", [])
 class SQLite:
     """See ``Dialect``."""
 
-    now = "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"
-    later = "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', PRINTF('%%.3f seconds', %s))"
+    # With as many digits as Django writes: times are compared as texts.
+    now = "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f000', 'NOW')"
+    later = "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f000', 'NOW', PRINTF('%%.3f seconds', %s))"
     since = "(JULIANDAY('NOW') - JULIANDAY({})) * 86400.0"
     moments = "{}"
     order = "ORDER BY o.id"
