@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from simplecqrs.brokers.formats import WireFormat
 from simplecqrs.brokers.kafka_client import Client
-from simplecqrs.brokers.kafka_offsets import Offsets
-from simplecqrs.brokers.kafka_places import Place
+from simplecqrs.brokers.kafka_reader import Reader
 from simplecqrs.brokers.kafka_records import content_of
 from simplecqrs.brokers.kafka_watch import Watch, read_mark
 from simplecqrs.errors import BrokerDown
@@ -69,20 +69,13 @@ class KafkaFeed:
         timeout: float,
     ) -> None:
         self.name = name
-        self._group = group
-        self._topic = topic
         self._connect = connect
         self._spot = spot
         self._asking = asking
-        self._wire = wire
-        self._max_bytes = max_bytes
+        self._content = partial(content_of, wire=wire, topic=topic, max_bytes=max_bytes)
         self._timeout = timeout
-        self._client: Client | None = None
-        self._offsets: Offsets | None = None
-        self._places: dict[int, Place] = {}
-        self._is_assigned = False
-        self._looked = self._counted = self._glanced = 0.0
-        self._lost: set[int] = set()
+        self._reader: Reader | None = None
+        self._glanced = 0.0
         self._watch = Watch(name, group)
 
     def join(self) -> None:
@@ -96,9 +89,7 @@ class KafkaFeed:
 
     def close(self) -> None:
         """Let go of the connection.  The next call opens it again."""
-        self._client = self._offsets = None
-        self._places = {}
-        self._is_assigned = False
+        self._reader = None
 
     @property
     def lost(self) -> int:
@@ -108,46 +99,35 @@ class KafkaFeed:
     @property
     def mark(self) -> str:
         """Tell how far it is acknowledged, partition by partition."""
-        return self._watch.mark(self._places)
+        return self._watch.mark(self._reader.places if self._reader is not None else {})
 
     def compare(self, mark: str, /) -> None:
         """Sound an alarm if partitions are shorter than they were."""
         with self._asking():
-            self._watch.compare(mark, self._places, self._open())
+            reader = self._open()
+            self._watch.compare(mark, reader.places, reader.offsets)
 
     def rewind(self, since: datetime | None, /) -> None:
         """Commit the offsets of a time, or the first ones; this waits until nobody can be about to commit others."""
         with self._asking():
-            self._put_for_good(self._open().at(self._places, since))
+            reader = self._open()
+            _put_for_good(reader, reader.offsets.at(reader.places, since))
 
     def rewind_to(self, mark: str, /) -> None:
         """Commit the offsets of a mark, and the first ones of partitions that it does not name; see ``rewind``."""
         with self._asking():
-            known = read_mark(mark)
-            first = self._open().at([p for p in self._places if p not in known], None)
-            self._put_for_good({p: known[p] if p in known else first[p] for p in self._places})
-
-    def _put_for_good(self, wanted: Mapping[int, int]) -> None:
-        self._put(wanted)
-        settle()
-        assert self._offsets is not None
-        if {p: done for p, (done, _) in self._offsets.known(self._places).items()} != wanted:
-            self._put(wanted)
-        self._look(anew=True)
-
-    def _put(self, wanted: Mapping[int, int]) -> None:
-        assert self._offsets is not None
-        self._offsets.commit({partition: Place(offset) for partition, offset in wanted.items()})
+            reader, known = self._open(), read_mark(mark)
+            first = reader.offsets.at([p for p in reader.places if p not in known], None)
+            _put_for_good(reader, {p: known[p] if p in known else first[p] for p in reader.places})
 
     def fetch(self, limit: int, /) -> Sequence[Delivery]:
         """Return what is not stored on our side, of each partition in its order."""
         with self._asking():
-            self._open()
-            self._read(limit)
-            if self._held() or time.monotonic() - self._looked > LOOK:
-                self._look()
-                self._read(limit)
-        found = [(p, offset, place.entries[offset]) for p, place in self._places.items() for offset in place.open()]
+            reader = self._read(self._open(), limit)
+            if reader.held or time.monotonic() - reader.looked > LOOK:
+                reader.look()
+                reader = self._read(reader, limit)
+        found = [(p, offset, place.entries[offset]) for p, place in reader.places.items() for offset in place.open()]
         return [Delivery(f"{p}:{offset}", content) for p, offset, content in found[:limit]]
 
     def acknowledge(self, deliveries: Sequence[Delivery], /) -> None:
@@ -161,143 +141,74 @@ class KafkaFeed:
                 self._acknowledge(stored)
 
     def _acknowledge(self, stored: Mapping[int, list[int]]) -> None:
-        offsets = self._open()
-        if time.monotonic() - self._looked > LOOK:
-            self._look()  # others may have gone on, if we were stopped, and are not to be sent back
-        places = {p: self._places[p] for p in stored if p in self._places}
-        offsets.commit({p: place for p, place in places.items() if place.acknowledge(stored[p])})
+        reader = self._open()
+        if time.monotonic() - reader.looked > LOOK:
+            reader.look()  # others may have gone on, if we were stopped, and are not to be sent back
+        places = {p: reader.places[p] for p in stored if p in reader.places}
+        reader.offsets.commit({p: place for p, place in places.items() if place.acknowledge(stored[p])})
 
-    def _open(self) -> Offsets:
-        """Connect, if need be, and look at the partitions, if it is time to."""
-        if self._client is None or not self._client.is_ours or self._offsets is None or self._offsets.is_stuck:
-            self.close()
-            self._client = self._connect()
-            self._offsets = Offsets(self._client.handle, self.name, spot=self._spot, timeout=self._timeout)
-            self._counted = 0.0
-        if time.monotonic() - self._counted > (PARTITIONS if self._places else NO_PARTITIONS):
-            self._count()
-        return self._offsets
+    def _open(self) -> Reader:
+        """Connect, if need be, and look for partitions, if it is time to; new ones are read from their beginning."""
+        reader = self._reader
+        if reader is None or not reader.is_usable:
+            reader = self._open_anew()
+        if time.monotonic() - reader.found > (PARTITIONS if reader.places else NO_PARTITIONS) and not reader.find():
+            reader = self._open_anew()
+        return reader
 
-    def _count(self) -> None:
-        """Find out which partitions there are; new ones are read from their beginning."""
-        found = self._handle.list_topics(self.name, timeout=self._timeout).topics[self.name]
-        if found.error is not None and found.error.name() != "UNKNOWN_TOPIC_OR_PART":
-            raise BrokerDown(f"{self.name}: {found.error.str()}")
-        self._counted = time.monotonic()
-        if self._places and set(found.partitions) != set(self._places):
-            self._open_anew()
-        elif not self._places:
-            self._places = {partition: Place() for partition in sorted(found.partitions)}
-            self._look()
-
-    def _open_anew(self) -> None:
+    def _open_anew(self) -> Reader:
         self.close()
-        self._open()
+        reader = Reader(self._connect(), self.name, spot=self._spot, content=self._content, timeout=self._timeout)
+        self._reader = reader
+        reader.find()
+        return reader
 
-    def _look(self, *, anew: bool = False) -> None:
-        """Ask the server where we are, and read from there if that is elsewhere; all, if nothing is read yet."""
-        if not self._places:
-            return
-        assert self._offsets is not None
-        known = self._offsets.known(self._places)
-        self._looked = time.monotonic()
-        anew = anew or not self._is_assigned
-        self._go([p for p, (done, ahead) in known.items() if not self._places[p].believe(done, ahead) or anew])
-
-    def _go(self, partitions: Sequence[int]) -> None:
-        """
-        Read on elsewhere in some partitions, at first in all.
-
-        They are assigned once in the life of a client.  Before its version 2.16, librdkafka ends the process if it is
-        told to let go of a partition while it does so: by a second assignment, and a third one or its end soon after.
-        """
-        for partition in partitions:
-            self._places[partition].go_to(self._places[partition].done)
-        spots = [self._spot(self.name, p, self._places[p].start) for p in partitions]
-        if not self._is_assigned:
-            self._handle.assign(spots)
-            self._is_assigned = bool(spots)
-            return
-        for spot in spots:
-            self._handle.seek(spot)
-
-    @property
-    def _handle(self) -> Any:
-        assert self._client is not None
-        return self._client.handle
-
-    def _held(self) -> int:
-        return sum(len(place.open()) for place in self._places.values())
-
-    def _read(self, limit: int) -> None:
-        """Read until there is as much as is wanted, or nothing more."""
+    def _read(self, reader: Reader, limit: int) -> Reader:
+        """Read until there is as much as is wanted, or nothing more; return what has read it."""
         until = time.monotonic() + PATIENCE
-        room = limit - self._held()
-        while room > 0 and self._places:
-            messages = self._handle.consume(room, 0)
+        while (room := limit - reader.held) > 0 and reader.places:
+            if reader.lost:
+                reader = self._make_good(reader)
+                continue
+            messages = reader.consume(room)
+            if not messages and not reader.held:
+                messages = self._wait(reader, until)
             if not messages:
-                if self._held():
-                    return
-                messages = self._wait(until)
-                if not messages:
-                    return
-            trouble = [error for error in map(self._take, messages) if error]
-            self._make_good()
-            room = limit - self._held()
-            if trouble and not self._held():
-                raise BrokerDown(f"{self.name}: {trouble[0]}")
+                break
+            troubles = reader.take(messages)
+            if troubles and not reader.held:
+                raise BrokerDown(f"{self.name}: {troubles[0]}")
+        return reader
 
-    def _wait(self, until: float) -> Sequence[Any]:
+    def _wait(self, reader: Reader, until: float) -> Sequence[Any]:
         """Wait for a message: long where something must come, else only for what arrives just now."""
         now = time.monotonic()
-        if all(place.at_end or self._is_all(p, place) for p, place in self._places.items()):
-            patience = GLANCE if now - self._glanced > RARELY else 0.0
-        else:
-            patience = max(until - now, 0.0)
-        messages: Sequence[Any] = self._handle.consume(1, patience)
+        glance = GLANCE if now - self._glanced > RARELY else 0.0
+        patience = glance if reader.is_at_end else max(until - now, 0.0)
+        messages = reader.consume(1, patience)
         if not messages:
             if patience:
                 self._glanced = time.monotonic()
-            for place in self._places.values():
-                place.at_end = True
+            reader.give_up()
         return messages
 
-    def _is_all(self, partition: int, place: Place) -> bool:
-        """Tell whether we had all that was there at the last answer: that nothing more is comes as late as anything."""
-        assert self._offsets is not None
-        return 0 <= self._offsets.end(partition) <= place.next
-
-    def _take(self, message: Any) -> str:
-        """Take a message, or what stands for one; return what is wrong."""
-        error, place = message.error(), self._places.get(message.partition())
-        if error is None:
-            if place is not None:
-                content = content_of(message, self._wire, topic=self._topic, max_bytes=self._max_bytes)
-                place.take(message.offset(), content)
-            return ""
-        if error.name() == "_PARTITION_EOF":
-            if place is not None:
-                place.at_end = True
-        elif error.name() in ("_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE"):
-            self._lost.add(message.partition())
-        elif error.name() in ("UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION"):
-            self._counted = 0.0
-        else:
-            return str(error.str())
-        return ""
-
-    def _make_good(self) -> None:
+    def _make_good(self, reader: Reader) -> Reader:
         """Go on where there is something, if the server has dropped what we are to read."""
-        lost = {p: self._places[p] for p in self._lost if p in self._places}
-        self._lost.clear()
-        for partition, place in lost.items():
-            assert self._offsets is not None
-            first, end = self._offsets.range(partition)
+        for partition in reader.lost & reader.places.keys():
+            place = reader.places[partition]
+            first, end = reader.offsets.range(partition)
+            reader.put({partition: first})
             self._watch.tell(partition, place, first, end)
-            place.done, place.ahead = first, set()
-            self._offsets.commit({partition: place})
-        if lost:
-            self._open_anew()
+        return self._open_anew()
+
+
+def _put_for_good(reader: Reader, wanted: Mapping[int, int]) -> None:
+    """Put the consumer elsewhere, and once more if somebody has put it back meanwhile."""
+    reader.put(wanted)
+    settle()
+    if {p: done for p, (done, _) in reader.offsets.known(reader.places).items()} != wanted:
+        reader.put(wanted)
+    reader.look(anew=True)
 
 
 def settle() -> None:
