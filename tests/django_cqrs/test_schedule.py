@@ -15,12 +15,13 @@ import pytest
 from attrs import frozen
 from django.core.management import call_command
 from django.db import connection, connections, transaction
+from django.db.models import DateTimeField, ExpressionWrapper
 from django.test.utils import CaptureQueriesContext
 
 from django_cqrs import bus, promotion
 from django_cqrs.conf import table
 from django_cqrs.consumers import consumers
-from django_cqrs.databases import dialect
+from django_cqrs.databases import dialect, now
 from django_cqrs.errors import PublishedOutsideTransaction
 from django_cqrs.inspection import DjangoInspection
 from django_cqrs.loops import run
@@ -223,6 +224,15 @@ def test_both_boxes_are_served() -> None:
     assert promote() == [2]
     assert (texts(Inbox), texts(Outbox)) == (["command"], ["event"])
     assert Outbox.objects.values_list("queue", "lane").get() == ("events", 3)
+
+
+@committing
+def test_what_is_due_now_is_due_at_the_same_moment() -> None:
+    """Where times are texts, both are written with as many digits."""
+    wait("a")
+    moment = ExpressionWrapper(now("default") + timedelta(0), output_field=DateTimeField())
+
+    assert Scheduled.objects.annotate(moment=moment).filter(moment__lte=now("default")).exists()
 
 
 @committing
