@@ -75,7 +75,7 @@ class Batch:
         yield wave
 
     def _leave_large(self, envelopes: Sequence[Envelope]) -> None:
-        """Take out what is too large for a record, and what follows of its key."""
+        """Take out what is too large for a record, and what follows of its key; not what came before a failure."""
         stopped = self._stopped = set[tuple[str, str]]()
         for place, record in list(self.records.items()):
             if order_of(envelopes[place]) in stopped:

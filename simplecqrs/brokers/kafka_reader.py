@@ -76,16 +76,15 @@ class Reader:
         return all(place.at_end or self._is_all(p, place) for p, place in self.places.items())
 
     def find(self) -> bool:
-        """Find out which partitions there are, if none are known; false if they are others than before."""
+        """Find out which partitions there are, and where we are in them; false if they are others than before."""
         found = self._client.handle.list_topics(self._name, timeout=self._timeout).topics[self._name]
         if found.error is not None and found.error.name() != "UNKNOWN_TOPIC_OR_PART":
             raise BrokerDown(f"{self._name}: {found.error.str()}")
+        if not self._is_assigned:
+            self.places = {partition: Place() for partition in sorted(found.partitions)}
+            self.look()
         self.found = time.monotonic()
-        if self.places:
-            return set(found.partitions) == set(self.places)
-        self.places = {partition: Place() for partition in sorted(found.partitions)}
-        self.look()
-        return True
+        return set(found.partitions) == set(self.places)
 
     def look(self, *, anew: bool = False) -> None:
         """Ask the server where we are, and read from there if that is elsewhere; all, if nothing is read yet."""
