@@ -27,10 +27,11 @@ from django_cqrs.saga_consumer import SagaConsumer
 from django_cqrs.saga_recovery import Recovering, recovery_settings
 from django_cqrs.subscriptions import topics_of, write, write_here
 from django_cqrs.tracing import message_spans
-from simplecqrs.consumer import Consumer, Receive
+from simplecqrs.consumer import Consumer
 from simplecqrs.counts import Counts
 from simplecqrs.errors import NotConfigured
 from simplecqrs.expiry import handling_unexpired
+from simplecqrs.handling import Receive
 from simplecqrs.loop import Job
 from simplecqrs.messages import IntegrationEvent, Request
 from simplecqrs.queue import DEFERRED, LANES, SAGAS

@@ -5,20 +5,18 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 from attrs import define, field
 
 from simplecqrs.bell import Bell
 from simplecqrs.counts import Counts
-from simplecqrs.deadlines import begin_within, end_within, within
-from simplecqrs.doubts import Doubts
+from simplecqrs.deadlines import within
 from simplecqrs.envelope import Envelope
-from simplecqrs.failing import Failing
-from simplecqrs.log_fields import about_row, at_work, named, printable
-from simplecqrs.policies import Policy, Unclaimed
+from simplecqrs.handling import Handling, Receive
+from simplecqrs.log_fields import named
+from simplecqrs.policies import Policy
 from simplecqrs.queue import LANES, PASSES, Held, Row, Storage, Work
 from simplecqrs.territory import Territory
 from simplecqrs.together import Together
@@ -33,9 +31,6 @@ UNSEEN = 4
 #: How often a message is begun by others who do not come back before it is put aside untried: they may have been
 #: stopped in it by chance.  On a retry once is enough: that is an attempt that has failed.
 DEATHS = 3
-
-#: Handles a message and tells whether it had a handler.
-Receive = Callable[[Envelope], bool]
 
 
 @define(kw_only=True)
@@ -76,23 +71,18 @@ class Consumer:
     _territory: Territory = field(factory=Territory, init=False)
     #: Messages that are still to be handled one by one, since the batch in which they were was rolled back.
     _singly: int = field(default=0, init=False)
-    _is_dying: bool = field(default=False, init=False)
     #: How many may be taken without a look: some after one that found nothing.  What comes then is one message, and
     #: fewer statements bring it sooner.
     _unseen: int = field(default=0, init=False)
-    _doubts: Doubts = field(factory=Doubts, init=False)
     _heard: int = field(default=0, init=False)
     #: Whether a message was found before the bell rang for it, so that its next ring says nothing new.
     _is_owed: bool = field(default=False, init=False)
-    #: What was begun last, and when.
-    _tried: Row | None = field(default=None, init=False)
-    _began: float = field(default=0.0, init=False)
-    _failing: Failing = field(init=False)
+    _handling: Handling = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._failing = Failing(
-            consumer=self.consumer, storage=self.storage, policy=self.policy, again=self._again, counts=self.counts,
-            idle=self.timeout,
+        self._handling = Handling(
+            consumer=self.consumer, storage=self.storage, receive=self.receive, policy=self.policy, strict=self.strict,
+            timeout=self.timeout, counts=self.counts,
         )  # fmt: skip
 
     @property
@@ -122,13 +112,13 @@ class Consumer:
 
     def close(self) -> None:
         """Leave the lanes to others, who need not wait then; unless it dies of a message, which is to be remembered."""
-        if not self._is_dying:
+        if not self._handling.is_dying:
             self.storage.release(self.consumer, self._territory.owner)
 
     def _work_lane(self) -> int | None:
         """Work one lane; None if its rows had only to be moved behind their blocked keys, so that others are next."""
         unseen, self._unseen, is_rung = self._unseen, 0, self._is_rung()
-        self._doubts.is_foreign = False
+        self._handling.doubts.is_foreign = False
         if is_rung and unseen and self._take_own():
             self._unseen = unseen - 1
             return 1
@@ -138,9 +128,9 @@ class Consumer:
         self._is_owed = not is_rung and (self._is_owed or bool(works))
         if not works:
             return 0
-        if unseen and self._is_plain(works[0]) and self._take(self._first(works[0])) != "gone":
+        if unseen and self._is_plain(works[0]) and self._handling.take(self._first(works[0])) != "gone":
             return 1
-        together = Together(self._handle, self.stopping)
+        together = Together(self._handling.hand_over, self.stopping)
         error = self._try(together, {work.lane: work.owner for work in works})
         return self._settle(together) if error is None else self._undone(together, error)
 
@@ -174,10 +164,10 @@ class Consumer:
         most = 1 if row.parked else DEATHS
         known = owners.get(row.lane, 0)
         stays = known == self._territory.owner and not row.parked
-        self._doubts.is_foreign = known not in (0, self._territory.owner)
+        self._handling.doubts.is_foreign = known not in (0, self._territory.owner)
         starts = 0 if stays else held.claim(row, self._territory.owner, most=most)
         if starts >= most:
-            self._failing.put_aside(held, row)
+            self._handling.failing.put_aside(held, row)
             return False
         if self.batch > 1 and (row.parked or starts):  # who died in it may have begun a batch
             self._singly = max(self._singly, self.batch if starts else sum(row.parked for row in rows))
@@ -188,7 +178,8 @@ class Consumer:
         tried = together.tried
         if len(tried) == 1:
             self._singly = max(0, self._singly - 1)
-            return self._failed(tried[0], error)
+            self._handling.failed(tried[0], error)
+            return 1
         self._singly = len(tried)
         # Whoever has failed will fail by itself, and is told of then; a commit may fail for what they are together.
         level, what = (logging.WARNING, "commit") if together.is_done else (logging.INFO, "handle")
@@ -203,7 +194,7 @@ class Consumer:
         if together.read is None or not together.handled:
             return 0 if together.read is None else 1 if together.read else None
         for row, claimed in together.handled:
-            self._count(row, claimed=claimed)
+            self._handling.done(row, claimed=claimed)
         self._singly = max(0, self._singly - 1)
         until = len(together.read) if self.batch == 1 else 1 + self._singly
         return len(together.handled) + self._go_on(together.read[1:until])
@@ -212,41 +203,12 @@ class Consumer:
         """Handle these, one transaction each; any surprise ends it, for what follows may have to wait."""
         settled = 0
         for row in rows:
-            taken = "gone" if self.stopping() else self._take(self._ours(row))
+            taken = "gone" if self.stopping() else self._handling.take(self._handling.ours(row))
             settled += taken != "gone"
             if taken != "handled":
                 break
         self._singly = max(0, self._singly - settled)
         return settled
-
-    def _take(self, taking: AbstractContextManager[Row | None]) -> Literal["gone", "failed", "handled"]:
-        """Handle the row that is taken, and deal with its failure."""
-        try:
-            return "handled" if self._run(taking) else "gone"
-        except Exception as error:
-            if self._tried is None:
-                raise
-            self._failed(self._tried, error)
-            return "failed"
-
-    def _run(self, taking: AbstractContextManager[Row | None]) -> bool:
-        """Handle the row that is taken, in a transaction of its own; False if it is not there."""
-        self._tried = None
-        with taking as row:
-            if row is None:
-                return False
-            self._tried = row
-            claimed = self._handle(row)
-        self._count(row, claimed=claimed)
-        return True
-
-    def _again(self, row: Row) -> bool:
-        return self._run(self._ours(row))
-
-    @contextmanager
-    def _ours(self, row: Row) -> Generator[Row | None, None, None]:
-        with self.storage.take(row, idle=self.timeout) as ours:
-            yield row if ours else None
 
     def _is_plain(self, work: Work) -> bool:
         """Tell whether nothing has to be asked or noted before the first row of a lane is handled."""
@@ -263,41 +225,8 @@ class Consumer:
         if self._is_owed or not territory.is_likely:
             return False
         own = self.storage.take_own(self.consumer, territory.owner, lanes=lanes, idle=self.timeout)
-        territory.is_likely = self._take(own) != "gone"
+        territory.is_likely = self._handling.take(own) != "gone"
         return territory.is_likely
 
     def _first(self, work: Work) -> AbstractContextManager[Row | None]:
         return self.storage.take_first(self.consumer, work, idle=self.timeout)
-
-    def _handle(self, row: Row) -> bool:
-        self._began = time.monotonic()
-        self._doubts.begin(row)
-        at_work.row, deadline = row, begin_within(self.timeout)
-        try:
-            claimed = self.receive(row.envelope)
-        except SystemExit as error:  # it would end all that this process does, however often it was started anew
-            raise RuntimeError(f"the handler raised SystemExit({error})") from error
-        except BaseException as error:
-            self._is_dying = not isinstance(error, Exception)
-            raise
-        finally:
-            end_within(deadline)
-            at_work.row = None
-        if self.strict and not claimed:
-            raise Unclaimed(f"{self.consumer} has no handler for {printable(row.envelope.name)}")
-        return claimed
-
-    def _count(self, row: Row, *, claimed: bool) -> None:
-        self._doubts.settled(row)
-        if claimed:
-            self.counts.handled += 1
-            self.counts.waits.add((row.stored,))
-        else:
-            self.counts.unclaimed += 1
-            log.info("%s has no handler for %s", self.consumer, printable(row.envelope.name), extra=about_row(row))
-
-    def _failed(self, row: Row, error: Exception) -> Literal[1]:
-        """Let the policy decide what becomes of a message; that settles it."""
-        self._failing.deal(row, error, took=time.monotonic() - self._began)
-        self._doubts.settled(row)
-        return 1

@@ -60,7 +60,7 @@ def test_what_fails_in_a_batch_only_is_handled_and_counts_no_attempt() -> None:
             mailing.bad.clear()
         return mailing.receive(envelope)
 
-    mailing.worker.receive = receive
+    mailing.worker._handling.receive = receive
     mailing.work()
 
     assert mailing.effects == ["a1", "a2", "a3"]
@@ -121,7 +121,7 @@ def test_a_worker_that_is_stopped_while_it_goes_one_by_one_leaves_the_rest() -> 
         mailing.is_stopping = len(mailing.tried) > 2
         return receive(envelope)
 
-    mailing.worker.receive = stop
+    mailing.worker._handling.receive = stop
     mailing.worker.step()
     assert (mailing.effects, mailing.worker.counts.failed) == (["a1"], 0)
 

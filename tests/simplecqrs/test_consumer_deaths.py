@@ -90,11 +90,11 @@ def test_a_worker_that_is_quicker_than_who_has_failed_does_not_take_it_for_dead(
     quick._territory.clock = lambda: next(ticks)
 
     def meanwhile(_: Envelope) -> Policy:
-        mailing.worker._failing.policy = lambda _: Policy(mailing.retry)
+        mailing.worker._handling.failing.policy = lambda _: Policy(mailing.retry)
         quick.step()
         return Policy(mailing.retry)
 
-    mailing.worker._failing.policy = meanwhile
+    mailing.worker._handling.failing.policy = meanwhile
     mailing.worker.step()
 
     assert mailing.tried == ["a1"] * 3
