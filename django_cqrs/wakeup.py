@@ -20,9 +20,9 @@ __all__ = ["channel_of", "channel_prefix", "wake_after_commit"]
 log = logging.getLogger("django_cqrs")
 
 OUTBOX = table("outbox")
-#: Seconds between two notifications for one queue.  Whoever was woken by the first looks again after 2, 4 and 8
-#: milliseconds, and so finds what came in between.
-GAP = 0.002
+#: Seconds between two notifications for one queue, in the long run, and how many may come at once before.  Whoever was
+#: woken by the last one looks again after 2, 4 and 8 milliseconds, and so finds what came in between.
+GAP, BURST = 0.002, 5
 #: Seconds for which one remembers a channel: it is another one if somebody makes the tables anew.
 FRESH = 60.0
 
@@ -107,7 +107,8 @@ def _wake(connection: BaseDatabaseWrapper, schema: str | None, names: set[str]) 
         _notify(connection, schema, _due(connection.alias, schema, names))
 
 
-_sent: dict[tuple[str, str | None, str], float] = {}
+#: Until when the notifications were sent ahead of their time.
+_ahead: dict[tuple[str, str | None, str], float] = {}
 _failing: set[str] = set()
 #: The channels of aliases and schemas, and when one asked for them.
 _channels: dict[tuple[str, str | None], tuple[str, float]] = {}
@@ -119,12 +120,18 @@ def _may_be_another_schema(schema: str | None) -> bool:
 
 
 def _due(alias: str, schema: str | None, names: set[str]) -> list[str]:
-    """Return the names for which nothing was sent just now; all, where another schema may have been meant then."""
+    """
+    Return the names for which not too much was sent just now; all, where another schema may have been meant then.
+
+    What comes now and then is always told, also if two come at once; who writes all the time is held to the rate (the
+    generic cell rate algorithm).  What is not told comes less than a gap after something that was.
+    """
     if _may_be_another_schema(schema):
         return list(names)
     now = time.monotonic()
-    due = [name for name in names if now - _sent.get((alias, schema, name), 0.0) >= GAP]
-    _sent.update(((alias, schema, name), now) for name in due)
+    ahead = {name: max(_ahead.get((alias, schema, name), 0.0), now) for name in names}
+    due = [name for name in names if ahead[name] - now <= (BURST - 1) * GAP]
+    _ahead.update(((alias, schema, name), ahead[name] + GAP) for name in due)
     return due
 
 
@@ -142,7 +149,7 @@ def _notify(connection: BaseDatabaseWrapper, schema: str | None, names: Sequence
             _notify_and_learn(connection, schema, names)
     except Exception as error:  # noqa: BLE001 - what was committed is committed, whatever happens to this
         for name in names:
-            _sent.pop((alias, schema, name), None)
+            _ahead.pop((alias, schema, name), None)
         if alias not in _failing:
             _failing.add(alias)
             log.warning("%r: nobody could be woken by NOTIFY, so they poll: %s", alias, error)

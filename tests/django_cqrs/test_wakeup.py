@@ -67,7 +67,7 @@ class Statements:
 
 @contextmanager
 def watched() -> Generator[Statements, None, None]:
-    wakeup._sent.clear()
+    wakeup._ahead.clear()
     found = Statements([])
     with connection.execute_wrapper(found.note):
         yield found
@@ -295,16 +295,31 @@ class TestNotify:
         assert not inside
 
     @committing
-    def test_commits_that_follow_each_other_closely_notify_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Who was woken by the first still looks every few milliseconds."""
+    def test_commits_that_come_now_and_then_all_notify(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Also if some come at once: nobody is to wait for the next look of who was woken by the one before."""
         now = [100.0]
         monkeypatch.setattr(wakeup.time, "monotonic", lambda: now[0])
         with watched() as found:
-            for milliseconds in (0, 0.5, 1.2, 0.5, 0.8, 2.5):
+            for milliseconds in (0, 0.3, 0.5, 0.1, 9, 0.2):
                 now[0] += milliseconds / 1000
                 bus.defer(Remind(7, "later"))
 
-        assert len(found.notified) == 3
+        assert len(found.notified) == 6
+
+    @committing
+    def test_who_commits_all_the_time_notifies_now_and_then(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What does not follows one that did within a gap, and who was woken by that looks again after it."""
+        now, told = [100.0], []
+        monkeypatch.setattr(wakeup.time, "monotonic", lambda: now[0])
+        with watched() as found:
+            for _ in range(60):
+                before = len(found.notified)
+                bus.defer(Remind(7, "later"))
+                told += [now[0]] * (len(found.notified) - before)
+                assert now[0] - told[-1] < wakeup.GAP
+                now[0] += 0.0005
+
+        assert len(told) in range(17, 21)  # 5 at first, and one for each two of the 30 ms
 
     @committing
     def test_wake_up_can_be_switched_off(self, settings: Any) -> None:
@@ -357,7 +372,7 @@ class TestListener:
         rung = Rung()
         with heard(rung.bells):
             rung.clear()
-            wakeup._sent.clear()
+            wakeup._ahead.clear()
             bus.defer(Remind(7, "later"))
 
             processes.until(lambda: rung.names == {"inbox:deferred"})
@@ -372,7 +387,7 @@ class TestListener:
         loop = Loop([relay], stop, bell=bells.bell(relay), cap=lambda: 3600.0)
         with heard(bells):
             assert loop.run(seconds=0.05) == 0
-            wakeup._sent.clear()
+            wakeup._ahead.clear()
             rings = bells.bell(relay).rings
             bus.send(OpenTicket("one"))
 
