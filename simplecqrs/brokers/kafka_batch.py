@@ -36,7 +36,8 @@ class Batch:
     records: dict[int, Record] = field(factory=dict[int, Record], init=False)
     unsent: dict[int, str] = field(factory=dict[int, str], init=False)
     _stopped: set[tuple[str, str]] = field(factory=set[tuple[str, str]], init=False)
-    _size: int = field(default=0, init=False)
+    #: Bytes of each record; empty where all of them fit into one wave.
+    _sizes: dict[int, int] = field(factory=dict[int, int], init=False)
 
     def add(self, envelopes: Sequence[Envelope]) -> None:
         """Make records of envelopes."""
@@ -53,20 +54,17 @@ class Batch:
                 records[place] = record_of(envelope, wire, topic)
             except ValueError as error:
                 self._leave(place, envelope, f"{topic}: {error}")
-        self._size = size_of(records.values())
-        if self._size > self.largest:
-            self._leave_large(envelopes)
+        if size_of(records.values()) > self.largest:
+            self._measure(envelopes)
 
     def waves(self) -> Iterator[Sequence[int]]:
         """Return the places of records, in their order, in as many parts as fit into one batch each."""
-        if not self.records:
-            return
-        if self._size <= self.largest and len(self.records) <= MOST:
-            yield list(self.records)
+        if not self._sizes:
+            places = list(self.records)
+            yield from (places[start : start + MOST] for start in range(0, len(places), MOST))
             return
         wave, left = list[int](), self.largest
-        for place, record in self.records.items():
-            size = size_of([record])
+        for place, size in self._sizes.items():
             if wave and (size > left or len(wave) == MOST):
                 yield wave
                 wave, left = [], self.largest
@@ -74,16 +72,19 @@ class Batch:
             left -= size
         yield wave
 
-    def _leave_large(self, envelopes: Sequence[Envelope]) -> None:
+    def _measure(self, envelopes: Sequence[Envelope]) -> None:
         """Take out what is too large for a record, and what follows of its key; not what came before a failure."""
         stopped = self._stopped = set[tuple[str, str]]()
         for place, record in list(self.records.items()):
+            size = size_of([record])
             if order_of(envelopes[place]) in stopped:
                 del self.records[place]
-            elif (size := size_of([record])) > self.largest:
+            elif size > self.largest:
                 limit = f"the limit is {self.largest}, see message.max.bytes"
                 self._leave(place, envelopes[place], f"{record.topic}: it has {size} bytes; {limit}")
                 del self.records[place]
+            else:
+                self._sizes[place] = size
 
     def _leave(self, place: int, envelope: Envelope, reason: str) -> None:
         """Note why an envelope is not sent; what follows of its key is not sent either."""
