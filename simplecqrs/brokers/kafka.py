@@ -13,6 +13,8 @@ from simplecqrs.brokers.formats import WireFormat
 from simplecqrs.brokers.kafka_batch import Batch
 from simplecqrs.brokers.kafka_client import Client, Logger, Troubles
 from simplecqrs.brokers.kafka_feed import KafkaFeed
+from simplecqrs.brokers.kafka_reader import Reader
+from simplecqrs.brokers.kafka_records import content_of
 from simplecqrs.brokers.kafka_settings import Settings
 from simplecqrs.brokers.kafka_topics import look_at, refusals
 from simplecqrs.brokers.kafka_waves import ABOUT_TOPICS, Waves
@@ -140,17 +142,14 @@ class Kafka:
         from confluent_kafka import TopicPartition
 
         spot: Any = TopicPartition
-        group = f"{self.prefix}{consumer}"
+        name, group = f"{self.prefix}{topic}", f"{self.prefix}{consumer}"
+        content = partial(content_of, wire=self._wire, topic=topic, max_bytes=self.max_bytes)
         return KafkaFeed(
-            f"{self.prefix}{topic}",
+            name,
             group,
-            topic=topic,
             connect=partial(_consumer, self._settings, group),
-            spot=spot,
+            reading=partial(Reader, name=name, spot=spot, content=content, timeout=self._timeout),
             asking=self._asking,
-            wire=self._wire,
-            max_bytes=self.max_bytes,
-            timeout=self._timeout,
         )
 
     @contextmanager

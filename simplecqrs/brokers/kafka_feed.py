@@ -13,13 +13,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from functools import partial
 from typing import Any, Final, TypeAlias
 
-from simplecqrs.brokers.formats import WireFormat
 from simplecqrs.brokers.kafka_client import Client
 from simplecqrs.brokers.kafka_reader import Reader
-from simplecqrs.brokers.kafka_records import content_of
 from simplecqrs.brokers.kafka_watch import Watch, read_mark
 from simplecqrs.errors import BrokerDown
 from simplecqrs.transport import Delivery
@@ -48,11 +45,9 @@ class KafkaFeed:
     Args:
         name: the topic's on the server.
         group: under which the server keeps the consumer's offsets.
-        topic: the name without the prefix.
         connect: makes a client of the group.
-        spot: makes what the client library takes for a place: of topic, partition, offset and metadata.
+        reading: makes a reader of the topic of it.
         asking: see ``Asking``.
-        timeout: seconds that the server may take for an answer.
     """
 
     def __init__(
@@ -60,20 +55,14 @@ class KafkaFeed:
         name: str,
         group: str,
         *,
-        topic: str,
         connect: Callable[[], Client],
-        spot: Callable[..., Any],
+        reading: Callable[[Client], Reader],
         asking: Asking,
-        wire: WireFormat,
-        max_bytes: int,
-        timeout: float,
     ) -> None:
         self.name = name
         self._connect = connect
-        self._spot = spot
+        self._reading = reading
         self._asking = asking
-        self._content = partial(content_of, wire=wire, topic=topic, max_bytes=max_bytes)
-        self._timeout = timeout
         self._reader: Reader | None = None
         self._glanced = 0.0
         self._watch = Watch(name, group)
@@ -158,8 +147,7 @@ class KafkaFeed:
 
     def _open_anew(self) -> Reader:
         self.close()
-        reader = Reader(self._connect(), self.name, spot=self._spot, content=self._content, timeout=self._timeout)
-        self._reader = reader
+        reader = self._reader = self._reading(self._connect())
         reader.find()
         return reader
 
