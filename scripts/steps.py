@@ -3,6 +3,7 @@ Steps of a test run: each has a name, something to do, a log, and a result that 
 """
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -19,6 +20,8 @@ from environments import ROOT, VENVS, clean
 
 LOGS = VENVS / "logs"
 LINES_OF_A_FAILURE = 80
+# A line of pytest's dots, which tells nothing once it is over.
+PROGRESS = re.compile(r"[.sxXFE]+ +\[ *\d+%\]")
 
 alive: set["subprocess.Popen[bytes]"] = set()
 printing = Lock()
@@ -34,6 +37,7 @@ class Result:
     seconds: float = 0.0
     failure: str = ""
     counts: Counter[str] = field(default_factory=Counter)
+    failed: list[str] = field(default_factory=list)
     skips: list[str] = field(default_factory=list)
 
     @property
@@ -85,11 +89,13 @@ class Step:
         with printing:
             print(f"{verdict:7} {result.name:28} {result.seconds:7.1f} s  {result.summary}", flush=True)
             if result.failure:
-                print(indented(self.tail(), result.failure), flush=True)
+                # What failed comes first: who keeps logs may keep only the beginning of this.
+                print(indented(*result.failed, result.failure, self.tail()), flush=True)
 
     def tail(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-        return "\n".join(lines[-LINES_OF_A_FAILURE:])
+        telling = [line for line in lines if not PROGRESS.fullmatch(line)]
+        return "\n".join(telling[-LINES_OF_A_FAILURE:])
 
 
 def indented(*texts: str) -> str:
@@ -153,7 +159,7 @@ def pytest(python: Path, *arguments: str, env: Mapping[str, str] | None = None) 
 
 def count(junit: Path, result: Result) -> None:
     """
-    Count what pytest reported, and gather the reasons of skips; an expected failure is none.
+    Count what pytest reported, and gather what failed and why tests were skipped; an expected failure is neither.
     """
     if not junit.exists():
         return
@@ -168,6 +174,11 @@ def count(junit: Path, result: Result) -> None:
             result.skips.append(outcome.get("message") or "no reason given")
         else:
             result.counts["failed"] += 1
+            result.failed.append(f"{case.get('classname')}.{case.get('name')}: {first_line(outcome.get('message'))}")
+
+
+def first_line(message: str | None) -> str:
+    return (message or "no message").splitlines()[0]
 
 
 def run_side_by_side(steps: Sequence[Step], *, workers: int) -> list[Result]:
@@ -188,6 +199,8 @@ def report(results: Sequence[Result], *, strict: bool, notes: Sequence[str]) -> 
     print(f"\n{'step':36} {'seconds':>9}  result")
     for result in results:
         print(f"{result.name:36} {result.seconds:9.1f}  {'FAILED  ' if result.failure else ''}{result.summary}")
+        for test in result.failed:
+            print(f"    {test}")
     tell_skips(results)
     for note in notes:
         print(f"note: {note}")
