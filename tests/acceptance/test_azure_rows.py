@@ -101,7 +101,7 @@ def test_row_40_a_timeout_is_kept(publisher: AzureServiceBus, peer: Peer) -> Non
     with pytest.raises(BrokerDown):
         publisher.ping(deadline=0.3)
 
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 3
     peer.speak()
     publisher.ping(deadline=5)
     bus.publish(Moved("ada"))

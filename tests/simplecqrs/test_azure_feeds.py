@@ -206,7 +206,7 @@ class TestLocks:
             with pytest.raises(BrokerDown):
                 call()
 
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 20
         peer.speak()
         (last,) = published(broker, "hanging", 1)
         arrived = soon(feed)
@@ -294,7 +294,7 @@ class TestSessions:
         began = time.monotonic()
 
         assert list(feed.fetch(10)) == []
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5
 
     def test_gives_every_session_its_turn(self, peer: Peer, opened: Callable[..., AzureServiceBus]) -> None:
         """One that never gets empty does not keep others waiting for ever."""

@@ -352,7 +352,7 @@ class TestOutages:
             began = time.monotonic()
             with pytest.raises(BrokerDown, match=r"<Kafka 127\.0\.0\.1"):
                 call()
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 5
 
         private.up()
         sent = envelope("orders")
@@ -567,7 +567,7 @@ class TestConsumers:
         began = time.monotonic()
 
         assert feed.fetch(3) == []
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 2.5
 
     def test_goes_elsewhere_as_soon_as_it_has_gone_somewhere(self, shared: Kafka, topic: str) -> None:
         """Before 2.16, librdkafka ends the process if partitions are assigned anew while it lets go of them."""
