@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.ports import free_ports
 
 __all__ = ["RabbitServer", "rabbitmq_server"]
 
@@ -31,7 +32,7 @@ class RabbitServer:
     """
 
     def __init__(self, folder: Path, settings: str) -> None:
-        self.port = free_ports()
+        self.port = free_ports(4)  # for clients, other nodes, the port mapper, and clients by TLS
         self.tls_port = self.port + 3
         self.ca_file = folder / "ca.pem"
         settings = f"{settings}\n{_tls_settings(folder, self.tls_port)}"
@@ -92,21 +93,6 @@ def rabbitmq_server(settings: str = "") -> Iterator[RabbitServer]:
     finally:
         server.do("stop")
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def free_ports() -> int:
-    """Return a port that is free, as are the three after it."""
-    while True:
-        with ExitStack() as stack:
-            probes = [stack.enter_context(socket.socket()) for _ in range(4)]
-            probes[0].bind(("127.0.0.1", 0))
-            port: int = probes[0].getsockname()[1]
-            try:
-                for distance, probe in enumerate(probes[1:], 1):
-                    probe.bind(("127.0.0.1", port + distance))
-            except (OSError, OverflowError):
-                continue
-            return port
 
 
 def _tls_settings(folder: Path, port: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Generator, Iterator
@@ -14,6 +13,8 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as NotYet
 
+from tests.ports import free_ports
+
 
 class RedisServer:
     """Run redis-server on a free port with data in a folder; ``options`` as on its command line."""
@@ -22,7 +23,7 @@ class RedisServer:
         program = shutil.which("redis-server")
         if program is None:
             pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
-        self.port = _free_port()
+        self.port = free_ports()
         base = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
         self.process = subprocess.Popen([program, *base, *options], stdout=subprocess.DEVNULL)
 
@@ -65,10 +66,3 @@ def redis_server(folder: Path, *options: str, **login: str) -> Iterator[RedisSer
         yield server
     finally:
         server.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

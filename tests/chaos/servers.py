@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.children import ROOT
+from tests.ports import free_ports
 
 __all__ = ["Servers", "private_servers"]
 
@@ -24,7 +24,7 @@ class Servers:
 
     def __init__(self, folder: Path, names: tuple[str, ...]) -> None:
         self._names = names
-        ports = {f"CQRS_{name.upper()}_PORT": str(_free_port()) for name in names}
+        ports = {f"CQRS_{name.upper()}_PORT": str(free_ports()) for name in names}
         self._env = {**os.environ, "CQRS_SERVICES_HOME": str(folder), **ports}
 
     def do(self, what: str, *names: str) -> str:
@@ -55,10 +55,3 @@ def private_servers(*names: str, prepare: Callable[[Path], object] = lambda fold
     finally:
         servers.do("stop")
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

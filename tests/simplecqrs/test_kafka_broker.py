@@ -983,6 +983,6 @@ def test_a_child_that_uses_nothing_ends_at_once(shared: Kafka) -> None:
     if child == 0:
         began = time.monotonic()
         shared._producer = None
-        os._exit(time.monotonic() - began > 0.3)
+        os._exit(time.monotonic() - began > 5)
 
     assert os.waitpid(child, 0)[1] == 0
