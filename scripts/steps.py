@@ -20,6 +20,8 @@ from environments import ROOT, VENVS, clean
 
 LOGS = VENVS / "logs"
 LINES_OF_A_FAILURE = 80
+#: Seconds that an interrupted step may take to tidy up.
+GRACE = 30
 # A line of pytest's dots, which tells nothing once it is over.
 PROGRESS = re.compile(r"[.sxXFE]+ +\[ *\d+%\]")
 
@@ -132,7 +134,13 @@ def execute(line: Sequence[str | Path], step: Step, env: Mapping[str, str]) -> N
 def end(process: "subprocess.Popen[bytes]") -> None:
     """
     End a process and what it left behind in its group, and forget it.
+
+    It is asked first: pytest then ends what its tests have started, which is not in its group.
     """
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
