@@ -41,7 +41,8 @@ class RabbitMQ:
 
     Args:
         url: ``amqp://user:password@host:port/vhost``, or ``amqps://...`` with TLS.
-        exchange: its name; it is made, durable, unless it is there.
+        exchange: its name; it is made, durable, unless it is there.  No queue of Celery's in the same virtual host may
+            be called so: Celery makes an exchange of another type for each, by the queue's name.
         prefix: a queue's name is the prefix, the consumer, a colon and the topic.
         format: how messages stand on the wire: a name, or an object.
         queue_type: ``quorum``, or ``classic`` where there is one node only.
@@ -71,7 +72,7 @@ class RabbitMQ:
         self,
         url: str,
         *,
-        exchange: str = "cqrs",
+        exchange: str = "cqrs.topic",
         prefix: str = "cqrs:",
         format: str | WireFormat = "cloudevents",  # noqa: A002 - as it is called in OPTIONS
         queue_type: Literal["quorum", "classic"] = "quorum",

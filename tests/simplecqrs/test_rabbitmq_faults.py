@@ -8,7 +8,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -291,6 +291,21 @@ class TestServer:
 
         assert list(receipts) == [ACCEPTED]
         assert len(drain(feed)) == 2
+
+    def test_shares_a_virtual_host_with_celery(self, rabbitmq: RabbitServer, corner: str) -> None:
+        """Celery makes an exchange of its own kind for each queue, and on our pages its queue is called cqrs."""
+        celery = pytest.importorskip("celery", reason="Celery is not installed: pip install 'simplecqrs[celery]'")
+        ours, sent = RabbitMQ(rabbitmq.url, prefix=corner), orders(1)  # with the exchange that it has by default
+        with celery.Celery("shop", broker=rabbitmq.url, set_as_current=False) as app, closing(ours):
+            app.send_task("django_cqrs.consume", queue="cqrs")
+            (feed,) = ours.feeds("mailing", ["orders"])
+
+            receipts = ours.publish(sent, deadline=DEADLINE)
+
+            assert list(receipts) == [ACCEPTED]
+            assert drain(feed) == sent
+            with app.connection() as connection:
+                assert connection.default_channel.queue_purge("cqrs") == 1
 
     def test_a_silent_fetcher_loses_its_place(self, open_broker: Open, feed: RabbitFeed, broker: RabbitMQ) -> None:
         """Whoever says nothing for twice the heartbeat is taken for dead; one who goes on fetching is not."""
