@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -267,16 +268,16 @@ class TestNetwork:
     @pytest.mark.parametrize("deadline", [0.2, 0.5])
     def test_keeps_the_deadline_when_nothing_comes_back(self, proxy: FaultProxy, deadline: float) -> None:
         """On an open connection and on a new one, whatever the adapter's own timeout is."""
-        distant = RedisStreams(f"redis://127.0.0.1:{proxy.port}/0", timeout=20)
-        distant.ping(deadline=DEADLINE)
-        proxy.mode = "blackhole"
+        with closing(RedisStreams(f"redis://127.0.0.1:{proxy.port}/0", timeout=20)) as patient:
+            patient.ping(deadline=DEADLINE)
+            proxy.mode = "blackhole"
 
-        for _ in range(2):
-            began = time.monotonic()
-            with pytest.raises(BrokerDown):
-                distant.publish([envelope("orders")], deadline=deadline)
+            for _ in range(2):
+                began = time.monotonic()
+                with pytest.raises(BrokerDown):
+                    patient.publish([envelope("orders")], deadline=deadline)
 
-            assert deadline * 0.9 <= time.monotonic() - began < deadline + 5
+                assert deadline * 0.9 <= time.monotonic() - began < deadline + 5
 
     def test_waits_as_long_as_its_timeout_again_after_a_short_deadline(self, proxy: FaultProxy) -> None:
         """A connection that was opened in a hurry does not make others hurry."""
